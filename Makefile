@@ -1,0 +1,50 @@
+# Everything from a clean clone: each target makes what it needs.
+# The commands a person types: run, test, check, lock.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+SOURCES := proxy tests app.py
+T ?= tests
+
+.PHONY: run test check format lint types contracts lock clean help
+
+help: ## Show what can be done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: .venv/.runtime ## Start the server; without any credential, a simulated Claude answers
+	@exec $(BIN)/python app.py serve --demo-if-unconfigured
+
+test: .venv/.dev ## Run the tests, or a part of them: make test T=tests/unit
+	$(BIN)/python -m pytest $(T)
+
+check: format lint types contracts test ## Format, lint, types, layers, tests: what CI runs
+
+format: .venv/.dev ## Check the formatting
+	$(BIN)/ruff format --check $(SOURCES)
+
+lint: .venv/.dev ## Check the style
+	$(BIN)/ruff check $(SOURCES)
+
+types: .venv/.dev ## Check the types
+	$(BIN)/mypy
+
+contracts: .venv/.dev ## Check that each layer imports only from those below
+	$(BIN)/lint-imports --no-cache
+
+lock: .venv/.dev ## Compile the requirement files from pyproject.toml
+	deploy/lock.sh $(BIN)/uv
+
+clean: ## Remove what the tools left
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.runtime: requirements.txt | .venv/bin/python
+	$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/.dev: requirements.txt requirements-dev.txt | .venv/bin/python
+	$(PIP) -r requirements.txt -r requirements-dev.txt
+	@touch $@ .venv/.runtime

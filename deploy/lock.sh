@@ -1,0 +1,13 @@
+#!/bin/sh
+# Compiles the requirement files from pyproject.toml: pinned, hashed, for every platform, without index lines.
+# usage: deploy/lock.sh [path of uv]
+set -eu
+uv=${1:-uv}
+compile() {
+    out=$1
+    shift
+    "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+        --no-emit-find-links --custom-compile-command "make lock" --output-file "$out" "$@"
+}
+compile requirements.txt pyproject.toml
+compile requirements-dev.txt --constraint requirements.txt --group dev
