@@ -22,6 +22,11 @@ def spawn(work: Coroutine[Any, Any, _T], *, name: str) -> "asyncio.Task[_T]":
     return task
 
 
+def detach(work: Coroutine[Any, Any, None], *, name: str) -> None:
+    """Start `work` that nobody will await; it is held, and its failure logged, all the same."""
+    spawn(work, name=name).get_name()
+
+
 def _ended(task: "asyncio.Task[Any]") -> None:
     _running.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:

@@ -1,0 +1,5 @@
+"""The command line: ``python app.py [serve]``."""
+
+from proxy.commands.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,156 @@
+"""``serve``: read the configuration, refuse what is wrong with it, run the server."""
+
+import asyncio
+import os
+import random
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from proxy.access import Keys, load_or_make_keys
+from proxy.clock import SystemClock
+from proxy.commands.banner import banner
+from proxy.commands.demo import demo_credentials, demo_simulator
+from proxy.credentials import Credential, load_credentials
+from proxy.log import get_logger
+from proxy.model.catalog import Catalog, CatalogError
+from proxy.server.app import Parts, build_app
+from proxy.server.run import Stopping, run
+from proxy.settings import ConfigurationError, Settings, load_settings
+from proxy.settings.shapes import Address
+from proxy.store.base import StoreError
+from proxy.store.files import ensure_private_dir
+from proxy.store.sqlite import SqliteStore
+from proxy.telemetry.logs import configure_logging
+from proxy.telemetry.redaction import REDACTOR
+from proxy.upstreams import UPSTREAMS
+
+_log = get_logger("serve")
+_PRIVATE_UMASK: Final = 0o077
+_NO_CREDENTIAL: Final = """\
+No credential is configured, so there is nothing to answer with.
+Set ANTHROPIC_API_KEY in the environment or in .env, or list credentials in sessions.json
+(sessions.json.example shows how), or start with --demo to talk to a simulated Claude.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A configuration that was read without a mistake."""
+
+    settings: Settings
+    credentials: tuple[Credential, ...]
+    keys: Keys
+    catalog: Catalog
+    demo: bool
+
+
+class CannotStart(Exception):
+    """The configuration does not allow a start; the text says what to do."""
+
+
+def serve(flags: Mapping[str, str], *, env_file: Path | None, demo: bool, demo_if_unconfigured: bool) -> int:
+    """Run the server until it is told to stop. Returns the exit code.
+
+    `demo` answers from the simulated Claude; `demo_if_unconfigured` does so only when no credential is
+    configured and the address is a loopback one.
+    """
+    os.umask(_PRIVATE_UMASK)
+    try:
+        _require_fast_parser()
+        configured = _configure(flags, env_file, demo=demo, demo_if_unconfigured=demo_if_unconfigured)
+    except (ConfigurationError, CannotStart, StoreError, CatalogError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
+        return 1
+    return _run_in_loop(_serve(configured, sys.stdout))
+
+
+def _configure(
+    flags: Mapping[str, str], env_file: Path | None, *, demo: bool, demo_if_unconfigured: bool
+) -> Configured:
+    settings = load_settings(flags, os.environ, Path.cwd(), env_file=env_file)
+    configure_logging(settings.log_level, settings.log_format)
+    found = load_credentials(settings, os.environ)
+    demo = demo or (demo_if_unconfigured and not found.found and settings.address.loopback)
+    usable = demo_credentials() if demo else _usable(found.found)
+    if not usable:
+        raise CannotStart(_NO_CREDENTIAL)
+    ensure_private_dir(settings.data_dir)
+    keys = load_or_make_keys(settings, settings.data_dir)
+    REDACTOR.learn(secret for item in usable for secret in (item.secret, item.way_out) if secret is not None)
+    REDACTOR.learn(keys.secrets())
+    for warning in (*settings.warnings, *found.warnings):
+        _log.warning(warning)
+    overlay = settings.model_catalog_file.read_bytes() if settings.model_catalog_file is not None else None
+    return Configured(settings, usable, keys, Catalog.load(overlay), demo)
+
+
+def _usable(found: tuple[Credential, ...]) -> tuple[Credential, ...]:
+    for item in found:
+        if item.kind not in UPSTREAMS:
+            _log.warning(
+                "this kind of credential is not supported in this version",
+                credential=item.name,
+                kind=item.kind.value,
+            )
+    return tuple(item for item in found if item.kind in UPSTREAMS)
+
+
+async def _serve(configured: Configured, out: TextIO) -> int:
+    settings = configured.settings
+    stopping = Stopping()
+    stopping.listen()
+    simulator = await demo_simulator() if configured.demo else None
+    credentials = configured.credentials
+    if simulator is not None:
+        credentials = tuple(replace(item, base_url=simulator.url) for item in credentials)
+    parts = Parts(
+        settings=settings,
+        credentials=credentials,
+        keys=configured.keys,
+        catalog=configured.catalog,
+        store=await SqliteStore.open(settings.database),
+        clock=SystemClock(),
+        rng=random.Random(),  # noqa: S311 - jitter
+        demo=configured.demo,
+    )
+    app = await build_app(parts)
+
+    def announce(address: Address) -> None:
+        banner(out, address, configured.keys, credentials, demo=configured.demo)
+
+    try:
+        return await run(app, settings, stopping, announce)
+    except OSError as error:
+        print(f"Cannot listen on {settings.address}: {error.strerror}.", file=sys.stderr)  # noqa: T201 - for a person
+        return 1
+    finally:
+        if simulator is not None:
+            await simulator.stop()
+
+
+def _run_in_loop(main: Coroutine[Any, Any, int]) -> int:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop where it is installed, else the standard loop."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _require_fast_parser() -> None:
+    """Refuse to run on aiohttp's pure-Python parser, which has let smuggled requests through."""
+    from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy  # noqa: PLC0415 - only looked at here
+
+    if HttpRequestParser is HttpRequestParserPy:
+        raise CannotStart(
+            "aiohttp runs without its C extensions here. Install it with them, or unset AIOHTTP_NO_EXTENSIONS."
+        )

@@ -1,0 +1,27 @@
+"""Anthropic's Messages API, on both sides: as clients speak it to us, and as we speak it to upstreams."""
+
+from proxy.dialects.anthropic.client import AnthropicDialect
+from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
+from proxy.dialects.anthropic.upstream import (
+    ErrorFacts,
+    decode_error,
+    encode_request,
+    read_usage,
+    splice,
+    summarize,
+)
+from proxy.dialects.anthropic.wire import MessageBroken, decode_message
+
+__all__ = [
+    "AnthropicDialect",
+    "ErrorFacts",
+    "MessageBroken",
+    "StreamDecoder",
+    "StreamTap",
+    "decode_error",
+    "decode_message",
+    "encode_request",
+    "read_usage",
+    "splice",
+    "summarize",
+]

@@ -1,0 +1,136 @@
+"""A Messages client's request: the peek, and its canonical form.
+
+Source: "Create a Message" in Anthropic's API reference.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from proxy.dialects.common import Envelope, Target, Translated
+from proxy.dialects.decoding import decode_json, invalid, unknown_fields
+from proxy.errors import InvalidRequest
+from proxy.model.content import Block, CacheControl, TextBlock, decode_block
+from proxy.model.request import (
+    InputMessage,
+    Metadata,
+    OutputConfig,
+    Request,
+    Role,
+    Thinking,
+    Tool,
+    ToolChoice,
+)
+
+OWN_FIELDS = ("claude_options", "conversation_id", "session_id", "project_id", "system_prompt")
+
+
+class _Turn(msgspec.Struct, gc=False):
+    role: str = ""
+
+
+class _Peek(msgspec.Struct):
+    model: str | None = None
+    stream: bool | None = None
+    messages: list[_Turn] | None = None
+    max_tokens: int | None = None
+    thinking: msgspec.Raw | None = None
+    claude_options: msgspec.Raw | None = None
+    conversation_id: msgspec.Raw | None = None
+    session_id: msgspec.Raw | None = None
+    project_id: msgspec.Raw | None = None
+    system_prompt: msgspec.Raw | None = None
+
+
+def peek(body: bytes) -> Envelope:
+    """See `proxy.dialects.common.Dialect.peek`."""
+    seen = decode_json(_Peek, body)
+    return Envelope(
+        model=seen.model or "",
+        stream=bool(seen.stream),
+        own_fields=tuple(name for name in OWN_FIELDS if getattr(seen, name) is not None),
+        continuing=any(turn.role == "assistant" for turn in seen.messages or ()),
+        has_thinking=seen.thinking is not None,
+        max_tokens=seen.max_tokens,
+    )
+
+
+class _WireMessage(msgspec.Struct):
+    role: Role
+    content: str | list[msgspec.Raw]
+
+
+class _WireTool(msgspec.Struct):
+    type: str | None = None
+
+
+class _WireRequest(msgspec.Struct):
+    messages: list[_WireMessage]
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
+    model: str | None = None
+    system: str | list[TextBlock] | None = None
+    stop_sequences: list[str] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stream: bool | None = None
+    tools: list[msgspec.Raw] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+    metadata: Metadata | None = None
+    cache_control: CacheControl | None = None
+    service_tier: str | None = None
+
+
+def decode_request(body: bytes, target: Target) -> Translated:
+    """See `proxy.dialects.common.Dialect.decode_request`."""
+    wire = decode_json(_WireRequest, body)
+    if not wire.messages:
+        raise InvalidRequest("messages: at least one message is required.", param="messages")
+    request = Request(
+        model=target.model,
+        max_tokens=min(wire.max_tokens, target.facts.max_output_tokens),
+        messages=[_message(message, place) for place, message in enumerate(wire.messages)],
+        system=_system(wire.system),
+        stop_sequences=wire.stop_sequences or [],
+        temperature=wire.temperature,
+        top_p=wire.top_p,
+        top_k=wire.top_k,
+        stream=bool(wire.stream),
+        tools=[_tool(tool, f"tools[{place}]") for place, tool in enumerate(wire.tools or ())],
+        tool_choice=wire.tool_choice,
+        thinking=wire.thinking,
+        output_config=wire.output_config,
+        metadata=wire.metadata,
+        cache_control=wire.cache_control,
+        service_tier=wire.service_tier,
+    )
+    return Translated(request, unknown_fields(body, _WireRequest.__struct_fields__))
+
+
+def _system(system: str | list[TextBlock] | None) -> list[TextBlock]:
+    if isinstance(system, str):
+        return [TextBlock(system)] if system else []
+    return system or []
+
+
+def _message(message: _WireMessage, place: int) -> InputMessage:
+    if isinstance(message.content, str):
+        return InputMessage(message.role, [TextBlock(message.content)] if message.content else [])
+    at = f"messages[{place}].content"
+    return InputMessage(message.role, [_block(raw, f"{at}[{i}]") for i, raw in enumerate(message.content)])
+
+
+def _block(raw: msgspec.Raw, at: str) -> Block:
+    try:
+        return decode_block(raw)
+    except (ValueError, RecursionError) as error:
+        raise invalid(error, at) from None
+
+
+def _tool(raw: msgspec.Raw, at: str) -> Tool | msgspec.Raw:
+    """The client's own tools are typed ``custom`` or not at all; the provider's stay as they are."""
+    if decode_json(_WireTool, raw, at=at).type in {None, "custom"}:
+        return decode_json(Tool, raw, at=at)
+    return raw

@@ -1,0 +1,116 @@
+"""Towards Anthropic: requests out, whole answers and errors in.
+
+Source: "Create a Message" and "Errors" in Anthropic's API documentation.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from proxy.dialects.anthropic.wire import MessageBroken, error_code
+from proxy.dialects.decoding import decode_json
+from proxy.model.message import Usage
+from proxy.model.request import Request
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_request(request: Request) -> bytes:
+    """The body of a request; the same request gives the same bytes."""
+    return _encoder.encode(request)
+
+
+def splice(
+    body: bytes,
+    *,
+    set: Mapping[str, bytes],  # noqa: A002 - a call reads: splice, set this, remove that
+    remove: Collection[str],
+) -> bytes:
+    """Rewrite top-level fields of a JSON object and leave every other byte of its values alone.
+
+    The order of the keys stays, new ones come last, and of a key that came twice only its last value remains,
+    in its first place. `set` holds values as JSON. Raises InvalidRequest for a body that is no object.
+    """
+    fields = dict(decode_json(dict[str, msgspec.Raw], body))
+    for name in remove:
+        fields.pop(name, None)
+    for name, value in set.items():
+        fields[name] = msgspec.Raw(value)
+    return _encoder.encode(fields)
+
+
+class Summary(msgspec.Struct):
+    """What is kept of a unary answer that passes unchanged.
+
+    Attributes:
+        type: ``message``.
+        usage: what it used; None where it does not say.
+        stop_reason: why it ended.
+    """
+
+    type: Literal["message"]
+    usage: Usage | None = None
+    stop_reason: str | None = None
+
+
+class _WithUsage(msgspec.Struct):
+    usage: Usage | None = None
+
+
+class _Error(msgspec.Struct):
+    type: str = ""
+    message: str = ""
+    details: msgspec.Raw | None = None
+
+
+class _WithError(msgspec.Struct):
+    error: _Error | None = None
+
+
+_summary_decoder = msgspec.json.Decoder(Summary)
+_usage_decoder = msgspec.json.Decoder(_WithUsage)
+_error_decoder = msgspec.json.Decoder(_WithError)
+
+
+def summarize(body: bytes) -> Summary:
+    """Read what is kept of a unary answer. Raises MessageBroken for a body that is no message."""
+    try:
+        return _summary_decoder.decode(body)
+    except (ValueError, RecursionError):
+        raise MessageBroken("the answer is no message") from None
+
+
+def read_usage(body: bytes) -> Usage | None:
+    """The usage in a unary answer; None where there is none to be read."""
+    try:
+        return _usage_decoder.decode(body).usage
+    except (ValueError, RecursionError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFacts:
+    """What an error body tells; empty where it is no error envelope.
+
+    Attributes:
+        type: ``error.type``.
+        message: ``error.message``.
+        code: ``error.details.error_code``.
+    """
+
+    type: str = ""
+    message: str = ""
+    code: str | None = None
+
+
+def decode_error(body: bytes) -> ErrorFacts:
+    """Read an error body, whatever it is: an HTML page, nothing, or JSON cut off in the middle."""
+    try:
+        error = _error_decoder.decode(body).error
+    except (ValueError, RecursionError):
+        return ErrorFacts()
+    if error is None:
+        return ErrorFacts()
+    return ErrorFacts(error.type, error.message, error_code(error.details))

@@ -1,0 +1,195 @@
+"""What every dialect offers, and the few values that pass between a dialect and the rest of the house."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from proxy.errors import GatewayError
+from proxy.model.catalog import ModelFacts
+from proxy.model.events import Event
+from proxy.model.message import Message, Usage
+from proxy.model.request import Request
+
+
+class ThinkingFormat(StrEnum):
+    """How thinking is shown to clients whose dialect has no thinking blocks (``THINKING_FORMAT``)."""
+
+    THINK = "think"
+    REASONING_CONTENT = "reasoning_content"
+    BOTH = "both"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A request field this path could not carry.
+
+    Attributes:
+        field: its path, ASCII (``logit_bias``, ``messages[0].name``).
+        reason: a few words for the log.
+    """
+
+    field: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Envelope:
+    """What a peek at the body tells, without decoding it.
+
+    Attributes:
+        model: the model id as the client wrote it; empty when there is none.
+        stream: whether the client asked for a streamed answer.
+        include_usage: ``stream_options.include_usage`` of Chat Completions; always False for other dialects.
+        own_fields: which of our own top-level fields (``conversation_id``, ...) are present.
+        continuing: whether the history holds an assistant message, so that a prompt cache may exist.
+        has_thinking: whether a ``thinking`` field is present (Messages).
+        max_tokens: ``max_tokens`` where it is an integer (Messages), else None.
+    """
+
+    model: str
+    stream: bool
+    include_usage: bool = False
+    own_fields: tuple[str, ...] = ()
+    continuing: bool = False
+    has_thinking: bool = False
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a request is translated for.
+
+    Attributes:
+        facts: the rules and limits of the model that will be asked.
+        model: the id to send upstream.
+        think: whether a ``-think`` suffix asked for thinking.
+        stream: whether the client asked for a streamed answer.
+        default_max_tokens: ``MAX_TOKENS``, or None for the model's own default.
+        default_temperature: ``MODEL_TEMPERATURE``, or None.
+    """
+
+    facts: ModelFacts
+    model: str
+    think: bool = False
+    stream: bool = False
+    default_max_tokens: int | None = None
+    default_temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A client's request in the canonical form, with what was lost on the way."""
+
+    request: Request
+    dropped: tuple[Dropped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendering:
+    """What an answer's rendering needs beside the answer itself.
+
+    Attributes:
+        request_id: ours.
+        created_s: Unix seconds shown as ``created``.
+        model: the model id shown to the client.
+        thinking_format: how thinking is shown.
+        include_usage: whether a streamed answer ends with a usage chunk (Chat Completions).
+    """
+
+    request_id: str
+    created_s: int
+    model: str
+    thinking_format: ThinkingFormat = ThinkingFormat.REASONING_CONTENT
+    include_usage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedError:
+    """An error in a dialect's own envelope: the status its clients expect, and the JSON body."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(slots=True)
+class StreamError:
+    """An ``error`` event found in an upstream's stream (Anthropic's ``error.type`` and ``error.message``)."""
+
+    type: str
+    message: str
+    code: str | None = None
+
+
+@dataclass(slots=True)
+class Observed:
+    """What has been seen of one streamed answer so far.
+
+    Attributes:
+        events: how many real events came: any but ``ping``; comments are none.
+        started: the first real event came.
+        complete: ``message_stop`` came. The end of the connection never counts as one.
+        stop_reason: from the last ``message_delta``.
+        usage: merged field by field; a later absent or zero field never overwrites a number.
+        error: the error event, if one came.
+        model: the model named by ``message_start``.
+    """
+
+    events: int = 0
+    started: bool = False
+    complete: bool = False
+    stop_reason: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    error: StreamError | None = None
+    model: str = ""
+
+
+class StreamBroken(ValueError):
+    """The upstream's stream cannot be read on: an event is no JSON, breaks the grammar, or is over its cap."""
+
+
+class StreamEncoder(Protocol):
+    """Canonical events to one client's bytes. One instance serves one stream."""
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        """The frames for a batch of events; empty when the client sees none of them."""
+        ...
+
+
+class Dialect(Protocol):
+    """A client's wire format."""
+
+    @property
+    def name(self) -> str:
+        """``anthropic``, ``openai_chat``, ..."""
+        ...
+
+    @property
+    def keep_alive(self) -> bytes:
+        """The frame that keeps a silent stream open."""
+        ...
+
+    def peek(self, body: bytes) -> Envelope:
+        """Read what routing needs. Raises InvalidRequest for a body that is no JSON object or mistypes a field."""
+        ...
+
+    def decode_request(self, body: bytes, target: Target) -> Translated:
+        """The canonical request. Raises InvalidRequest naming the field."""
+        ...
+
+    def encode_message(self, message: Message, rendering: Rendering) -> bytes:
+        """A whole answer as the JSON body of a unary response."""
+        ...
+
+    def stream_encoder(self, rendering: Rendering) -> StreamEncoder:
+        """A fresh encoder for one streamed answer."""
+        ...
+
+    def render_error(self, error: GatewayError, request_id: str) -> RenderedError:
+        """An error before the commit."""
+        ...
+
+    def error_frame(self, error: GatewayError, request_id: str) -> bytes:
+        """An error after the commit: one frame, with nothing after it that looks like an end."""
+        ...

@@ -1,0 +1,101 @@
+"""Images and documents inside a request.
+
+Sources: "Images and vision" of OpenAI's documentation for what comes in, "Vision" and "PDF support" of
+Anthropic's for what goes out: JPEG, PNG, GIF and WebP, PDF, and plain text.
+"""
+
+import binascii
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from proxy.dialects.openai_chat.schema import FilePart, ImagePart, ImageUrl
+from proxy.errors import InvalidRequest
+from proxy.model.content import Base64Source, DocumentBlock, ImageBlock, TextSource, UrlSource
+
+_PDF: Final = "application/pdf"
+_TEXT_TYPES: Final = frozenset(("application/json", "application/xml"))
+_URL_SAFE: Final = str.maketrans("-_", "+/")
+
+
+def image_block(part: ImagePart, at: str) -> ImageBlock:
+    """The image of a content part found at `at`. Raises InvalidRequest naming ``image_url.url``."""
+    given = part.image_url
+    param = f"{at}.image_url.url" if isinstance(given, ImageUrl) else f"{at}.image_url"
+    url = given.url if isinstance(given, ImageUrl) else given
+    scheme = url[:8].lower()
+    if scheme.startswith("data:"):
+        _, data, content = _data_url(url, param)
+        media_type = _image_type(content)
+        if media_type is None:
+            raise InvalidRequest(
+                "The image is none of image/jpeg, image/png, image/gif and image/webp.",
+                param=param,
+                code="invalid_image_format",
+            )
+        return ImageBlock(Base64Source(media_type, data))
+    if scheme.startswith(("http://", "https://")):
+        return ImageBlock(UrlSource(url))
+    raise InvalidRequest(
+        "An image has to be given as an http(s) URL or as a data URL.", param=param, code="invalid_image_url"
+    )
+
+
+def document_block(part: FilePart, at: str) -> DocumentBlock:
+    """The document of a content part found at `at`. Raises InvalidRequest naming the field."""
+    param = f"{at}.file.file_data"
+    if part.file.file_data is None:
+        raise InvalidRequest(
+            "Files have to be given as file_data: an uploaded file's id means nothing to the upstream.",
+            param=f"{at}.file.file_id",
+            code="unsupported_value",
+        )
+    url = part.file.file_data
+    if not url[:5].lower().startswith("data:"):
+        url = f"data:{_PDF};base64,{url}"
+    media_type, data, content = _data_url(url, param)
+    if content.startswith(b"%PDF-"):
+        return DocumentBlock(Base64Source(_PDF, data), title=part.file.filename)
+    if media_type.startswith("text/") or media_type in _TEXT_TYPES:
+        text = content.decode("utf-8", "replace")
+        return DocumentBlock(TextSource("text/plain", text), title=part.file.filename)
+    raise InvalidRequest("The file is neither a PDF nor text.", param=param, code="unsupported_value")
+
+
+def _data_url(url: str, param: str) -> tuple[str, str, bytes]:
+    """A data URL's media type, its content in standard base64, and the content."""
+    header, comma, data = url[5:].partition(",")
+    if not comma:
+        raise InvalidRequest("The data URL has no data.", param=param, code="invalid_base64")
+    media_type, *parameters = (word.strip().lower() for word in header.split(";"))
+    if "base64" not in parameters:
+        content = unquote_to_bytes(data)
+        return media_type, binascii.b2a_base64(content, newline=False).decode(), content
+    try:
+        return media_type, data, binascii.a2b_base64(data, strict_mode=True)
+    except (binascii.Error, ValueError):
+        return media_type, *_mended(data, param)
+
+
+def _mended(data: str, param: str) -> tuple[str, bytes]:
+    """Base64 in its URL-safe alphabet, with white space, or without its padding."""
+    mended = "".join(data.split()).translate(_URL_SAFE)
+    mended += "=" * (-len(mended) % 4)
+    try:
+        return mended, binascii.a2b_base64(mended, strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(
+            "The data URL holds no valid base64.", param=param, code="invalid_base64"
+        ) from None
+
+
+def _image_type(content: bytes) -> str | None:
+    """The media type the first bytes show; what the URL claims is often wrong, and the upstream checks."""
+    if content.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if content.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return "image/webp"
+    return None

@@ -1,0 +1,174 @@
+"""Chat messages to system text and turns.
+
+Source: "Create chat completion" in OpenAI's API reference and "Create a Message" in Anthropic's.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+import msgspec
+
+from proxy.dialects.common import Dropped
+from proxy.dialects.openai_chat.media import document_block, image_block
+from proxy.dialects.openai_chat.schema import (
+    AssistantMessage,
+    AssistantPart,
+    AudioPart,
+    ChatMessage,
+    DeveloperMessage,
+    FilePart,
+    FunctionMessage,
+    ImagePart,
+    RefusalPart,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    UserPart,
+)
+from proxy.dialects.openai_chat.tool_ids import ToolIds
+from proxy.errors import InvalidRequest
+from proxy.model.collect import json_object, raw_arguments
+from proxy.model.content import Block, ResultContent, TextBlock, ToolResultBlock, ToolUseBlock
+from proxy.model.request import InputMessage
+
+
+@dataclass(slots=True)
+class Conversation:
+    """The messages of a request: instructions that lead, the turns as they came, and what was lost."""
+
+    system: list[TextBlock] = field(default_factory=list)
+    turns: list[InputMessage] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+
+
+def read_messages(messages: Sequence[ChatMessage]) -> Conversation:
+    """Translate message by message. Raises InvalidRequest naming the field that cannot be carried."""
+    reader = _Reader()
+    for place, message in enumerate(messages):
+        reader.read(message, place)
+    return reader.conversation
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.conversation = Conversation()
+        self._ids = ToolIds()
+
+    def read(self, message: ChatMessage, place: int) -> None:
+        at = f"messages[{place}]"
+        match message:
+            case SystemMessage() | DeveloperMessage():
+                self._instruct(message)
+            case UserMessage(content=content):
+                self._add("user", _user_blocks(content, f"{at}.content"))
+            case AssistantMessage():
+                self._add("assistant", self._assistant_blocks(message, place, at))
+            case ToolMessage():
+                self._add("user", [self._result(message, f"{at}.content")])
+            case FunctionMessage():
+                raise _legacy(f"{at}.role")
+            case _:
+                assert_never(message)
+        if not isinstance(message, FunctionMessage) and message.name:
+            self._drop(f"{at}.name", "messages have no names")
+
+    def _instruct(self, message: SystemMessage | DeveloperMessage) -> None:
+        texts = [message.content] if isinstance(message.content, str) else [p.text for p in message.content]
+        blocks = [TextBlock(text) for text in texts if text.strip()]
+        if self.conversation.turns:
+            self._add("system", [*blocks])
+        else:
+            self.conversation.system += blocks
+
+    def _assistant_blocks(self, message: AssistantMessage, place: int, at: str) -> list[Block]:
+        if message.function_call is not None:
+            raise _legacy(f"{at}.function_call")
+        if message.audio is not None:
+            self._drop(f"{at}.audio", "the upstream has no audio")
+        blocks: list[Block] = [TextBlock(text) for text in _said(message) if text]
+        for index, call in enumerate(message.tool_calls or ()):
+            name, tool_input = _called(call, f"{at}.tool_calls[{index}]")
+            blocks.append(ToolUseBlock(self._ids.for_call(call.id, place), name, tool_input))
+        return blocks
+
+    def _result(self, message: ToolMessage, at: str) -> ToolResultBlock:
+        content: list[ResultContent] = []
+        parts = [TextPart(message.content)] if isinstance(message.content, str) else message.content or ()
+        for index, part in enumerate(parts):
+            if isinstance(part, ImagePart):
+                content.append(image_block(part, f"{at}[{index}]"))
+            elif part.text:
+                content.append(TextBlock(part.text))
+        return ToolResultBlock(self._ids.for_result(message.tool_call_id), content)
+
+    def _add(self, role: str, blocks: list[Block]) -> None:
+        turn = InputMessage("assistant" if role == "assistant" else "user", blocks)
+        if role == "system":
+            turn = InputMessage("system", blocks)
+        self.conversation.turns.append(turn)
+
+    def _drop(self, name: str, reason: str) -> None:
+        self.conversation.dropped.append(Dropped(name, reason))
+
+
+def _user_blocks(content: str | Sequence[UserPart], at: str) -> list[Block]:
+    if isinstance(content, str):
+        return [TextBlock(content)]
+    return [_user_block(part, f"{at}[{index}]") for index, part in enumerate(content)]
+
+
+def _user_block(part: UserPart, at: str) -> Block:
+    match part:
+        case TextPart(text=text):
+            return TextBlock(text)
+        case ImagePart():
+            return image_block(part, at)
+        case FilePart():
+            return document_block(part, at)
+        case AudioPart():
+            raise InvalidRequest(
+                "Audio is not supported by the upstream.", param=f"{at}.type", code="unsupported_value"
+            )
+        case _:
+            assert_never(part)
+
+
+def _said(message: AssistantMessage) -> Iterable[str]:
+    content = message.content
+    if isinstance(content, str):
+        yield content
+    else:
+        yield from (_part_text(part) for part in content or ())
+    if message.refusal:
+        yield message.refusal
+
+
+def _part_text(part: AssistantPart) -> str:
+    match part:
+        case TextPart(text=text) | RefusalPart(refusal=text):
+            return text
+        case _:
+            assert_never(part)
+
+
+def _called(call: ToolCall, at: str) -> tuple[str, msgspec.Raw]:
+    """A call's name and its input, which has to be an object whatever the model wrote."""
+    if call.function is not None:
+        arguments = call.function.arguments
+        return call.function.name, json_object(arguments) or raw_arguments(arguments)
+    if call.custom is not None:
+        return call.custom.name, msgspec.Raw(msgspec.json.encode({"input": call.custom.input}))
+    raise InvalidRequest(
+        "The tool call has no function.", param=f"{at}.function", code="missing_required_parameter"
+    )
+
+
+def _legacy(param: str) -> InvalidRequest:
+    return InvalidRequest(
+        "Function calls in the style before tools are not supported: use tools, tool_calls and the role tool.",
+        param=param,
+        code="unsupported_parameter",
+    )

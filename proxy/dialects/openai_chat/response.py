@@ -1,0 +1,183 @@
+"""An answer as a ``chat.completion`` object.
+
+Sources: "The chat completion object" in OpenAI's API reference; "Handling stop reasons" in Anthropic's
+documentation.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from proxy.dialects.common import Rendering, ThinkingFormat
+from proxy.model.content import Block, TextBlock, ThinkingBlock, ToolUseBlock
+from proxy.model.message import Message, StopDetails, Usage
+
+FINISH_REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "end_turn": "stop",
+        "stop_sequence": "stop",
+        "max_tokens": "length",
+        "tool_use": "tool_calls",
+        "pause_turn": "stop",
+        "refusal": "content_filter",
+        "model_context_window_exceeded": "length",
+        "compaction": "stop",
+    }
+)
+REFUSAL: Final = "refusal"
+_REFUSED: Final = "The model refused to answer."
+THINK_OPEN: Final = "<think>"
+THINK_CLOSE: Final = "</think>"
+_TIERS: Final[Mapping[str, str]] = MappingProxyType({"standard": "default", "priority": "priority"})
+
+
+class Function(msgspec.Struct):
+    """A called function; `arguments` is JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct):
+    """One tool call of an answer."""
+
+    id: str
+    function: Function
+    type: str = "function"
+
+
+class Answer(msgspec.Struct):
+    """The assistant's message."""
+
+    content: str | None
+    role: str = "assistant"
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
+    reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Choice(msgspec.Struct):
+    """The one choice there is."""
+
+    message: Answer
+    finish_reason: str | None
+    index: int = 0
+    logprobs: None = None
+
+
+class PromptTokensDetails(msgspec.Struct):
+    """Parts of the prompt's tokens."""
+
+    cached_tokens: int
+    cache_write_tokens: int
+
+
+class CompletionTokensDetails(msgspec.Struct):
+    """Parts of the answer's tokens."""
+
+    reasoning_tokens: int
+
+
+class CompletionUsage(msgspec.Struct):
+    """Token counts as OpenAI's clients read them: the prompt's include what the cache gave and took."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
+
+
+class ChatCompletion(msgspec.Struct, kw_only=True):
+    """A whole answer."""
+
+    id: str
+    object: str = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: CompletionUsage | None
+    service_tier: str | None = None
+    system_fingerprint: None = None
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_message(message: Message, rendering: Rendering) -> bytes:
+    """See `proxy.dialects.common.Dialect.encode_message`."""
+    completion = ChatCompletion(
+        id=completion_id(message.id or rendering.request_id),
+        created=rendering.created_s,
+        model=rendering.model or message.model,
+        choices=[Choice(_answer(message, rendering.thinking_format), finish_reason(message.stop_reason))],
+        usage=completion_usage(message.usage),
+        service_tier=_service_tier(message.usage),
+    )
+    return _encoder.encode(completion)
+
+
+def completion_id(message_id: str) -> str:
+    """An id in OpenAI's style for an answer."""
+    return "chatcmpl-" + message_id.removeprefix("msg_")
+
+
+def finish_reason(stop_reason: str | None) -> str:
+    """OpenAI's word for why an answer ended; ``stop`` for reasons yet to be invented."""
+    return FINISH_REASONS.get(stop_reason or "", "stop")
+
+
+def refusal_text(details: StopDetails | None) -> str:
+    """What to show of a refusal."""
+    return (details.explanation if details is not None else None) or _REFUSED
+
+
+def completion_usage(usage: Usage) -> CompletionUsage | None:
+    """Usage in OpenAI's terms; None where the upstream told nothing."""
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return None
+    read = usage.cache_read_input_tokens or 0
+    written = usage.cache_creation_input_tokens or 0
+    prompt = (usage.input_tokens or 0) + read + written
+    completion = usage.output_tokens or 0
+    details = usage.output_tokens_details
+    return CompletionUsage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=prompt + completion,
+        prompt_tokens_details=PromptTokensDetails(read, written),
+        completion_tokens_details=CompletionTokensDetails((details and details.thinking_tokens) or 0),
+    )
+
+
+def _service_tier(usage: Usage) -> str | None:
+    """OpenAI itself reports its fast mode as priority."""
+    return "priority" if usage.speed == "fast" else _TIERS.get(usage.service_tier or "")
+
+
+def _answer(message: Message, thinking_format: ThinkingFormat) -> Answer:
+    if message.stop_reason == REFUSAL:
+        # What came before a refusal is to be thrown away, its tool calls above all.
+        return Answer(content=None, refusal=refusal_text(message.stop_details))
+    thinking = "".join([block.thinking for block in message.content if isinstance(block, ThinkingBlock)])
+    calls = [_tool_call(block) for block in message.content if isinstance(block, ToolUseBlock)]
+    in_content = thinking_format in {ThinkingFormat.THINK, ThinkingFormat.BOTH}
+    text = "".join([_shown(block, thinking=in_content) for block in message.content])
+    answer = Answer(content=text if text or not calls else None, tool_calls=calls or msgspec.UNSET)
+    if thinking and thinking_format in {ThinkingFormat.REASONING_CONTENT, ThinkingFormat.BOTH}:
+        answer.reasoning_content = thinking
+    return answer
+
+
+def _shown(block: Block, *, thinking: bool) -> str:
+    if isinstance(block, TextBlock):
+        return block.text
+    if thinking and isinstance(block, ThinkingBlock) and block.thinking:
+        return f"{THINK_OPEN}{block.thinking}{THINK_CLOSE}"
+    return ""
+
+
+def _tool_call(block: ToolUseBlock) -> ToolCall:
+    return ToolCall(block.id, Function(block.name, bytes(block.input).decode()))

@@ -1,0 +1,242 @@
+"""The body of a Chat Completions request.
+
+Source: "Create chat completion" in OpenAI's API reference. Fields that only have to be noticed stay raw.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+Penalty: TypeAlias = Annotated[float, msgspec.Meta(ge=-2, le=2)]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class TextPart(msgspec.Struct, tag_field="type", tag="text", gc=False):
+    """Text."""
+
+    text: str
+
+
+class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal", gc=False):
+    """What an assistant said instead of an answer."""
+
+    refusal: str
+
+
+class ImageUrl(msgspec.Struct, gc=False):
+    """Where an image is: an http(s) URL or a data URL."""
+
+    url: str
+
+
+class ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):
+    """An image."""
+
+    image_url: ImageUrl | str
+
+
+class FileData(msgspec.Struct, gc=False):
+    """A file in the request itself, or the id of one uploaded before."""
+
+    file_data: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
+
+
+class FilePart(msgspec.Struct, tag_field="type", tag="file"):
+    """A document."""
+
+    file: FileData
+
+
+class AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):
+    """Sound."""
+
+
+UserPart: TypeAlias = TextPart | ImagePart | FilePart | AudioPart
+AssistantPart: TypeAlias = TextPart | RefusalPart
+ToolPart: TypeAlias = TextPart | ImagePart
+
+
+class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):
+    """Instructions."""
+
+    content: str | list[TextPart]
+    name: str | None = None
+
+
+class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer"):
+    """Instructions, by their newer name."""
+
+    content: str | list[TextPart]
+    name: str | None = None
+
+
+class UserMessage(msgspec.Struct, tag_field="role", tag="user"):
+    """What the user says."""
+
+    content: str | list[UserPart]
+    name: str | None = None
+
+
+class FunctionCall(msgspec.Struct, gc=False):
+    """A call: `arguments` is JSON text written by the model, which may be wrong."""
+
+    name: str
+    arguments: str = ""
+
+
+class CustomCall(msgspec.Struct, gc=False):
+    """A call with free text."""
+
+    name: str
+    input: str = ""
+
+
+class ToolCall(msgspec.Struct):
+    """A tool call in the history."""
+
+    id: str
+    type: str = "function"
+    function: FunctionCall | None = None
+    custom: CustomCall | None = None
+
+
+class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
+    """What the model said, or which tools it called."""
+
+    content: str | list[AssistantPart] | None = None
+    refusal: str | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: msgspec.Raw | None = None
+    audio: msgspec.Raw | None = None
+
+
+class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
+    """The answer to a tool call."""
+
+    tool_call_id: str
+    content: str | list[ToolPart] | None = None
+    name: str | None = None
+
+
+class FunctionMessage(msgspec.Struct, tag_field="role", tag="function"):
+    """The answer to a call in the style before tools."""
+
+
+ChatMessage: TypeAlias = (
+    SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+)
+
+
+class FunctionDefinition(msgspec.Struct):
+    """A function the model may call; `parameters` is a JSON schema."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, msgspec.Raw] | None = None
+    strict: bool | None = None
+
+
+class ToolDefinition(msgspec.Struct):
+    """A tool; `function` is there where `type` is ``function``."""
+
+    type: str
+    function: FunctionDefinition | None = None
+
+
+class NamedFunction(msgspec.Struct, gc=False):
+    """A function's name."""
+
+    name: str
+
+
+class AllowedTools(msgspec.Struct):
+    """A choice among some of the tools."""
+
+    mode: Literal["auto", "required"] = "auto"
+
+
+class NamedChoice(msgspec.Struct):
+    """A tool choice that is an object."""
+
+    type: str
+    function: NamedFunction | None = None
+    allowed_tools: AllowedTools | None = None
+
+
+class StreamOptions(msgspec.Struct):
+    """Options of a streamed answer."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ResponseFormat(msgspec.Struct, gc=False):
+    """The shape the answer has to have."""
+
+    type: str
+
+
+class ChatRequest(msgspec.Struct, kw_only=True):
+    """The fields of a request that have a meaning here; `messages` are decoded one by one."""
+
+    messages: list[ChatMessage]
+    model: str | None = None
+    audio: msgspec.Raw | None = None
+    frequency_penalty: Penalty | None = None
+    function_call: msgspec.Raw | None = None
+    functions: msgspec.Raw | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    max_completion_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    metadata: msgspec.Raw | None = None
+    modalities: list[str] | None = None
+    moderation: msgspec.Raw | None = None
+    n: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    parallel_tool_calls: bool | None = None
+    prediction: msgspec.Raw | None = None
+    presence_penalty: Penalty | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_options: msgspec.Raw | None = None
+    prompt_cache_retention: msgspec.Raw | None = None
+    reasoning_effort: Effort | None = None
+    response_format: ResponseFormat | None = None
+    safety_identifier: str | None = None
+    seed: int | None = None
+    service_tier: str | None = None
+    stop: str | list[str] | None = None
+    store: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    tool_choice: str | NamedChoice | None = None
+    tools: list[ToolDefinition] | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    user: str | None = None
+    verbosity: str | None = None
+    web_search_options: msgspec.Raw | None = None
+
+
+class _Turn(msgspec.Struct, gc=False):
+    role: str = ""
+
+
+class PeekedRequest(msgspec.Struct):
+    """The few fields routing needs."""
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    messages: list[_Turn] | None = None
+    claude_options: msgspec.Raw | None = None
+    conversation_id: msgspec.Raw | None = None
+    session_id: msgspec.Raw | None = None
+    project_id: msgspec.Raw | None = None
+    system_prompt: msgspec.Raw | None = None
+
+
+OWN_FIELDS = ("claude_options", "conversation_id", "session_id", "project_id", "system_prompt")

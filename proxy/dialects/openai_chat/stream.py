@@ -1,0 +1,219 @@
+"""A stream of ``chat.completion.chunk`` objects.
+
+Source: "The chat completion chunk object" in OpenAI's API reference. What its clients rely on: the role comes
+once, a tool call's id and name once, tool indexes count from 0 without gaps, a finish chunk ends the answer,
+a usage chunk follows only when asked for, ``[DONE]`` comes last. Only ``message_stop`` ends an answer here: a
+stream that breaks off gets neither a finish chunk nor ``[DONE]``.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, assert_never
+
+import msgspec
+
+from proxy.dialects.common import Rendering, ThinkingFormat
+from proxy.dialects.openai_chat.response import (
+    REFUSAL,
+    THINK_CLOSE,
+    THINK_OPEN,
+    completion_id,
+    completion_usage,
+    finish_reason,
+    refusal_text,
+)
+from proxy.model.content import Block, TextBlock, ThinkingBlock, ToolUseBlock
+from proxy.model.events import (
+    CitationsDelta,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    Delta,
+    ErrorEvent,
+    Event,
+    InputJsonDelta,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    Ping,
+    SignatureDelta,
+    Stop,
+    TextDelta,
+    ThinkingDelta,
+)
+from proxy.model.message import Message, Usage
+
+_encode: Final[Callable[[object], bytes]] = msgspec.json.Encoder().encode
+_DONE: Final = b"data: [DONE]\n\n"
+
+
+class ChatStreamEncoder:
+    """Canonical events to the bytes of one chat completion stream.
+
+    An ``error`` event gives no bytes: whoever sends the stream ends it with `OpenAIChatDialect.error_frame`.
+    """
+
+    __slots__ = (
+        "_arguments",
+        "_as_content",
+        "_as_reasoning",
+        "_open",
+        "_prefix",
+        "_rendering",
+        "_stop",
+        "_suffix",
+        "_text_prefix",
+        "_thinking_shown",
+        "_tool_prefix",
+        "_tools",
+        "_usage",
+    )
+
+    def __init__(self, rendering: Rendering) -> None:
+        self._rendering = rendering
+        shown = rendering.thinking_format
+        self._as_content = shown in {ThinkingFormat.THINK, ThinkingFormat.BOTH}
+        self._as_reasoning = shown in {ThinkingFormat.REASONING_CONTENT, ThinkingFormat.BOTH}
+        self._open: type[Block] | None = None
+        self._thinking_shown = False
+        self._tools = 0
+        self._arguments = b""
+        self._stop = Stop()
+        self._usage = Usage()
+        self._suffix = b'},"logprobs":null,"finish_reason":null}]' + self._end()
+        self._tool_prefix = b""
+        self._begin(Message())
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        """See `proxy.dialects.common.StreamEncoder.encode`."""
+        out: list[bytes] = []
+        for event in events:
+            if type(event) is ContentBlockDelta:
+                delta = event.delta
+                if type(delta) is TextDelta and self._open is TextBlock:
+                    if delta.text:
+                        out.append(self._text_prefix + _encode(delta.text) + self._suffix)
+                else:
+                    out.append(self._delta(delta))
+            else:
+                out.append(self._step(event))
+        return b"".join(out)
+
+    def _step(self, event: Event) -> bytes:
+        match event:
+            case MessageStart(message=message):
+                self._begin(message)
+                return self._chunk(b'"role":"assistant","content":"","refusal":null')
+            case ContentBlockDelta(delta=delta):
+                return self._delta(delta)
+            case ContentBlockStart(content_block=block):
+                return self._block_start(block)
+            case ContentBlockStop():
+                return self._block_stop()
+            case MessageDelta(delta=stop, usage=usage):
+                self._stop = stop
+                self._usage = self._usage.merge(usage)
+                return b""
+            case MessageStop():
+                return self._finish()
+            case Ping() | ErrorEvent():
+                return b""
+            case _:
+                assert_never(event)
+
+    def _begin(self, message: Message) -> None:
+        rendering = self._rendering
+        self._usage = message.usage
+        self._prefix = (
+            b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
+            % (
+                _encode(completion_id(message.id or rendering.request_id)),
+                rendering.created_s,
+                _encode(rendering.model or message.model),
+            )
+        )
+        self._text_prefix = self._prefix + b'{"index":0,"delta":{"content":'
+
+    def _end(self) -> bytes:
+        return b',"usage":null}\n\n' if self._rendering.include_usage else b"}\n\n"
+
+    def _chunk(self, delta: bytes) -> bytes:
+        return b'%b{"index":0,"delta":{%b%b' % (self._prefix, delta, self._suffix)
+
+    def _content(self, text: str) -> bytes:
+        return self._text_prefix + _encode(text) + self._suffix
+
+    def _delta(self, delta: Delta) -> bytes:
+        match delta:
+            case InputJsonDelta(partial_json=text):
+                if not text or self._open is not ToolUseBlock:
+                    return b""
+                self._arguments = b""
+                return self._tool_prefix + _encode(text) + b"}}]" + self._suffix
+            case ThinkingDelta(thinking=text):
+                return self._thinking(text) if self._open is ThinkingBlock else b""
+            case TextDelta(text=text):
+                return self._content(text) if text and self._open is TextBlock else b""
+            case SignatureDelta() | CitationsDelta() | msgspec.Raw():
+                return b""
+            case _:
+                assert_never(delta)
+
+    def _thinking(self, text: str) -> bytes:
+        if not text:
+            return b""
+        out = b""
+        if self._as_content:
+            out = self._content(text if self._thinking_shown else THINK_OPEN + text)
+            self._thinking_shown = True
+        if self._as_reasoning:
+            out += self._chunk(b'"reasoning_content":' + _encode(text))
+        return out
+
+    def _block_start(self, block: Block) -> bytes:
+        self._open = type(block)
+        match block:
+            case TextBlock(text=text):
+                return self._content(text) if text else b""
+            case ThinkingBlock(thinking=text):
+                return self._thinking(text)
+            case ToolUseBlock():
+                return self._tool_start(block)
+            case _:
+                return b""
+
+    def _tool_start(self, block: ToolUseBlock) -> bytes:
+        index = self._tools
+        self._tools += 1
+        # What to send at the block's end, should no delta bring anything.
+        self._arguments = bytes(block.input)
+        self._tool_prefix = b'%b{"index":0,"delta":{"tool_calls":[{"index":%d,"function":{"arguments":' % (
+            self._prefix,
+            index,
+        )
+        return self._chunk(
+            b'"tool_calls":[{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}]'
+            % (index, _encode(block.id), _encode(block.name))
+        )
+
+    def _block_stop(self) -> bytes:
+        kind, self._open = self._open, None
+        if kind is ToolUseBlock and self._arguments:
+            return self._tool_prefix + _encode(self._arguments.decode()) + b"}}]" + self._suffix
+        if kind is ThinkingBlock and self._thinking_shown:
+            self._thinking_shown = False
+            return self._content(THINK_CLOSE)
+        return b""
+
+    def _finish(self) -> bytes:
+        refused = b""
+        if self._stop.stop_reason == REFUSAL:
+            refused = self._chunk(b'"refusal":' + _encode(refusal_text(self._stop.stop_details)))
+        finish = b'%b{"index":0,"delta":{},"logprobs":null,"finish_reason":%b}]%b' % (
+            self._prefix,
+            _encode(finish_reason(self._stop.stop_reason)),
+            self._end(),
+        )
+        usage = b""
+        if self._rendering.include_usage:
+            usage = b'%b],"usage":%b}\n\n' % (self._prefix, _encode(completion_usage(self._usage)))
+        return refused + finish + usage + _DONE

@@ -1,0 +1,147 @@
+"""How much a model thinks and how it samples: one rule table a model, asked for in OpenAI's words.
+
+Sources: "Reasoning" in OpenAI's documentation; "Extended thinking", "Adaptive thinking" and "Effort" in
+Anthropic's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from proxy.dialects.common import Dropped, Target
+from proxy.dialects.openai_chat.schema import ChatRequest
+from proxy.model.catalog import ModelFacts, Sampling, ThinkingMode
+from proxy.model.request import (
+    Thinking,
+    ThinkingAdaptive,
+    ThinkingBetweenTools,
+    ThinkingDisabled,
+    ThinkingEnabled,
+)
+
+_STREAM_MAX_TOKENS: Final = 32_000
+_UNARY_MAX_TOKENS: Final = 16_000
+_BUDGET_MIN: Final = 1024
+_SUMMARIZED: Final = "summarized"
+_LADDER: Final = ("low", "medium", "high", "xhigh", "max")
+_BUDGETS: Final[Mapping[str, int]] = MappingProxyType(
+    {"low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_000, "max": 63_999}
+)
+
+
+@dataclass(slots=True)
+class Reasoning:
+    """How a request is reasoned about.
+
+    Attributes:
+        max_tokens: thinking and answer together.
+        thinking: None leaves it to the model's default.
+        effort: None leaves it to the model's default.
+        dropped: what was lost.
+    """
+
+    max_tokens: int
+    thinking: Thinking | None = None
+    effort: str | None = None
+    dropped: list[Dropped] = field(default_factory=list)
+
+    def thinks(self, facts: ModelFacts) -> bool:
+        """Whether the model will think."""
+        if self.thinking is None:
+            return facts.thinks_by_default
+        return isinstance(self.thinking, ThinkingAdaptive | ThinkingEnabled)
+
+
+def read_reasoning(request: ChatRequest, target: Target, *, no_budget: str | None) -> Reasoning:
+    """Thinking, effort and the token limit.
+
+    `no_budget` is the reason why this request cannot have a thinking budget, if there is one.
+    """
+    facts = target.facts
+    reasoning = Reasoning(_max_tokens(request, target))
+    if ThinkingMode.ADAPTIVE in facts.thinking_modes:
+        _adaptive(reasoning, request.reasoning_effort, target)
+    elif request.reasoning_effort in _BUDGETS or (target.think and request.reasoning_effort is None):
+        if no_budget is None:
+            _budget(reasoning, request.reasoning_effort or "medium", facts)
+        else:
+            name = "model" if request.reasoning_effort is None else "reasoning_effort"
+            reasoning.dropped.append(Dropped(name, no_budget))
+    return reasoning
+
+
+def _max_tokens(request: ChatRequest, target: Target) -> int:
+    wanted = request.max_completion_tokens or request.max_tokens or target.default_max_tokens
+    if wanted is None:
+        wanted = _STREAM_MAX_TOKENS if target.stream else _UNARY_MAX_TOKENS
+    return min(wanted, target.facts.max_output_tokens)
+
+
+def _adaptive(reasoning: Reasoning, effort: str | None, target: Target) -> None:
+    facts = target.facts
+    if effort == "none":
+        match facts.thinking_off:
+            case ThinkingMode.DISABLED:
+                reasoning.thinking = ThinkingDisabled()
+            case ThinkingMode.BETWEEN_TOOLS:
+                reasoning.thinking = ThinkingBetweenTools()
+            case _:
+                reasoning.effort = _accepted("low", facts)
+    elif effort is not None:
+        reasoning.thinking = ThinkingAdaptive(_SUMMARIZED)
+        reasoning.effort = _accepted("low" if effort == "minimal" else effort, facts)
+    elif target.think:
+        reasoning.thinking = ThinkingAdaptive(_SUMMARIZED)
+
+
+def _budget(reasoning: Reasoning, effort: str, facts: ModelFacts) -> None:
+    """A budget beside the answer's own tokens, as far as the model's limit has room for both."""
+    limit, answer = facts.max_output_tokens, reasoning.max_tokens
+    budget = min(_BUDGETS[effort], max(limit - answer, limit // 2))
+    if budget < _BUDGET_MIN:
+        reasoning.dropped.append(Dropped("reasoning_effort", "no room for a thinking budget"))
+        return
+    reasoning.max_tokens = min(limit, budget + answer)
+    reasoning.thinking = ThinkingEnabled(budget)
+    reasoning.effort = _accepted(effort, facts)
+
+
+def _accepted(effort: str, facts: ModelFacts) -> str | None:
+    """The level itself, or the highest below it that the model knows; None for a model without levels."""
+    levels = _LADDER[: _LADDER.index(effort) + 1]
+    return next((level for level in reversed(levels) if level in facts.effort_levels), None)
+
+
+@dataclass(slots=True)
+class SamplingFields:
+    """What is sent of the sampling fields, and what was lost."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    dropped: list[Dropped] = field(default_factory=list)
+
+
+def read_sampling(request: ChatRequest, target: Target, *, thinks: bool) -> SamplingFields:
+    """Temperature and top_p by the model's rules. A temperature of 1 is every model's own: nothing is lost."""
+    found = SamplingFields()
+    if target.facts.sampling is not Sampling.ACCEPTED:
+        _drop_sampling(request, found, "the model takes no sampling fields")
+    elif thinks:
+        _drop_sampling(request, found, "not together with thinking")
+    elif request.temperature is not None:
+        found.temperature = min(request.temperature, 1.0)
+        if request.top_p not in {None, 1}:
+            found.dropped.append(Dropped("top_p", "not together with temperature"))
+    elif request.top_p is not None:
+        found.top_p = request.top_p
+    else:
+        default = target.default_temperature
+        found.temperature = None if default is None else min(default, 1.0)
+    return found
+
+
+def _drop_sampling(request: ChatRequest, found: SamplingFields, reason: str) -> None:
+    for name, value in (("temperature", request.temperature), ("top_p", request.top_p)):
+        if value not in {None, 1}:
+            found.dropped.append(Dropped(name, reason))

@@ -1,0 +1,238 @@
+"""Server-sent events: bytes to frames, frames to bytes, and the cut between whole events.
+
+The rules are those of the HTML standard (WHATWG), section "Server-sent events": lines end in LF, CR or
+CRLF, a byte order mark at the very start is skipped, a line that begins with a colon is a comment, a blank
+line ends an event, and what is not ended by one when the stream ends is no event. ``id`` and ``retry`` mean
+nothing here.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+from proxy.dialects.common import StreamBroken
+
+_BOM: Final = b"\xef\xbb\xbf"
+_WINDOW_BYTES: Final = 65_536
+_MANY_BLANK_LINES = re.compile(rb"\n{3,}")
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One event: its name (``message`` when it has none) and its data, UTF-8 with lines joined by LF."""
+
+    event: str
+    data: bytes
+
+
+def encode_frame(data: bytes, event: str = "") -> bytes:
+    """One event on the wire; data of several lines becomes several ``data`` lines."""
+    name = f"event: {event}\n".encode() if event else b""
+    if b"\n" in data or b"\r" in data:
+        data = b"\ndata: ".join(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
+    return b"%bdata: %b\n\n" % (name, data)
+
+
+class SseDecoder:
+    """Bytes, cut anywhere, to frames.
+
+    Bytes that are no UTF-8 become U+FFFD. No more than one unfinished event is kept.
+
+    Attributes:
+        fault: what makes the stream unreadable from here on, found behind sound events.
+    """
+
+    __slots__ = ("_event_max_bytes", "_skip_lf", "_started", "_tail", "fault")
+
+    def __init__(self, event_max_bytes: int) -> None:
+        self._event_max_bytes = event_max_bytes
+        self._tail = bytearray()
+        self._skip_lf = False
+        self._started = False
+        self.fault: StreamBroken | None = None
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        """The events `chunk` completes.
+
+        Raises StreamBroken for an event over the cap; if sound events came before it in the same chunk, they
+        are returned and the next call raises.
+        """
+        frames: list[Frame] = []
+        for event in self._events(chunk):
+            frame = parse_event(event)
+            if frame is not None:
+                frames.append(frame)
+        return frames
+
+    def feed_data(self, chunk: bytes) -> list[bytes]:
+        """As `feed`, but only the data of each event, for streams whose data tells its own type."""
+        found: list[bytes] = []
+        for event in self._events(chunk):
+            head, separator, data = event.partition(b"\ndata: ")
+            if separator and b"\n" not in data and event.startswith(b"event: ") and b"\n" not in head:
+                found.append(data)
+            elif (frame := parse_event(event)) is not None:
+                found.append(frame.data)
+        return found
+
+    def _events(self, chunk: bytes) -> list[bytes]:
+        """The whole events of a chunk, each without its blank line, line ends LF, valid UTF-8."""
+        if self.fault is not None:
+            raise self.fault
+        events: list[bytes] = []
+        try:
+            if len(chunk) <= _WINDOW_BYTES:
+                self._split(self._whole_events(self._unified(chunk)), events)
+            else:
+                self._split_large(chunk, events)
+        except StreamBroken as fault:
+            self.fault = fault
+            if not events:
+                raise
+        return events
+
+    def _unified(self, chunk: bytes) -> bytes:
+        """The chunk with LF as its only line end."""
+        if self._skip_lf:
+            chunk = chunk.removeprefix(b"\n")
+            self._skip_lf = False
+        if b"\r" in chunk:
+            self._skip_lf = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return chunk
+
+    def _whole_events(self, chunk: bytes) -> bytes:
+        """Everything up to the last blank line; the rest stays in the tail."""
+        tail = self._tail
+        if not tail:
+            chunk = chunk.lstrip(b"\n")
+        cut = chunk.rfind(b"\n\n") + 2
+        if cut == 1:
+            cut = 1 if tail.endswith(b"\n") and chunk.startswith(b"\n") else 0
+        if not cut:
+            tail += chunk
+            return b""
+        block = bytes(tail) + chunk[:cut] if tail else chunk[:cut]
+        self._tail = bytearray(chunk[cut:].lstrip(b"\n"))
+        if not self._started:
+            self._started = True
+            block = block.removeprefix(_BOM)
+        return block if block.isascii() else _valid(block)
+
+    def _split_large(self, chunk: bytes, events: list[bytes]) -> None:
+        """In windows, and without what holds no data, so that a flood of empty events takes no memory."""
+        for start in range(0, len(chunk), _WINDOW_BYTES):
+            found: list[bytes] = []
+            try:
+                window = self._unified(chunk[start : start + _WINDOW_BYTES])
+                self._split(self._whole_events(window), found)
+            finally:
+                events += [event for event in found if b"data" in event]
+
+    def _split(self, block: bytes, events: list[bytes]) -> None:
+        if b"\n\n\n" in block:
+            block = _MANY_BLANK_LINES.sub(b"\n\n", block)
+        cap = self._event_max_bytes
+        found = block.split(b"\n\n")
+        found.pop()
+        if len(block) > cap:
+            for event in found:
+                if len(event) > cap:
+                    raise StreamBroken(f"an event is larger than {cap} bytes")
+                events.append(event)
+        else:
+            events += found
+        # One byte more than the cap may be the first half of the blank line.
+        if len(self._tail) > cap + 1:
+            raise StreamBroken(f"an event is larger than {cap} bytes")
+
+
+def parse_event(event: bytes) -> Frame | None:
+    """One event without its blank line, line ends LF, valid UTF-8; None where it has no data."""
+    if event.startswith(b"event: "):
+        name, separator, data = event.partition(b"\ndata: ")
+        if separator and b"\n" not in data and b"\n" not in name:
+            return Frame(name[7:].decode(), data)
+    elif event.startswith(b"data: ") and b"\n" not in event:
+        return Frame("message", event[6:])
+    return _parse_lines(event)
+
+
+def _parse_lines(event: bytes) -> Frame | None:
+    name, data = b"", []
+    for line in event.split(b"\n"):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ")
+    if not data:
+        return None
+    return Frame(name.decode() or "message", b"\n".join(data))
+
+
+def _valid(block: bytes) -> bytes:
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return block.decode("utf-8", "replace").encode()
+    return block
+
+
+class EventSplitter:
+    """Bytes, cut anywhere, to the same bytes, cut only between events.
+
+    Whatever the line ends, every byte comes out as it went in; a half event never does.
+    """
+
+    __slots__ = ("_after_cr", "_event_max_bytes", "_tail")
+
+    def __init__(self, event_max_bytes: int) -> None:
+        self._event_max_bytes = event_max_bytes
+        self._tail = bytearray()
+        self._after_cr = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The bytes up to the end of the last complete event. Raises StreamBroken for one over the cap."""
+        first = b""
+        if self._after_cr and chunk:
+            # The event before ended in CR; a LF that follows belongs to it.
+            self._after_cr = False
+            if chunk.startswith(b"\n"):
+                first, chunk = chunk[:1], chunk[1:]
+        tail = self._tail
+        # The tail holds no blank line, so that only its last byte can begin one.
+        end = _last_event_end(tail[-1:] + chunk if tail else chunk) - bool(tail)
+        if end <= 0:
+            tail += chunk
+            self._check_tail()
+            return first
+        whole = bytes(tail) + chunk[:end] if tail else chunk[:end]
+        self._tail = bytearray(chunk[end:])
+        self._after_cr = whole.endswith(b"\r")
+        self._check_tail()
+        if len(whole) > self._event_max_bytes:
+            self._check_whole(whole)
+        return first + whole
+
+    def _check_tail(self) -> None:
+        # Two bytes more than the cap may be the line end before the blank line.
+        if len(self._tail) > self._event_max_bytes + 2:
+            raise StreamBroken(f"an event is larger than {self._event_max_bytes} bytes")
+
+    def _check_whole(self, whole: bytes) -> None:
+        SseDecoder(self._event_max_bytes).feed(whole)
+
+
+def _last_event_end(data: bytes | bytearray) -> int:
+    """The index after the last blank line; 0 where there is none.
+
+    Two line ends in a row are LF LF, LF CR or CR CR, with one more LF where the second is CR LF.
+    """
+    if b"\r" not in data:
+        return data.rfind(b"\n\n") + 2 if b"\n\n" in data else 0
+    start = max(data.rfind(b"\n\n"), data.rfind(b"\n\r"), data.rfind(b"\r\r"))
+    if start < 0:
+        return 0
+    end = start + 2
+    return end + 1 if data[end - 1 : end + 1] == b"\r\n" else end

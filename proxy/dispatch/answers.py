@@ -1,0 +1,166 @@
+"""What the client is told when no credential could answer: one table from failures to client errors."""
+
+import math
+from typing import Final, assert_never
+
+from proxy.errors import ErrorKind, GatewayError, NotFound
+from proxy.pool import Exhausted, ExhaustedReason, Failure, FailureClass, Fault
+
+_LONG_WAIT_S: Final = 60
+_OVERLOADED_RETRY_S: Final = 5.0
+_CHALLENGE_RETRY_S: Final = 60.0
+_WORK_WAS_DONE: Final = frozenset(
+    {FailureClass.SERVER, FailureClass.OVERLOADED, FailureClass.ENDPOINT, FailureClass.CHALLENGE}
+)
+_TIMEOUTS: Final = frozenset(
+    {Fault.CONNECT_TIMEOUT, Fault.HEADERS_TIMEOUT, Fault.FIRST_EVENT_TIMEOUT, Fault.STALLED, Fault.PING_ONLY}
+)
+
+
+def queue_full() -> GatewayError:
+    """Every place is taken and so is the queue, or waiting took too long."""
+    return GatewayError(
+        503,
+        ErrorKind.OVERLOADED,
+        "All credentials are busy. Please try again shortly.",
+        code="server_is_overloaded",
+        retry_after_s=1.0,
+    )
+
+
+def rate_limited(seconds_left: float) -> GatewayError:
+    """Every credential that could answer rests because of a rate limit."""
+    return GatewayError(
+        429,
+        ErrorKind.RATE_LIMIT,
+        f"All credentials for this model are rate limited. Try again in {math.ceil(seconds_left)} seconds.",
+        code="rate_limit_exceeded",
+        retry_after_s=seconds_left,
+        should_retry=False if seconds_left > _LONG_WAIT_S else None,
+    )
+
+
+def resting(seconds_left: float) -> GatewayError:
+    """Every credential rests after faults, or waits for the verdict of a trial."""
+    return GatewayError(
+        503,
+        ErrorKind.OVERLOADED,
+        f"All credentials for this model are resting. Try again in {math.ceil(seconds_left)} seconds.",
+        code="server_is_overloaded",
+        retry_after_s=seconds_left,
+        should_retry=False if seconds_left > _LONG_WAIT_S else None,
+    )
+
+
+def none_usable() -> GatewayError:
+    """Every credential is disabled, out of funds, or resting for a reason that is not the client's."""
+    return GatewayError(
+        503,
+        ErrorKind.API,
+        "No usable credential is left for this request. The operator can see why in the pool's state.",
+        code="no_usable_credential",
+        should_retry=False,
+    )
+
+
+def no_such_model(model: str, available: tuple[str, ...]) -> NotFound:
+    """No credential has this model."""
+    names = ", ".join(available[:40])
+    return NotFound(
+        f"The model '{model[:100]}' does not exist or is not available here. Available models: {names}.",
+        code="model_not_found",
+        param="model",
+    )
+
+
+def exhausted(
+    pool_says: Exhausted, last: Failure | None, *, model: str, available: tuple[str, ...]
+) -> GatewayError:
+    """What the client is told when the pool has nobody (left) to ask."""
+    if last is not None and (last.cls in _WORK_WAS_DONE or pool_says.reason is ExhaustedReason.REFUSED):
+        return failed(last, model=model)
+    match pool_says.reason:
+        case ExhaustedReason.NO_MODEL:
+            return no_such_model(model, available)
+        case ExhaustedReason.PERMISSION:
+            return GatewayError(
+                403, ErrorKind.PERMISSION, "No credential may use this model.", code="model_not_allowed"
+            )
+        case ExhaustedReason.RATE_LIMITED:
+            return rate_limited(pool_says.retry_after_s or 1.0)
+        case ExhaustedReason.COOLING:
+            return resting(pool_says.retry_after_s or 1.0)
+        case ExhaustedReason.UNUSABLE | ExhaustedReason.REFUSED:
+            return none_usable()
+        case _:
+            assert_never(pool_says.reason)
+
+
+def failed(failure: Failure, *, model: str) -> GatewayError:
+    """The client's answer for the failure that ended its walk."""
+    match failure.cls:
+        case FailureClass.REQUEST:
+            return _request(failure)
+        case FailureClass.NO_MODEL:
+            return NotFound(failure.message or f"model: {model}", code="model_not_found", param="model")
+        case FailureClass.PERMISSION:
+            return GatewayError(403, ErrorKind.PERMISSION, failure.message or "Not permitted upstream.")
+        case FailureClass.RATE:
+            return rate_limited(max(failure.retry_after_s or 1.0, 1.0))
+        case FailureClass.OVERLOADED:
+            return GatewayError(
+                529,
+                ErrorKind.OVERLOADED,
+                "Overloaded",
+                code="server_is_overloaded",
+                retry_after_s=failure.retry_after_s or _OVERLOADED_RETRY_S,
+            )
+        case FailureClass.CHALLENGE:
+            return GatewayError(
+                503,
+                ErrorKind.API,
+                "The upstream asks for a challenge that a gateway must not answer.",
+                retry_after_s=_CHALLENGE_RETRY_S,
+            )
+        case FailureClass.AUTH | FailureClass.AUTH_DEAD | FailureClass.BILLING:
+            return none_usable()
+        case FailureClass.SERVER | FailureClass.ENDPOINT | FailureClass.CUT | FailureClass.UNKNOWN:
+            return _broken(failure)
+        case _:
+            assert_never(failure.cls)
+
+
+def _request(failure: Failure) -> GatewayError:
+    code = None
+    if failure.status == 413:
+        code = "request_too_large"
+    elif failure.message.startswith("prompt is too long"):
+        code = "context_length_exceeded"
+    return GatewayError(failure.status, failure.kind, failure.message, code=code)
+
+
+def _broken(failure: Failure) -> GatewayError:
+    if failure.fault in _TIMEOUTS or failure.status == 504:
+        return GatewayError(
+            504,
+            ErrorKind.TIMEOUT,
+            "The upstream did not answer in time.",
+            code="timeout",
+            should_retry=False,
+        )
+    if failure.status == 503:
+        return GatewayError(
+            503,
+            ErrorKind.API,
+            "The upstream is unavailable.",
+            code="upstream_error",
+            retry_after_s=failure.retry_after_s,
+            should_retry=False,
+        )
+    return GatewayError(
+        502,
+        ErrorKind.API,
+        "The upstream failed to answer.",
+        code="upstream_error",
+        should_retry=False,
+    )

@@ -1,0 +1,176 @@
+"""One upstream call: opened, and read until it is known to be real, or failed in the pool's words."""
+
+from dataclasses import dataclass
+
+from proxy.clock import Clock
+from proxy.dialects.anthropic import MessageBroken, StreamDecoder, decode_message, summarize
+from proxy.dialects.common import Observed, Rendering, StreamBroken
+from proxy.dispatch.lanes import StreamLane, TranslatedLane, VerbatimLane
+from proxy.dispatch.prepare import Prepared
+from proxy.dispatch.streams import RunningStream, StreamCut
+from proxy.exchange import Exchange, Operation
+from proxy.model.collect import Collector
+from proxy.model.message import Message, Usage
+from proxy.pool import Failure, Fault, Lease, classify, classify_event, classify_fault
+from proxy.settings import Policy
+from proxy.upstreams.base import ByteReply, Source, Upstream, UpstreamFault, UpstreamRefused
+from proxy.watch import Watch
+
+_EVENT_STREAM = "text/event-stream"
+
+
+class AttemptFailed(Exception):
+    """The call came to nothing the client could see.
+
+    Attributes:
+        failure: what it means.
+        source: who answered, as far as known.
+    """
+
+    def __init__(self, failure: Failure, source: Source) -> None:
+        super().__init__(failure.cls.value)
+        self.failure = failure
+        self.source = source
+
+
+@dataclass(slots=True)
+class UnaryOpened:
+    """A whole answer, ready to be sent."""
+
+    lease: Lease
+    source: Source
+    body: bytes
+    usage: Usage | None
+    stop_reason: str | None = None
+
+
+@dataclass(slots=True)
+class StreamOpened:
+    """A streamed answer whose first real event has come."""
+
+    lease: Lease
+    source: Source
+    stream: RunningStream
+    reply: ByteReply
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one upstream call needs."""
+
+    exchange: Exchange
+    prepared: Prepared
+    lease: Lease
+    upstream: Upstream
+    policy: Policy
+    clock: Clock
+    watch: Watch
+    rendering: Rendering
+
+    async def run(self) -> UnaryOpened | StreamOpened:
+        """Make the call. Raises AttemptFailed; whatever it opened is closed again then, as on cancellation."""
+        stream = self.prepared.call.stream
+        limit_s = self.policy.first_event_timeout_s if stream else self.policy.unary_timeout_s
+        due_s = self.clock.monotonic_s() + limit_s
+        try:
+            reply = await self.upstream.open(self.prepared.call, self.lease.credential, self.watch, limit_s)
+        except UpstreamRefused as refused:
+            failure = classify(refused.error, now_unix_ms=self.clock.unix_ms())
+            raise AttemptFailed(failure, refused.source) from None
+        except UpstreamFault as fault:
+            raise AttemptFailed(classify_fault(fault.fault), Source()) from None
+        try:
+            if not stream:
+                return await self._whole(reply, due_s)
+            if self.prepared.collect:
+                return await self._collected(reply, due_s)
+            return await self._streamed(reply, due_s)
+        except UpstreamFault as fault:
+            reply.close()
+            raise AttemptFailed(classify_fault(fault.fault), reply.source) from None
+        except BaseException:
+            reply.close()
+            raise
+
+    def _left_s(self, due_s: float) -> float:
+        return max(due_s - self.clock.monotonic_s(), 0.0)
+
+    def _failed(self, fault: Fault, reply: ByteReply) -> AttemptFailed:
+        return AttemptFailed(classify_fault(fault), reply.source)
+
+    async def _whole(self, reply: ByteReply, due_s: float) -> UnaryOpened:
+        body = await reply.read_all(self.watch, self._left_s(due_s))
+        reply.close()
+        if self.exchange.operation is Operation.COUNT_TOKENS:
+            if not body.lstrip().startswith(b"{"):
+                raise self._failed(Fault.GARBAGE, reply)
+            return UnaryOpened(self.lease, reply.source, body, None)
+        try:
+            if self.prepared.verbatim:
+                summary = summarize(body)
+                return UnaryOpened(self.lease, reply.source, body, summary.usage, summary.stop_reason)
+            return self._rendered(decode_message(body), reply)
+        except MessageBroken:
+            raise self._failed(Fault.GARBAGE, reply) from None
+
+    def _rendered(self, message: Message, reply: ByteReply) -> UnaryOpened:
+        body = self.exchange.dialect.encode_message(message, self.rendering)
+        return UnaryOpened(self.lease, reply.source, body, message.usage, message.stop_reason)
+
+    async def _collected(self, reply: ByteReply, due_s: float) -> UnaryOpened:
+        """Read a stream to its end for a client that wants one whole answer; all of it can still be retried."""
+        self._demand_event_stream(reply)
+        decoder = StreamDecoder(self.policy.event_max_bytes)
+        collector = Collector()
+        left_bytes = self.policy.upstream_body_max_bytes
+        whole_due_s = max(due_s, self.clock.monotonic_s() + self.policy.unary_timeout_s)
+        while not decoder.observed.complete:
+            idle_s = self.policy.idle_timeout_s if decoder.observed.started else self._left_s(due_s)
+            chunk = await self._chunk(reply, min(idle_s, self._left_s(whole_due_s)))
+            left_bytes -= len(chunk)
+            if left_bytes < 0:
+                raise self._failed(Fault.BODY_TOO_LARGE, reply)
+            if not chunk:
+                raise self._failed(Fault.TRUNCATED if decoder.observed.started else Fault.EMPTY_STREAM, reply)
+            try:
+                for event in decoder.feed(chunk):
+                    collector.add(event)
+            except StreamBroken:
+                raise self._failed(Fault.BROKEN_STREAM, reply) from None
+            self._raise_told(decoder.observed, reply)
+        reply.close()
+        return self._rendered(collector.message(), reply)
+
+    async def _streamed(self, reply: ByteReply, due_s: float) -> StreamOpened:
+        self._demand_event_stream(reply)
+        verbatim = self.prepared.verbatim
+        stream = RunningStream(reply, self._lane(), self.policy, self.clock, self.watch, verbatim=verbatim)
+        try:
+            await stream.prime(self._left_s(due_s))
+        except StreamCut as cut:
+            raise AttemptFailed(cut.failure, reply.source) from None
+        return StreamOpened(self.lease, reply.source, stream, reply)
+
+    async def _chunk(self, reply: ByteReply, limit_s: float) -> bytes:
+        try:
+            return await self.watch.within(limit_s, reply.read())
+        except TimeoutError:
+            raise self._failed(Fault.FIRST_EVENT_TIMEOUT, reply) from None
+
+    def _demand_event_stream(self, reply: ByteReply) -> None:
+        if reply.content_type != _EVENT_STREAM:
+            raise self._failed(Fault.GARBAGE, reply)
+
+    def _raise_told(self, observed: Observed, reply: ByteReply) -> None:
+        if (told := observed.error) is not None:
+            raise AttemptFailed(
+                classify_event(told.type, told.message, told.code, now_unix_ms=self.clock.unix_ms()),
+                reply.source,
+            )
+
+    def _lane(self) -> StreamLane:
+        if self.prepared.verbatim:
+            return VerbatimLane(self.policy.event_max_bytes)
+        return TranslatedLane(
+            self.exchange.dialect.stream_encoder(self.rendering), self.policy.event_max_bytes
+        )

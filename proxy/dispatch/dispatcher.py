@@ -1,0 +1,192 @@
+"""The one loop that decides whether something is tried again: pick, open, wait for something real, classify."""
+
+import asyncio
+import datetime
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.clock import Clock
+from proxy.credentials import Kind
+from proxy.dialects.common import Rendering, ThinkingFormat
+from proxy.dispatch import answers
+from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
+from proxy.dispatch.journal import Journal
+from proxy.dispatch.places import Places
+from proxy.dispatch.prepare import Defaults, Prepared, prepare
+from proxy.dispatch.trace import FailedAttempt, Trace
+from proxy.exchange import Exchange
+from proxy.model.catalog import Catalog
+from proxy.pool import (
+    Abandoned,
+    Again,
+    Failed,
+    Failure,
+    Lease,
+    Outcome,
+    Pool,
+    RetryBudget,
+    Stop,
+    Walk,
+    Want,
+    after_commit,
+)
+from proxy.settings import Policy
+from proxy.upstreams.base import Upstream
+from proxy.watch import Watch
+
+
+class Hold(Protocol):
+    """The client's side of an exchange while nothing has been decided yet.
+
+    A streaming client gets its headers when the first real event comes or after a bounded time, whichever is
+    first; from then on the attempt in flight is the last one.
+    """
+
+    @property
+    def committed(self) -> bool:
+        """Whether the client has been sent something."""
+        ...
+
+    def attempt_started(self) -> None:
+        """An attempt is in flight: its credential and number may now be told to the client."""
+        ...
+
+    def attempt_ended(self) -> None:
+        """No attempt is in flight."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What the dispatcher works with.
+
+    Attributes:
+        pool: who is asked.
+        places: how its leases are waited for.
+        journal: where changes of health are written.
+        upstreams: how each kind is asked.
+        catalog: what models can do.
+        policy: the numbers.
+        clock: the time.
+        rng: jitter.
+        defaults: what the operator fills in.
+        thinking_format: how thinking is shown, or None for the default by model id.
+    """
+
+    pool: Pool
+    places: Places
+    journal: Journal
+    upstreams: Mapping[Kind, Upstream]
+    catalog: Catalog
+    policy: Policy
+    clock: Clock
+    rng: random.Random
+    defaults: Defaults
+    thinking_format: ThinkingFormat | None = None
+
+
+class Dispatcher:
+    """Finds an answer for an exchange."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._budget = RetryBudget(tools.policy, tools.clock)
+
+    @property
+    def budget(self) -> RetryBudget:
+        """The retry budget of the process."""
+        return self._budget
+
+    async def open(
+        self, exchange: Exchange, trace: Trace, hold: Hold, watch: Watch
+    ) -> UnaryOpened | StreamOpened:
+        """Ask credentials until one answers; the lease that comes with the answer is the caller's to end.
+
+        Raises GatewayError when nobody can answer; every lease has been given back then, as on cancellation.
+        """
+        tools = self._tools
+        prepared = prepare(exchange, tools.catalog, tools.defaults)
+        trace.dropped = prepared.dropped
+        self._budget.on_request()
+        walk = Walk(tools.policy, tools.clock, self._budget, exchange.deadline_s, tools.rng)
+        want = Want(exchange.model, exchange.limit_class, exchange.client)
+        while True:
+            lease = await self._lease(want, walk, watch)
+            trace.credential = lease.name
+            trace.attempts += 1
+            began_s = tools.clock.monotonic_s()
+            hold.attempt_started()
+            try:
+                opened = await self._attempt(exchange, prepared, lease, watch).run()
+            except AttemptFailed as failed:
+                failure = failed.failure
+                tools.pool.learn(lease, failed.source.organization, failed.source.workspace)
+                decision = walk.after(failure, lease)
+            except BaseException:
+                tools.places.end(lease, Abandoned())
+                raise
+            else:
+                tools.pool.learn(lease, opened.source.organization, opened.source.workspace)
+                tools.places.answered(lease)
+                return opened
+            hold.attempt_ended()
+            trace.failed.append(
+                FailedAttempt(
+                    lease.name, failure.cls.value, failure.status, tools.clock.monotonic_s() - began_s
+                )
+            )
+            await tools.places.give_back(lease, Failed(failure))
+            if hold.committed:
+                raise answers.failed(failure, model=exchange.model)
+            await self._again(decision, failure, exchange)
+
+    async def _again(self, decision: Again | Stop, failure: Failure, exchange: Exchange) -> None:
+        match decision:
+            case Again(wait_s=wait_s):
+                if wait_s > 0:
+                    await asyncio.sleep(wait_s)
+            case Stop():
+                raise answers.failed(failure, model=exchange.model)
+
+    async def _lease(self, want: Want, walk: Walk, watch: Watch) -> Lease:
+        taken = await self._tools.places.take(want, walk, watch)
+        if isinstance(taken, Lease):
+            return taken
+        raise answers.exhausted(taken, walk.last_failure, model=want.model, available=self.models())
+
+    def end(self, opened: UnaryOpened | StreamOpened, outcome: Outcome) -> None:
+        """End the lease of an answer, and the upstream call behind it where one is still open."""
+        if isinstance(opened, StreamOpened):
+            opened.reply.close()
+            if isinstance(outcome, Failed):
+                outcome = Failed(after_commit(outcome.failure))
+        self._tools.places.end(opened.lease, outcome)
+
+    def models(self) -> tuple[str, ...]:
+        """Ids of the models the pool can be asked for now."""
+        tools = self._tools
+        today = datetime.datetime.fromtimestamp(tools.clock.unix_ms() / 1000, datetime.UTC).date()
+        return tools.pool.servable(tools.catalog.known_ids(today))
+
+    def _attempt(self, exchange: Exchange, prepared: Prepared, lease: Lease, watch: Watch) -> Attempt:
+        tools = self._tools
+        rendering = Rendering(
+            request_id=exchange.id,
+            created_s=exchange.created_s,
+            model=exchange.model,
+            thinking_format=tools.thinking_format
+            or (ThinkingFormat.THINK if exchange.think else ThinkingFormat.REASONING_CONTENT),
+            include_usage=exchange.envelope.include_usage,
+        )
+        return Attempt(
+            exchange=exchange,
+            prepared=prepared,
+            lease=lease,
+            upstream=tools.upstreams[lease.credential.kind],
+            policy=tools.policy,
+            clock=tools.clock,
+            watch=watch,
+            rendering=rendering,
+        )

@@ -1,0 +1,96 @@
+"""Changes of health, written down before anyone is told of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from proxy.clock import Clock
+from proxy.log import get_logger
+from proxy.pool import HealthChange, Reason, State
+from proxy.store.base import HealthRow, Store, StoreError
+from proxy.tasks import detach
+
+_log = get_logger("journal")
+_SHORT_COOLING_MS = 30_000
+
+
+class Journal:
+    """Saves what must survive a restart, and tells the log of every change."""
+
+    def __init__(self, store: Store, clock: Clock, fingerprints: Mapping[str, str]) -> None:
+        """`fingerprints` are those of the credentials, by alias: health follows the key, not the name."""
+        self._store = store
+        self._clock = clock
+        self._fingerprints = fingerprints
+
+    async def restored(self) -> tuple[HealthChange, ...]:
+        """What was saved about the credentials there are now; rows in words of another version are left out."""
+        names = {fingerprint: name for name, fingerprint in self._fingerprints.items()}
+        rows = await self._store.load_health()
+        found = (_change(row, names[row.fingerprint]) for row in rows if row.fingerprint in names)
+        return tuple(change for change in found if change is not None)
+
+    async def write(self, changes: Sequence[HealthChange]) -> None:
+        """Record changes; those that last are on disk when this returns, short ones soon after.
+
+        A store that cannot write is reported and costs no client its answer.
+        """
+        for change in changes:
+            _log.warning(
+                "credential changed state",
+                credential=change.name,
+                limit_class=change.limit_class or None,
+                model=change.model,
+                state=change.state.value,
+                reason=change.reason.value if change.reason is not None else None,
+                cause=change.cause or None,
+                until_unix_ms=change.until_unix_ms,
+            )
+        kept = [change for change in changes if change.durable]
+        lasting = [self._row(change) for change in kept if self._lasts(change)]
+        if lasting:
+            await self._save(lasting)
+        passing = [self._row(change) for change in kept if not self._lasts(change)]
+        if passing:
+            detach(self._save(passing), name="save passing health")
+
+    def _lasts(self, change: HealthChange) -> bool:
+        until_ms = change.until_unix_ms
+        return change.state is State.DISABLED or (
+            until_ms is not None and until_ms - self._clock.unix_ms() > _SHORT_COOLING_MS
+        )
+
+    async def _save(self, rows: Iterable[HealthRow]) -> None:
+        try:
+            await self._store.save_health(tuple(rows))
+        except StoreError as error:
+            _log.error("health not saved", problem=str(error))
+
+    def _row(self, change: HealthChange) -> HealthRow:
+        return HealthRow(
+            fingerprint=self._fingerprints[change.name],
+            limit_class=change.limit_class,
+            model=change.model or "",
+            state=change.state.value,
+            reason=change.reason.value if change.reason is not None else "",
+            cause=change.cause,
+            since_unix_ms=change.since_unix_ms,
+            until_unix_ms=change.until_unix_ms,
+            rung=change.rung,
+        )
+
+
+def _change(row: HealthRow, name: str) -> HealthChange | None:
+    try:
+        state, reason = State(row.state), Reason(row.reason) if row.reason else None
+    except ValueError:
+        return None
+    return HealthChange(
+        name=name,
+        limit_class=row.limit_class,
+        model=row.model or None,
+        state=state,
+        reason=reason,
+        cause=row.cause,
+        since_unix_ms=row.since_unix_ms,
+        until_unix_ms=row.until_unix_ms,
+        rung=row.rung,
+    )

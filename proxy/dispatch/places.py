@@ -1,0 +1,100 @@
+"""Waiting for a place at a credential: the pool decides who is next, the waiting itself happens here."""
+
+import asyncio
+
+from proxy.dispatch import answers
+from proxy.dispatch.journal import Journal
+from proxy.pool import Abandoned, Exhausted, Lease, Outcome, Pool, Saturated, Settled, Ticket, Walk, Want
+from proxy.settings import Policy
+from proxy.tasks import detach
+from proxy.watch import Watch
+
+_SWEEP_EVERY_S = 1.0
+
+
+class Places:
+    """The pool's leases, for callers that can wait."""
+
+    def __init__(self, pool: Pool, policy: Policy, journal: Journal) -> None:
+        self._pool = pool
+        self._policy = policy
+        self._journal = journal
+        self._waiting: dict[Ticket, asyncio.Future[Lease]] = {}
+
+    async def take(self, want: Want, walk: Walk, watch: Watch) -> Lease | Exhausted:
+        """A lease, at once or after a bounded wait. Raises GatewayError when the queue or its time is full."""
+        match self._pool.pick(want, walk):
+            case Lease() as lease:
+                return lease
+            case Exhausted() as exhausted:
+                return exhausted
+            case Saturated():
+                return await self._wait(want, walk, watch)
+
+    async def give_back(self, lease: Lease, outcome: Outcome) -> None:
+        """End a lease, wake whoever gets its place, and have what changed written down before anyone is told."""
+        settled = self._pool.settle(lease, outcome)
+        self._grant(settled)
+        if settled.changes:
+            await self._journal.write(settled.changes)
+
+    def answered(self, lease: Lease) -> None:
+        """The first real event came: a trial has passed, long before its answer ends."""
+        if lease.trial:
+            self._carry_out(self._pool.answered(lease))
+
+    def end(self, lease: Lease, outcome: Outcome) -> None:
+        """End a lease when nobody is left to wait for its record to be written."""
+        self._carry_out(self._pool.settle(lease, outcome))
+
+    async def sweep_for_ever(self) -> None:
+        """Once a second, let passed deadlines take effect."""
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY_S)
+            settled = self._pool.sweep()
+            self._grant(settled)
+            if settled.changes:
+                await self._journal.write(settled.changes)
+
+    def _carry_out(self, settled: Settled) -> None:
+        self._grant(settled)
+        if settled.changes:
+            detach(self._journal.write(settled.changes), name="write health")
+
+    def _grant(self, settled: Settled) -> None:
+        for ticket, lease in settled.grants:
+            future = self._waiting.pop(ticket, None)
+            if future is None or future.done():
+                self.end(lease, Abandoned())
+            else:
+                future.set_result(lease)
+
+    async def _wait(self, want: Want, walk: Walk, watch: Watch) -> Lease:
+        ticket = self._pool.enqueue(want, walk)
+        if ticket is None:
+            raise answers.queue_full()
+        future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self._waiting[ticket] = future
+        try:
+            return await watch.within(self._policy.queue_wait_s, future)
+        except TimeoutError:
+            self._leave(ticket, future)
+            return self._last_chance(want, walk)
+        except asyncio.CancelledError:
+            self._leave(ticket, future)
+            raise
+
+    def _last_chance(self, want: Want, walk: Walk) -> Lease:
+        """After the longest wait, a place in a later tier will do. Raises GatewayError when there is none."""
+        found = self._pool.pick(want, walk, spill=True)
+        if isinstance(found, Lease):
+            return found
+        raise answers.queue_full()
+
+    def _leave(self, ticket: Ticket, future: "asyncio.Future[Lease]") -> None:
+        """Give up waiting; a place granted in the same moment goes to the next."""
+        self._waiting.pop(ticket, None)
+        if future.done() and not future.cancelled():
+            self.end(future.result(), Abandoned())
+        else:
+            self._pool.withdraw(ticket)

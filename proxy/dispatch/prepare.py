@@ -1,0 +1,111 @@
+"""What goes upstream for an exchange: the body as received, its envelope edited, or the request translated."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from proxy.dialects.anthropic import encode_request, splice
+from proxy.dialects.common import Dropped, Target
+from proxy.exchange import Exchange
+from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
+from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
+from proxy.upstreams.base import UpstreamCall
+
+_TRANSLATED_VERSION: Final = "2023-06-01"
+_THINKING_TOKENS: Final = 8192
+_THINKING_LEAST_TOKENS: Final = 1024
+_COLLECT_ABOVE_TOKENS: Final = 21_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What the operator fills in where a client is silent.
+
+    Attributes:
+        max_tokens: ``MAX_TOKENS``, or None.
+        temperature: ``MODEL_TEMPERATURE``, or None.
+    """
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An exchange made ready for Anthropic-speaking upstreams.
+
+    Attributes:
+        call: what goes out.
+        verbatim: whether the answer's bytes go to the client untouched.
+        collect: whether a streamed answer is gathered into a whole one for a client that asked for no stream.
+        dropped: what could not be carried.
+    """
+
+    call: UpstreamCall
+    verbatim: bool
+    collect: bool = False
+    dropped: tuple[Dropped, ...] = ()
+
+
+def prepare(exchange: Exchange, catalog: Catalog, defaults: Defaults) -> Prepared:
+    """Make an exchange ready. Raises InvalidRequest where the request cannot be carried."""
+    if exchange.dialect.name == "anthropic":
+        return _native(exchange, catalog.facts(exchange.model))
+    return _translated(exchange, catalog.facts(exchange.model), defaults)
+
+
+def _native(exchange: Exchange, facts: ModelFacts) -> Prepared:
+    body = exchange.body
+    envelope = exchange.envelope
+    dropped: tuple[Dropped, ...] = ()
+    if exchange.renamed or envelope.own_fields:
+        changes = {"model": msgspec.json.encode(exchange.model)}
+        if exchange.think and not envelope.has_thinking:
+            thinking = _thinking(facts, envelope.max_tokens)
+            if thinking is not None:
+                changes["thinking"] = msgspec.json.encode(thinking)
+        body = splice(body, set=changes, remove=envelope.own_fields)
+        dropped = tuple(Dropped(name, "has no meaning for this credential") for name in envelope.own_fields)
+    call = UpstreamCall(
+        operation=exchange.operation,
+        body=body,
+        stream=envelope.stream,
+        version=exchange.version or _TRANSLATED_VERSION,
+        beta=exchange.beta,
+    )
+    return Prepared(call=call, verbatim=True, dropped=dropped)
+
+
+def _thinking(facts: ModelFacts, max_tokens: int | None) -> Thinking | None:
+    """What a ``-think`` suffix asks for in a request that does not say it itself; None where there is no room."""
+    if ThinkingMode.ADAPTIVE in facts.thinking_modes:
+        return ThinkingAdaptive(display="summarized")
+    if max_tokens is None or max_tokens <= _THINKING_LEAST_TOKENS:
+        return None
+    return ThinkingEnabled(budget_tokens=min(_THINKING_TOKENS, max_tokens - 1))
+
+
+def _translated(exchange: Exchange, facts: ModelFacts, defaults: Defaults) -> Prepared:
+    translated = exchange.dialect.decode_request(
+        exchange.body,
+        Target(
+            facts=facts,
+            model=exchange.model,
+            think=exchange.think,
+            stream=exchange.stream,
+            default_max_tokens=defaults.max_tokens,
+            default_temperature=defaults.temperature,
+        ),
+    )
+    request = translated.request
+    collect = not exchange.stream and request.max_tokens > _COLLECT_ABOVE_TOKENS
+    if collect:
+        request = msgspec.structs.replace(request, stream=True)
+    call = UpstreamCall(
+        operation=exchange.operation,
+        body=encode_request(request),
+        stream=exchange.stream or collect,
+        version=_TRANSLATED_VERSION,
+    )
+    return Prepared(call=call, verbatim=False, collect=collect, dropped=translated.dropped)

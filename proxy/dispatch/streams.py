@@ -1,0 +1,183 @@
+"""A streamed answer while it runs: frames for the client, limits on silence, and an honest end."""
+
+import asyncio
+
+from proxy.clock import Clock
+from proxy.dialects.common import StreamBroken, StreamError
+from proxy.dispatch.lanes import StreamLane
+from proxy.errors import ErrorKind, GatewayError
+from proxy.pool import Failure, Fault, classify_event, classify_fault
+from proxy.settings import Policy
+from proxy.upstreams.base import ByteReply, UpstreamFault
+from proxy.watch import Watch
+
+_AFTER_STOP_S = 1.0
+_STATUS_OF = {
+    ErrorKind.INVALID_REQUEST: 400,
+    ErrorKind.AUTHENTICATION: 502,
+    ErrorKind.BILLING: 503,
+    ErrorKind.PERMISSION: 403,
+    ErrorKind.NOT_FOUND: 404,
+    ErrorKind.REQUEST_TOO_LARGE: 413,
+    ErrorKind.RATE_LIMIT: 429,
+    ErrorKind.API: 502,
+    ErrorKind.TIMEOUT: 504,
+    ErrorKind.OVERLOADED: 529,
+}
+
+
+class StreamCut(Exception):
+    """The stream ended before its end.
+
+    Attributes:
+        failure: what the pool is told.
+        shown: what the client is told, or None when the upstream's own error frame already told it.
+    """
+
+    def __init__(self, failure: Failure, shown: GatewayError | None) -> None:
+        super().__init__(failure.cls.value)
+        self.failure = failure
+        self.shown = shown
+
+
+class RunningStream:
+    """One streamed answer, from its first byte upstream to its last."""
+
+    __slots__ = (
+        "_clock",
+        "_lane",
+        "_loop",
+        "_pending",
+        "_policy",
+        "_progress_s",
+        "_ready",
+        "_received_s",
+        "_reply",
+        "_verbatim",
+        "_wall_s",
+        "_watch",
+        "observed",
+    )
+
+    def __init__(
+        self,
+        reply: ByteReply,
+        lane: StreamLane,
+        policy: Policy,
+        clock: Clock,
+        watch: Watch,
+        *,
+        verbatim: bool,
+    ) -> None:
+        self._reply = reply
+        self._lane = lane
+        self._clock = clock
+        self._policy = policy
+        self._watch = watch
+        self._verbatim = verbatim
+        self._loop = asyncio.get_running_loop()
+        now_s = self._loop.time()
+        self._received_s = now_s
+        self._progress_s = now_s
+        self._wall_s = now_s + policy.stream_wall_s
+        self._ready = b""
+        self._pending: StreamCut | None = None
+        self.observed = lane.observed
+
+    async def prime(self, limit_s: float) -> None:
+        """Read until the first real event is known.
+
+        Raises UpstreamFault when none comes within `limit_s` seconds, and StreamCut when it is an error event.
+        """
+        due_s = self._loop.time() + limit_s
+        observed = self.observed
+        while not observed.started:
+            try:
+                chunk = await self._watch.within(due_s - self._loop.time(), self._reply.read())
+            except TimeoutError:
+                raise UpstreamFault(Fault.FIRST_EVENT_TIMEOUT) from None
+            if not chunk:
+                raise UpstreamFault(Fault.EMPTY_STREAM)
+            self._take(chunk)
+        if observed.error is not None and observed.events == 1 and self._pending is not None:
+            raise self._pending
+
+    async def frames(self, silence_s: float) -> bytes | None:
+        """The next frames; None after the whole answer; empty when `silence_s` seconds passed without any.
+
+        Raises StreamCut.
+        """
+        silent_until_s = self._loop.time() + silence_s
+        while not self._ready:
+            if self._pending is not None:
+                raise self._pending
+            chunk = await self._chunk(silent_until_s)
+            if chunk is None:
+                return b""
+            if not chunk:
+                if self.observed.complete:
+                    return None
+                raise self._cut(Fault.TRUNCATED)
+            self._take(chunk)
+        frames = self._ready
+        self._ready = b""
+        return frames
+
+    async def _chunk(self, silent_until_s: float) -> bytes | None:
+        """Bytes as they come; empty at the end; None when the client has heard nothing for long enough."""
+        complete = self.observed.complete
+        limits = self._policy
+        stalled_s = self._received_s + (_AFTER_STOP_S if complete else limits.idle_timeout_s)
+        silent_s = self._progress_s + limits.ping_only_timeout_s
+        dead_s = min(stalled_s, silent_s, self._wall_s)
+        try:
+            limit_s = min(dead_s, silent_until_s) - self._loop.time()
+            chunk = await self._watch.within(limit_s, self._reply.read())
+        except TimeoutError:
+            if complete:
+                return b""
+            if self._loop.time() >= dead_s:
+                raise self._cut(Fault.STALLED if dead_s == stalled_s else Fault.PING_ONLY) from None
+            return None
+        except UpstreamFault as fault:
+            if complete:
+                return b""
+            raise self._cut(fault.fault) from None
+        return chunk
+
+    def _take(self, chunk: bytes) -> None:
+        """Feed one chunk to the lane; what ends the stream waits until the frames before it have been sent."""
+        self._received_s = self._loop.time()
+        observed = self.observed
+        events_before = observed.events
+        try:
+            self._ready += self._lane.feed(chunk)
+            broken = self._lane.fault is not None
+        except StreamBroken:
+            broken = True
+        if broken:
+            if not observed.started:
+                raise UpstreamFault(Fault.BROKEN_STREAM)
+            self._pending = self._cut(Fault.BROKEN_STREAM)
+        if observed.events != events_before:
+            self._progress_s = self._received_s
+        if observed.error is not None and self._pending is None:
+            self._pending = self._told(observed.error)
+
+    def _told(self, error: StreamError) -> StreamCut:
+        """The upstream itself ended its answer with an error event."""
+        failure = classify_event(error.type, error.message, error.code, now_unix_ms=self._clock.unix_ms())
+        if self._verbatim:
+            return StreamCut(failure, None)
+        return StreamCut(
+            failure, GatewayError(_STATUS_OF.get(failure.kind, 502), failure.kind, error.message)
+        )
+
+    def _cut(self, fault: Fault) -> StreamCut:
+        failure = classify_fault(fault)
+        if fault in {Fault.STALLED, Fault.PING_ONLY}:
+            return StreamCut(
+                failure, GatewayError(504, ErrorKind.TIMEOUT, "The upstream stopped sending.", code="timeout")
+            )
+        message = "The upstream broke off before the answer was complete."
+        return StreamCut(failure, GatewayError(502, ErrorKind.API, message, code="upstream_error"))

@@ -1,0 +1,48 @@
+"""What one exchange went through, for its headers, its log line and its explanation."""
+
+from dataclasses import dataclass, field
+
+from proxy.dialects.common import Dropped
+from proxy.model.message import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """One upstream call that did not answer the client.
+
+    Attributes:
+        credential: alias.
+        outcome: the class of its failure.
+        status: the upstream's HTTP status, 0 where there was none.
+        took_s: seconds from the call to its failure.
+    """
+
+    credential: str
+    outcome: str
+    status: int
+    took_s: float
+
+
+@dataclass(slots=True)
+class Trace:
+    """The story of one exchange.
+
+    Attributes:
+        credential: alias of the attempt that answers, or was made last; empty before the first.
+        attempts: upstream calls made, the running one included.
+        failed: the attempts that failed, in order.
+        dropped: what could not be carried.
+        upstream_request_id: the upstream's own id of the answering call.
+        first_event_s: monotonic seconds when the first real event came, or the whole unary answer.
+        usage: what the answer used, so far as the upstream told.
+        stop_reason: why the answer ended.
+    """
+
+    credential: str = ""
+    attempts: int = 0
+    failed: list[FailedAttempt] = field(default_factory=list)
+    dropped: tuple[Dropped, ...] = ()
+    upstream_request_id: str | None = None
+    first_event_s: float | None = None
+    usage: Usage | None = None
+    stop_reason: str | None = None

@@ -1,0 +1,60 @@
+"""One client call, from the moment its request was read."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from proxy.dialects.common import Dialect, Envelope
+
+
+class Operation(StrEnum):
+    """What a client asks an upstream to do."""
+
+    MESSAGES = "messages"
+    COUNT_TOKENS = "count_tokens"
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """One client call.
+
+    Attributes:
+        id: ``req_`` and 24 hex characters, ours.
+        operation: what is asked.
+        dialect: the client's wire format.
+        envelope: what the peek told.
+        body: the request body as received; emptied at the commit, when it can no longer be needed.
+        client: name of the client key, never the key.
+        model: the model id to ask upstream, after aliases.
+        think: whether a ``-think`` suffix asked for thinking.
+        limit_class: the limits this call counts against.
+        started_s: monotonic seconds when the request had been read.
+        deadline_s: monotonic seconds after which nothing more is tried.
+        created_s: Unix seconds, shown as ``created``.
+        version: the client's ``anthropic-version``, if any.
+        beta: the client's ``anthropic-beta``, if any.
+    """
+
+    id: str
+    operation: Operation
+    dialect: Dialect
+    envelope: Envelope
+    body: bytes
+    client: str
+    model: str
+    limit_class: str
+    started_s: float
+    deadline_s: float
+    created_s: int
+    think: bool = False
+    version: str | None = None
+    beta: str | None = None
+
+    @property
+    def stream(self) -> bool:
+        """Whether the client wants a streamed answer."""
+        return self.envelope.stream
+
+    @property
+    def renamed(self) -> bool:
+        """Whether another model id is asked upstream than the client wrote."""
+        return self.model != self.envelope.model

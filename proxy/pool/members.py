@@ -1,0 +1,333 @@
+"""What the pool is made of: members, their seats for each limit class, and the leases on them."""
+
+import sys
+from collections.abc import Hashable, Iterator
+from enum import Enum
+from fnmatch import fnmatchcase
+from typing import Final
+
+from proxy.credentials import Credential, Kind
+from proxy.pool.health import Ladder, Standing
+
+CLAUDE_CODE_MODEL: Final = "claude-code"
+_CLOSED_MODELS_MAX: Final = 128
+
+
+class WayOut:
+    """One network path to one upstream. A challenge puts it out of use for all credentials that take it."""
+
+    __slots__ = ("ladder", "standing")
+
+    def __init__(self) -> None:
+        self.standing = Standing()
+        self.ladder = Ladder()
+
+
+class CallWindow:
+    """Calls and faults of about the last `length_s` seconds, in six parts that are forgotten one at a time."""
+
+    __slots__ = ("_calls", "_faults", "_part", "_part_s")
+
+    def __init__(self, length_s: float) -> None:
+        self._part_s = length_s / 6
+        self._part = -1
+        self._calls = [0] * 6
+        self._faults = [0] * 6
+
+    def record(self, now_s: float, *, fault: bool) -> None:
+        """Count one call."""
+        part = int(now_s / self._part_s)
+        if part != self._part:
+            self._forget(part)
+        self._calls[part % 6] += 1
+        if fault:
+            self._faults[part % 6] += 1
+
+    def share(self, *, calls_min: int) -> float:
+        """The faults' share, 0 to 1; 0 while fewer than `calls_min` calls are remembered."""
+        calls = sum(self._calls)
+        return sum(self._faults) / calls if calls >= max(calls_min, 1) else 0.0
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._calls = [0] * 6
+        self._faults = [0] * 6
+
+    def _forget(self, part: int) -> None:
+        for passed in range(max(self._part + 1, part - 5), part + 1):
+            self._calls[passed % 6] = self._faults[passed % 6] = 0
+        self._part = part
+
+
+class Seat:
+    """A member's part in one limit class: its health there and its turn in the rotation.
+
+    Attributes:
+        member: whose it is.
+        limit_class: which class.
+        standing: out of use for faults or a rate limit.
+        weight: its share of the rotation.
+        current: its turn in the rotation at the moment; the greatest is next.
+        serves: whether the member serves a model of the class, as far as anybody asked.
+        strikes: faults in a row.
+        struck_at_s: when the last one was, monotonic.
+        held: whether only the half rule keeps it in use.
+        window: its calls of the last minute.
+        fault_ladder, rate_ladder: how far up it is.
+        recovered_at_s: when it last came back from faults, monotonic.
+    """
+
+    __slots__ = (
+        "current",
+        "fault_ladder",
+        "held",
+        "limit_class",
+        "member",
+        "rate_ladder",
+        "recovered_at_s",
+        "serves",
+        "standing",
+        "strikes",
+        "struck_at_s",
+        "weight",
+        "window",
+    )
+
+    def __init__(self, member: "Member", limit_class: str, *, window_s: float) -> None:
+        self.member = member
+        self.limit_class = limit_class
+        self.standing = Standing()
+        self.weight = member.weight
+        self.current = 0
+        self.serves = False
+        self.strikes = 0
+        self.struck_at_s = 0.0
+        self.held = False
+        self.window = CallWindow(window_s)
+        self.fault_ladder = Ladder()
+        self.rate_ladder = Ladder()
+        self.recovered_at_s = 0.0
+
+    def forget(self) -> None:
+        """Forget all faults and how far up the ladders it is."""
+        self.strikes = 0
+        self.held = False
+        self.window.clear()
+        self.fault_ladder.rung = self.rate_ladder.rung = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is remembered that anybody would miss."""
+        return not self.strikes and not self.held and self.standing.ready
+
+
+class Member:
+    """A credential in the pool.
+
+    Attributes:
+        credential: what it is.
+        name: its alias.
+        fallback: whether it is a last resort, asked once after all Claude credentials.
+        max_concurrency: its places; a very great number where there is no limit.
+        in_flight: leases on it.
+        standing: out of use as a whole.
+        way_out: shared with the members that take the same path to the same upstream.
+        way_standing: the way out's own standing.
+        closed: models it may not use for a while.
+        seats: by limit class.
+        organization, workspace: as configured or learned; None while unknown.
+        denied_at_s: when its key was refused, monotonic; None after a success.
+        spared: whether only the half rule keeps its refused key from being disabled.
+        probe: serial of the lease that tries it, 0 for none; never two at once.
+        probe_until_s: when that one's permit ends by itself.
+        succeeded, failed, abandoned: leases given back so.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "auth_ladder",
+        "billing_ladder",
+        "closed",
+        "credential",
+        "denied_at_s",
+        "failed",
+        "fallback",
+        "in_flight",
+        "max_concurrency",
+        "name",
+        "organization",
+        "probe",
+        "probe_until_s",
+        "seats",
+        "spared",
+        "standing",
+        "succeeded",
+        "way_out",
+        "way_standing",
+        "weight",
+        "workspace",
+    )
+
+    def __init__(self, credential: Credential, way_out: WayOut) -> None:
+        self.credential = credential
+        self.name = credential.name
+        self.fallback = credential.kind is Kind.OPENAI
+        self.weight = credential.weight
+        self.max_concurrency = (
+            sys.maxsize if credential.max_concurrency is None else credential.max_concurrency
+        )
+        self.in_flight = 0
+        self.standing = Standing()
+        self.way_out = way_out
+        self.way_standing = way_out.standing
+        self.closed: dict[str, Standing] = {}
+        self.seats: dict[str, Seat] = {}
+        self.organization = credential.organization
+        self.workspace: str | None = None
+        self.denied_at_s: float | None = None
+        self.spared = False
+        self.auth_ladder = Ladder()
+        self.billing_ladder = Ladder()
+        self.probe = 0
+        self.probe_until_s = 0.0
+        self.succeeded = self.failed = self.abandoned = 0
+
+    @property
+    def group(self) -> Hashable:
+        """What shares rate limits with it: organization and workspace, or itself alone while they are unknown."""
+        if self.organization is None:
+            return self.name
+        return (self.organization, self.workspace)
+
+    def seat(self, limit_class: str, *, window_s: float) -> Seat:
+        """Its seat in a class, made when first asked for."""
+        seat = self.seats.get(limit_class)
+        if seat is None:
+            seat = self.seats[limit_class] = Seat(self, limit_class, window_s=window_s)
+        return seat
+
+    def closing(self, model: str) -> Standing:
+        """The standing of one model; the longest remembered one is forgotten when there are over 128."""
+        standing = self.closed.get(model)
+        if standing is None:
+            while len(self.closed) >= _CLOSED_MODELS_MAX:
+                del self.closed[next(iter(self.closed))]
+            standing = self.closed[model] = Standing()
+        return standing
+
+    def forget_closed(self, before_s: float) -> None:
+        """Forget the models that could have been tried again since `before_s`, monotonic, and were not."""
+        for model in [model for model, standing in self.closed.items() if standing.until_s <= before_s]:
+            del self.closed[model]
+
+    def serves(self, model: str, client: str | None) -> bool:
+        """Whether it is configured to serve `model` to `client`, or to anybody for None, whatever its health."""
+        credential = self.credential
+        if credential.clients and client is not None and client not in credential.clients:
+            return False
+        if credential.models:
+            return any(fnmatchcase(model, pattern) for pattern in credential.models)
+        if model == CLAUDE_CODE_MODEL:
+            return credential.kind is Kind.CLAUDE_CODE
+        return model.startswith("claude-")
+
+
+def endpoint_of(credential: Credential) -> Hashable:
+    """Where a credential's calls go and by which path."""
+    return (credential.kind, credential.base_url, credential.way_out)
+
+
+class Lease:
+    """One place at a member, from its choice to the last byte. The pool makes it and takes it back once.
+
+    Attributes:
+        serial: counts up over all leases of a pool, from 1.
+        seat: the place.
+        model: the model it was granted for.
+        granted_at_s: monotonic seconds.
+        trial: whether it tries something that was out of use.
+        settled: whether it was given back.
+    """
+
+    __slots__ = ("granted_at_s", "model", "seat", "serial", "settled", "trial")
+
+    def __init__(self, serial: int, seat: Seat, model: str, granted_at_s: float) -> None:
+        self.serial = serial
+        self.seat = seat
+        self.model = model
+        self.granted_at_s = granted_at_s
+        self.trial = False
+        self.settled = False
+
+    @property
+    def name(self) -> str:
+        """The alias of its credential."""
+        return self.seat.member.name
+
+    @property
+    def credential(self) -> Credential:
+        """What to call the upstream with."""
+        return self.seat.member.credential
+
+    @property
+    def member(self) -> Member:
+        """Whose place it is."""
+        return self.seat.member
+
+    @property
+    def limit_class(self) -> str:
+        """The limit class it counts against."""
+        return self.seat.limit_class
+
+    @property
+    def organization(self) -> str | None:
+        """The organization of its credential, as far as it is known."""
+        return self.seat.member.organization
+
+    def __repr__(self) -> str:
+        state = "given back" if self.settled else "trial" if self.trial else "held"
+        return f"<Lease {self.serial} of {self.name} for {self.model} [{state}]>"
+
+
+def standings_of(seat: Seat, model: str) -> Iterator[Standing]:
+    """Everything that must be in order before `model` can be asked for in this seat."""
+    member = seat.member
+    yield member.standing
+    yield seat.standing
+    yield member.way_standing
+    if member.closed and (closing := member.closed.get(model)) is not None:
+        yield closing
+
+
+class Availability(Enum):
+    """What a seat can do for a request now. ``PROBING``: it waits for the verdict of a trial."""
+
+    FREE = 0
+    BUSY = 1
+    PROBING = 2
+    OUT = 3
+
+
+_FREE: Final = Availability.FREE
+
+
+def availability(seat: Seat, model: str, now_s: float) -> Availability:
+    """The one answer to whether a seat can be given; every path of the pool asks here."""
+    member = seat.member
+    if not (
+        member.standing.ready and seat.standing.ready and member.way_standing.ready and not member.closed
+    ):
+        hindrance = _hindrance(seat, model, now_s)
+        if hindrance is not None:
+            return hindrance
+    return _FREE if member.in_flight < member.max_concurrency else Availability.BUSY
+
+
+def _hindrance(seat: Seat, model: str, now_s: float) -> Availability | None:
+    pending = [standing for standing in standings_of(seat, model) if not standing.ready]
+    if any(standing.closed(now_s) for standing in pending):
+        return Availability.OUT
+    if any(standing.on_trial(now_s) for standing in pending):
+        return Availability.PROBING
+    member = seat.member
+    return Availability.PROBING if pending and member.probe and now_s < member.probe_until_s else None

@@ -1,0 +1,296 @@
+"""The pool of credentials: one synchronous object that owns all of their state.
+
+It never waits. Whatever changes it returns what has to be done elsewhere: who of the waiting got a lease, and what to
+keep. Between two calls no waiting request could be served, except by the mere passing of a deadline; `Pool.sweep`
+makes good for that.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Final, assert_never
+
+from proxy.clock import Clock
+from proxy.credentials import Credential
+from proxy.pool.choosing import Plan, choose, make_plan
+from proxy.pool.explain import explain
+from proxy.pool.health import CoolingTimes, HealthChange, Reason
+from proxy.pool.members import Lease, Member, Seat, WayOut, endpoint_of, standings_of
+from proxy.pool.outcomes import (
+    Abandoned,
+    Exhausted,
+    ExhaustedReason,
+    Failed,
+    Outcome,
+    Saturated,
+    Settled,
+    Success,
+    Ticket,
+    Want,
+)
+from proxy.pool.restoring import restore_row
+from proxy.pool.retry import Walk
+from proxy.pool.verdicts import EARLY_PROOF, Verdicts
+from proxy.pool.views import MemberView, view_of, word_of
+from proxy.settings import Policy
+
+__all__ = [
+    "Abandoned",
+    "Exhausted",
+    "ExhaustedReason",
+    "Failed",
+    "HealthChange",
+    "Lease",
+    "MemberView",
+    "Outcome",
+    "Pool",
+    "Saturated",
+    "Settled",
+    "Success",
+    "Ticket",
+    "Want",
+]
+
+_PLANS_MAX: Final = 1024
+_NOTHING: Final = Settled()
+
+
+class Pool:
+    """All credentials, who uses them, who waits for them, and what keeps them out of use."""
+
+    def __init__(
+        self, credentials: Sequence[Credential], *, policy: Policy, clock: Clock, rng: random.Random
+    ) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._times = CoolingTimes(policy, rng)
+        ways_out: dict[Hashable, WayOut] = {}
+        self._members = tuple(
+            Member(each, ways_out.setdefault(endpoint_of(each), WayOut())) for each in credentials
+        )
+        self._by_name = {member.name: member for member in self._members}
+        self._verdicts = Verdicts(self._members, policy=policy, clock=clock, times=self._times)
+        self._plans: dict[tuple[str, str, str], Plan] = {}
+        self._queue: dict[Ticket, None] = {}
+        self._serial = 0
+        for member in self._members:
+            if not member.credential.enabled:
+                self._verdicts.disable(member, Reason.MANUAL, cause="configuration")
+        self._verdicts.take_changes()
+
+    def pick(self, want: Want, walk: Walk, *, spill: bool = False) -> Lease | Saturated | Exhausted:
+        """A lease for the next credential in turn, or why there is none.
+
+        A lease has to come back through `settle`, once. With `spill`, tiers that are merely full are passed over;
+        that is for a request that has waited long enough.
+        """
+        now_s = self._clock.monotonic_s()
+        if self._queue and now_s >= self._verdicts.next_deadline_s:
+            return Saturated(len(self._queue))
+        plan = self._plan(want)
+        found = choose(plan, want.model, walk, now_s, spill=spill)
+        if isinstance(found, Seat):
+            return self._grant(found, plan, want, walk, now_s)
+        if found:
+            return Saturated(len(self._queue))
+        return explain(plan, want.model, now_s)
+
+    def enqueue(self, want: Want, walk: Walk) -> Ticket | None:
+        """Join the queue, first come first served; None while it is full."""
+        if len(self._queue) >= self._policy.queue_length:
+            return None
+        ticket = Ticket(want, walk, self._clock.monotonic_s())
+        self._queue[ticket] = None
+        return ticket
+
+    def withdraw(self, ticket: Ticket) -> bool:
+        """Leave the queue. False if the ticket is not in it: then its lease was granted and has to be settled."""
+        waiting = ticket in self._queue
+        self._queue.pop(ticket, None)
+        return waiting
+
+    def answered(self, lease: Lease) -> Settled:
+        """The first real event came: a trial has passed, as far as that shows it, long before the answer ends."""
+        if lease.settled or not lease.trial:
+            return _NOTHING
+        now_s = self._clock.monotonic_s()
+        self._verdicts.lift(lease, EARLY_PROOF, now_s)
+        if all(standing.ready for standing in standings_of(lease.seat, lease.model)):
+            self._end_trial(lease)
+        return self._settled(now_s)
+
+    def settle(self, lease: Lease, outcome: Outcome) -> Settled:
+        """Take a lease back. Raises RuntimeError for one that was given back before."""
+        if lease.settled:
+            raise RuntimeError(f"lease {lease.serial} was given back before")
+        lease.settled = True
+        member = lease.seat.member
+        member.in_flight -= 1
+        now_s = self._clock.monotonic_s()
+        if lease.trial:
+            self._end_trial(lease)
+        if isinstance(outcome, Success):
+            member.succeeded += 1
+            self._verdicts.succeeded(lease, now_s)
+        elif isinstance(outcome, Failed):
+            member.failed += 1
+            self._verdicts.failed(lease, outcome.failure, now_s, epoch=self._serial)
+        elif isinstance(outcome, Abandoned):
+            member.abandoned += 1
+        else:
+            assert_never(outcome)
+        if not self._queue and not self._verdicts.changes:
+            return _NOTHING
+        return self._settled(now_s)
+
+    def learn(self, lease: Lease, organization: str | None, workspace: str | None) -> None:
+        """An answer named the organization, and perhaps the workspace, the credential belongs to."""
+        if organization is not None:
+            lease.member.organization = organization
+            lease.member.workspace = workspace
+
+    def sweep(self) -> Settled:
+        """Make up for deadlines that have passed. May be called at any time, and as often as one likes."""
+        now_s = self._clock.monotonic_s()
+        for member in self._members:
+            member.forget_closed(now_s - self._policy.closed_model_s)
+        if now_s >= self._verdicts.next_deadline_s:
+            self._verdicts.next_deadline_s = self._next_deadline_s(now_s)
+        return self._settled(now_s)
+
+    @property
+    def next_deadline_s(self) -> float | None:
+        """Monotonic seconds at which a sweep is of use next; None while nothing has a deadline."""
+        deadline_s = self._verdicts.next_deadline_s
+        return None if deadline_s == float("inf") else deadline_s
+
+    def servable(self, models: Iterable[str], client: str | None = None) -> tuple[str, ...]:
+        """Those of `models` that a credential which is not disabled serves to `client`, or to anybody for None."""
+        members = [member for member in self._members if not member.standing.disabled]
+        return tuple(model for model in models if any(member.serves(model, client) for member in members))
+
+    @property
+    def in_flight(self) -> int:
+        """Leases that are out."""
+        return sum(member.in_flight for member in self._members)
+
+    def disable(self, name: str) -> Settled:
+        """Put a credential out of use by hand. Raises KeyError for an unknown alias."""
+        self._verdicts.disable(self._by_name[name], Reason.MANUAL, cause="operator")
+        return self._settled(self._clock.monotonic_s())
+
+    def reset(self, name: str) -> Settled:
+        """Forget all that keeps a credential out of use. Raises KeyError for an unknown alias."""
+        self._verdicts.reset(self._by_name[name])
+        return self._settled(self._clock.monotonic_s())
+
+    def restore(self, rows: Iterable[HealthChange]) -> None:
+        """Take stored states over at the start. Rows that do not fit are passed over, deadlines are bounded."""
+        for row in rows:
+            if (member := self._by_name.get(row.name)) is None:
+                continue
+            window_s = self._policy.strike_window_s
+            until_s = restore_row(member, row, times=self._times, clock=self._clock, window_s=window_s)
+            if until_s is not None:
+                self._verdicts.next_deadline_s = min(self._verdicts.next_deadline_s, until_s)
+
+    @property
+    def panic(self) -> bool:
+        """Whether credentials are kept in use only because too many failed at once."""
+        return any(
+            member.spared or any(seat.held for seat in member.seats.values()) for member in self._members
+        )
+
+    def snapshot(self) -> list[MemberView]:
+        """All members as they are now, in the order of the configuration."""
+        return [view_of(member, self._clock) for member in self._members]
+
+    def __repr__(self) -> str:
+        words = Counter(word_of(member, self._clock) for member in self._members)
+        states = ", ".join(f"{count} {word}" for word, count in words.items()) or "none"
+        return f"<Pool [{len(self._members)} members: {states} | Leases: {self.in_flight} | Queue: {len(self._queue)}]>"
+
+    def _plan(self, want: Want) -> Plan:
+        key = (want.model, want.limit_class, want.client)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._make_plan(want)
+        return plan
+
+    def _make_plan(self, want: Want) -> Plan:
+        if len(self._plans) >= _PLANS_MAX:
+            self._forget_plans()
+        seats = []
+        for member in self._members:
+            if member.serves(want.model, want.client):
+                seat = member.seat(want.limit_class, window_s=self._policy.strike_window_s)
+                seat.serves = True
+                seats.append(seat)
+        return make_plan(seats)
+
+    def _forget_plans(self) -> None:
+        # model ids come from clients: what they make us remember has to have an end
+        self._plans.clear()
+        for member in self._members:
+            for limit_class in [name for name, seat in member.seats.items() if seat.idle]:
+                del member.seats[limit_class]
+
+    def _grant(self, seat: Seat, plan: Plan, want: Want, walk: Walk, now_s: float) -> Lease:
+        self._serial += 1
+        member = seat.member
+        member.in_flight += 1
+        lease = Lease(self._serial, seat, want.model, now_s)
+        if not (member.standing.ready and seat.standing.ready and member.way_standing.ready) or member.closed:
+            self._start_trial(lease, now_s)
+        walk.started(lease, plan.fallback_names)
+        return lease
+
+    def _start_trial(self, lease: Lease, now_s: float) -> None:
+        until_s = now_s + self._policy.trial_s
+        for standing in standings_of(lease.seat, lease.model):
+            if not standing.ready:
+                standing.take_permit(lease.serial, until_s)
+                lease.trial = True
+        if lease.trial:
+            lease.member.probe = lease.serial
+            lease.member.probe_until_s = until_s
+            self._verdicts.next_deadline_s = min(self._verdicts.next_deadline_s, until_s)
+
+    def _end_trial(self, lease: Lease) -> None:
+        for standing in standings_of(lease.seat, lease.model):
+            standing.give_back(lease.serial)
+        if lease.member.probe == lease.serial:
+            lease.member.probe = 0
+
+    def _settled(self, now_s: float) -> Settled:
+        grants = self._serve_queue(now_s) if self._queue else ()
+        changes = self._verdicts.take_changes()
+        return Settled(grants, changes) if grants or changes else _NOTHING
+
+    def _serve_queue(self, now_s: float) -> tuple[tuple[Ticket, Lease], ...]:
+        grants = []
+        in_vain: set[Want] = set()
+        for ticket in tuple(self._queue):
+            plain = not ticket.walk.marked
+            if plain and ticket.want in in_vain:
+                continue
+            plan = self._plan(ticket.want)
+            found = choose(plan, ticket.want.model, ticket.walk, now_s, spill=False)
+            if isinstance(found, Seat):
+                del self._queue[ticket]
+                grants.append((ticket, self._grant(found, plan, ticket.want, ticket.walk, now_s)))
+            elif plain:
+                in_vain.add(ticket.want)
+        return tuple(grants)
+
+    def _next_deadline_s(self, now_s: float) -> float:
+        deadlines_s = [float("inf")]
+        for member in self._members:
+            standings = [member.standing, member.way_standing, *member.closed.values()]
+            standings.extend(seat.standing for seat in member.seats.values())
+            for standing in standings:
+                if not standing.ready and not standing.disabled:
+                    deadlines_s += [standing.until_s, standing.permit_until_s if standing.permit else 0.0]
+            if member.probe:
+                deadlines_s.append(member.probe_until_s)
+        return min(deadline_s for deadline_s in deadlines_s if deadline_s > now_s)

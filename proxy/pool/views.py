@@ -1,0 +1,117 @@
+"""The pool as people see it: one value per member, with words, reasons and wall-clock times."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.clock import Clock
+from proxy.credentials import Kind
+from proxy.pool.health import Reason, Standing, State
+from proxy.pool.members import Member, standings_of
+
+_WORST_LAST: Final = (State.READY, State.TRIAL, State.COOLING, State.DISABLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateView:
+    """One state.
+
+    Attributes:
+        state: the word.
+        reason: None for ``ready``.
+        cause: the failure class or fault behind it; empty for ``ready``.
+        since_unix_ms: since when it is out of use; None for ``ready``.
+        until_unix_ms: for ``cooling`` the deadline; for ``trial`` the end of the permit, or while none is out
+            the moment from which on a trial was possible; None for ``ready`` and ``disabled``.
+    """
+
+    state: State
+    reason: Reason | None = None
+    cause: str = ""
+    since_unix_ms: int | None = None
+    until_unix_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberView:
+    """One credential.
+
+    Attributes:
+        name: its alias.
+        kind: which upstream it opens.
+        organization, workspace: as configured or learned.
+        tier, weight: its place in the order.
+        in_flight: leases on it.
+        max_concurrency: its places; None for no limit.
+        state: of the credential as a whole, its way out included.
+        classes: of each limit class that was asked for.
+        closed_models: models it may not use for a while.
+        succeeded, failed, abandoned: leases given back so since the start.
+    """
+
+    name: str
+    kind: Kind
+    organization: str | None
+    workspace: str | None
+    tier: int
+    weight: int
+    in_flight: int
+    max_concurrency: int | None
+    state: StateView
+    classes: Mapping[str, StateView]
+    closed_models: Mapping[str, StateView]
+    succeeded: int
+    failed: int
+    abandoned: int
+
+
+def view_of(member: Member, clock: Clock) -> MemberView:
+    """`member` as it is now."""
+    credential = member.credential
+    return MemberView(
+        name=member.name,
+        kind=credential.kind,
+        organization=member.organization,
+        workspace=member.workspace,
+        tier=credential.tier,
+        weight=credential.weight,
+        in_flight=member.in_flight,
+        max_concurrency=credential.max_concurrency,
+        state=_state_view(_worst((member.standing, member.way_standing), clock), clock),
+        classes={name: _state_view(seat.standing, clock) for name, seat in member.seats.items()},
+        closed_models={model: _state_view(standing, clock) for model, standing in member.closed.items()},
+        succeeded=member.succeeded,
+        failed=member.failed,
+        abandoned=member.abandoned,
+    )
+
+
+def word_of(member: Member, clock: Clock) -> str:
+    """The worst of a member's states, with its reason: ``ready``, ``cooling(rate_limit)``."""
+    standings = {id(each): each for seat in member.seats.values() for each in standings_of(seat, "")}
+    worst = _worst((member.standing, member.way_standing, *standings.values()), clock)
+    state = worst.state(clock.monotonic_s())
+    return f"{state}({worst.reason})" if worst.reason else str(state)
+
+
+def _worst(standings: Iterable[Standing], clock: Clock) -> Standing:
+    now_s = clock.monotonic_s()
+    return max(standings, key=lambda each: (_WORST_LAST.index(each.state(now_s)), each.until_s))
+
+
+def _state_view(standing: Standing, clock: Clock) -> StateView:
+    now_s = clock.monotonic_s()
+    state = standing.state(now_s)
+    if state is State.READY:
+        return StateView(state=state)
+    until_unix_ms = None
+    if state is not State.DISABLED:
+        until_s = standing.permit_until_s if standing.on_trial(now_s) else standing.until_s
+        until_unix_ms = clock.unix_ms() + round((until_s - now_s) * 1000)
+    return StateView(
+        state=state,
+        reason=standing.reason,
+        cause=standing.cause,
+        since_unix_ms=standing.since_unix_ms,
+        until_unix_ms=until_unix_ms,
+    )

@@ -1,0 +1,152 @@
+"""The composition root: from a configuration to a running application."""
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from proxy.access import Keys
+from proxy.clock import Clock
+from proxy.credentials import Credential
+from proxy.dialects.common import ThinkingFormat
+from proxy.dispatch.dispatcher import Dispatcher, Tools
+from proxy.dispatch.journal import Journal
+from proxy.dispatch.places import Places
+from proxy.dispatch.prepare import Defaults
+from proxy.exchange import Operation
+from proxy.log import get_logger
+from proxy.model.aliases import AliasRules
+from proxy.model.catalog import Catalog
+from proxy.pool import Pool
+from proxy.server import extras
+from proxy.server.context import SERVICES, Services
+from proxy.server.gate import Gate
+from proxy.server.handlers import chat_handler
+from proxy.server.inflight import Inflight
+from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, Access, Route, RouteTable
+from proxy.settings import Settings
+from proxy.store.base import Store
+from proxy.tasks import finish_all, spawn
+from proxy.upstreams import UPSTREAMS
+from proxy.upstreams.http import WaysOut
+
+_log = get_logger("app")
+_V1 = ("", "/hf")
+_LAST_WORK_S = 3.0
+
+ROUTES = (
+    Route("POST", "/v1/chat/completions", chat_handler(OPENAI_CHAT), Access.CLIENT, OPENAI_CHAT, _V1),
+    Route("POST", "/v1/messages", chat_handler(ANTHROPIC), Access.CLIENT, ANTHROPIC, _V1),
+    Route(
+        "POST",
+        "/v1/messages/count_tokens",
+        chat_handler(ANTHROPIC, Operation.COUNT_TOKENS),
+        Access.CLIENT,
+        ANTHROPIC,
+        _V1,
+    ),
+    Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1),
+    Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1),
+    Route("GET", "/health", extras.health, Access.PUBLIC),
+    Route("GET", "/live", extras.health, Access.PUBLIC),
+    Route("GET", "/ready", extras.ready, Access.PUBLIC),
+    Route("GET", "/admin/pool", extras.pool, Access.ADMIN),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the application is made of.
+
+    Attributes:
+        settings: the configuration.
+        credentials: those whose kind is built.
+        keys: client, admin and secret key.
+        catalog: model facts.
+        store: where health is kept.
+        clock: the time.
+        rng: jitter.
+        demo: whether the simulated Claude answers.
+    """
+
+    settings: Settings
+    credentials: tuple[Credential, ...]
+    keys: Keys
+    catalog: Catalog
+    store: Store
+    clock: Clock
+    rng: random.Random
+    demo: bool = False
+
+
+async def build_app(parts: Parts) -> web.Application:
+    """The application, with its pool restored and its background work started with it."""
+    settings, clock = parts.settings, parts.clock
+    policy = settings.policy
+    pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng)
+    fingerprints = {item.name: item.fingerprint(parts.keys.secret_key) for item in parts.credentials}
+    journal = Journal(parts.store, clock, fingerprints)
+    pool.restore(await journal.restored())
+    ways_out = WaysOut(policy)
+    upstreams = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
+    places = Places(pool, policy, journal)
+    choice = settings.defaults.thinking_format
+    dispatcher = Dispatcher(
+        Tools(
+            pool=pool,
+            places=places,
+            journal=journal,
+            upstreams=upstreams,
+            catalog=parts.catalog,
+            policy=policy,
+            clock=clock,
+            rng=parts.rng,
+            defaults=Defaults(
+                max_tokens=settings.defaults.max_tokens, temperature=settings.defaults.temperature
+            ),
+            thinking_format=ThinkingFormat(choice) if choice is not None else None,
+        )
+    )
+    services = Services(
+        settings=settings,
+        keys=parts.keys,
+        pool=pool,
+        dispatcher=dispatcher,
+        catalog=parts.catalog,
+        aliases=_alias_rules(settings),
+        clock=clock,
+        inflight=Inflight(),
+        started_s=clock.monotonic_s(),
+        common_headers={"x-carousel-demo": "1"} if parts.demo else {},
+    )
+    gate = Gate(services)
+    app = web.Application(middlewares=[gate.middleware], client_max_size=policy.body_max_bytes)
+    gate.attach(RouteTable(app, ROUTES))
+    app[SERVICES] = services
+
+    async def lifetime(_: web.Application) -> AsyncIterator[None]:
+        sweeper = spawn(places.sweep_for_ever(), name="sweep the pool")
+        services.ready = True
+        yield
+        services.ready = False
+        sweeper.cancel()
+        await finish_all(within_s=_LAST_WORK_S)
+        await ways_out.close()
+        await parts.store.close()
+
+    app.cleanup_ctx.append(lifetime)
+    return app
+
+
+def _alias_rules(settings: Settings) -> AliasRules:
+    pairs = settings.aliases.added
+    return AliasRules(
+        exact=tuple(pair for pair in pairs if not _is_pattern(pair[0])),
+        patterns=tuple(pair for pair in pairs if _is_pattern(pair[0])),
+        families=settings.aliases.enabled,
+    )
+
+
+def _is_pattern(name: str) -> bool:
+    return any(mark in name for mark in "*?[")

@@ -1,0 +1,33 @@
+"""Reading a request's body, refused as soon as it is known to be too large."""
+
+from aiohttp import web
+
+from proxy.errors import ErrorKind, GatewayError, InvalidRequest, TooLarge
+from proxy.watch import Watch
+
+_STALLED_BODY_S = 60.0
+
+
+async def read_body(request: web.Request, limit_bytes: int, watch: Watch) -> bytes:
+    """The whole body, decompressed.
+
+    Raises TooLarge over `limit_bytes`, by the declared length before a byte is read, and GatewayError 408 when
+    60 seconds pass without a byte.
+    """
+    declared = request.content_length
+    if declared is not None and declared > limit_bytes:
+        raise TooLarge(limit_bytes)
+    content = request.content
+    chunks: list[bytes] = []
+    left_bytes = limit_bytes
+    try:
+        while chunk := await watch.within(_STALLED_BODY_S, content.readany()):
+            left_bytes -= len(chunk)
+            if left_bytes < 0:
+                raise TooLarge(limit_bytes)
+            chunks.append(chunk)
+    except TimeoutError:
+        raise GatewayError(408, ErrorKind.TIMEOUT, "The request body stopped arriving.") from None
+    except web.RequestPayloadError:
+        raise InvalidRequest("The request body could not be read.") from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -1,0 +1,153 @@
+"""The small endpoints: which models there are, and how the server is."""
+
+import datetime
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from proxy import __version__
+from proxy.dispatch import answers
+from proxy.errors import InvalidRequest
+from proxy.server.context import CALLER, SERVICES, Services
+from proxy.server.gate import identity_headers
+from proxy.server.routes import OPENAI_CHAT
+
+_PAGE_DEFAULT: Final = 20
+_PAGE_MAX: Final = 1000
+_OWNER: Final = "anthropic"
+
+
+def json_response(request: web.Request, value: object, *, status: int = 200) -> web.Response:
+    """A JSON answer with the headers every answer carries; never to be kept by a cache."""
+    services = request.app[SERVICES]
+    caller = request[CALLER]
+    headers = {
+        **services.common_headers,
+        **identity_headers(OPENAI_CHAT, caller.request_id),
+        "cache-control": "no-store",
+    }
+    return web.Response(
+        status=status, body=msgspec.json.encode(value), content_type="application/json", headers=headers
+    )
+
+
+async def health(request: web.Request) -> web.Response:
+    """``/health`` and ``/live``: the process serves. Touches nothing else."""
+    services = request.app[SERVICES]
+    return json_response(
+        request,
+        {
+            "status": "healthy",
+            "version": __version__,
+            "uptime_seconds": int(services.clock.monotonic_s() - services.started_s),
+            "claude_version": None,
+            "active_sessions": services.pool.in_flight,
+        },
+    )
+
+
+async def ready(request: web.Request) -> web.Response:
+    """``/ready``: 200 while new requests are welcome, 503 while starting or draining."""
+    services = request.app[SERVICES]
+    state = "draining" if services.inflight.draining else "ready" if services.ready else "starting"
+    return json_response(request, {"status": state}, status=200 if state == "ready" else 503)
+
+
+async def models(request: web.Request) -> web.Response:
+    """``GET /v1/models`` in OpenAI's shape, or Anthropic's with paging when ``anthropic-version`` is sent."""
+    services = request.app[SERVICES]
+    ids = services.dispatcher.models()
+    if "anthropic-version" in request.headers:
+        return json_response(request, _page(request, services, ids))
+    return json_response(request, {"object": "list", "data": [_openai_model(services, name) for name in ids]})
+
+
+async def model(request: web.Request) -> web.Response:
+    """``GET /v1/models/{id}``; an alias answers with its target. Raises NotFound."""
+    services = request.app[SERVICES]
+    wanted = request.match_info["model"]
+    resolution = services.catalog.resolve(wanted, today=services.today(), aliases=services.aliases)
+    ids = services.dispatcher.models()
+    if resolution.model not in ids:
+        raise answers.no_such_model(wanted, ids)
+    if "anthropic-version" in request.headers:
+        return json_response(request, _anthropic_model(services, resolution.model))
+    return json_response(request, _openai_model(services, resolution.model))
+
+
+async def pool(request: web.Request) -> web.Response:
+    """``GET /admin/pool``: every credential by alias, with its state, reason and times."""
+    services = request.app[SERVICES]
+    return json_response(request, {"credentials": services.pool.snapshot()})
+
+
+def _page(request: web.Request, services: Services, ids: tuple[str, ...]) -> dict[str, object]:
+    """One page of Anthropic's list. Source: the models page of Anthropic's API documentation."""
+    query = request.query
+    limit = _number(query.get("limit"), "limit")
+    start, stop = 0, len(ids)
+    if (after := query.get("after_id")) is not None:
+        start = _position(ids, after, "after_id") + 1
+    if (before := query.get("before_id")) is not None:
+        stop = _position(ids, before, "before_id")
+        start = max(start, stop - limit)
+    page = ids[start : min(stop, start + limit)]
+    return {
+        "data": [_anthropic_model(services, name) for name in page],
+        "first_id": page[0] if page else None,
+        "last_id": page[-1] if page else None,
+        "has_more": start + len(page) < stop if "before_id" not in query else start > 0,
+    }
+
+
+def _number(text: str | None, field: str) -> int:
+    if text is None:
+        return _PAGE_DEFAULT
+    if not text.isascii() or not text.isdigit() or len(text) > 4 or not 1 <= int(text) <= _PAGE_MAX:
+        raise InvalidRequest(f"{field} must be a whole number from 1 to {_PAGE_MAX}.", param=field)
+    return int(text)
+
+
+def _position(ids: tuple[str, ...], wanted: str, field: str) -> int:
+    try:
+        return ids.index(wanted)
+    except ValueError:
+        raise InvalidRequest(f"{field} names no model of this list.", param=field) from None
+
+
+def _listed_at(services: Services) -> datetime.datetime:
+    """The provider tells no date of creation without being asked; the day of the catalog stands in for it."""
+    return datetime.datetime.combine(services.catalog.as_of, datetime.time(), datetime.UTC)
+
+
+def _display_name(name: str) -> str:
+    """``Claude Opus 5.5`` for ``claude-opus-5-5``."""
+    words = [word for word in name.split("-") if not (word.isdigit() and len(word) == 8)]
+    numbers = [word for word in words if word.isdigit()]
+    return " ".join([*(word.capitalize() for word in words if not word.isdigit()), ".".join(numbers)]).strip()
+
+
+def _openai_model(services: Services, name: str) -> dict[str, object]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": int(_listed_at(services).timestamp()),
+        "owned_by": _OWNER,
+    }
+
+
+def _anthropic_model(services: Services, name: str) -> dict[str, object]:
+    facts = services.catalog.facts(name)
+    retires = facts.retires_at
+    return {
+        "type": "model",
+        "id": name,
+        "display_name": _display_name(name),
+        "created_at": _listed_at(services).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lifecycle": "deprecated" if retires is not None else "active",
+        "line": facts.family,
+        "max_input_tokens": facts.context_tokens,
+        "max_tokens": facts.max_output_tokens,
+        "retires_at": retires,
+    }

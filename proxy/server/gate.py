@@ -1,0 +1,146 @@
+"""The one middleware: request id, who may pass, and every error in the envelope of the dialect that was called."""
+
+import re
+import traceback
+from secrets import token_hex
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from proxy.access import presented_key
+from proxy.dialects.common import Dialect
+from proxy.errors import ErrorKind, GatewayError, NotFound, TooLarge, Unauthorized
+from proxy.log import get_logger
+from proxy.server.context import CALLER, Caller, Services
+from proxy.server.respond import retry_headers
+from proxy.server.routes import Access, Handler, Route, RouteTable, dialect_for_unknown
+
+_log = get_logger("gate")
+_HOST: Final = re.compile(r"[A-Za-z0-9._:\-\[\]]*")
+
+
+class Gate:
+    """Lets a request through to its handler, or answers in its place."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._routes: RouteTable | None = None
+
+    def attach(self, routes: RouteTable) -> None:
+        """Tell the gate which routes there are."""
+        self._routes = routes
+
+    @property
+    def middleware(self) -> Middleware:
+        """The middleware for the application."""
+
+        @web.middleware
+        async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._pass(request, handler)
+
+        return gate
+
+    async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        services = self._services
+        routes = self._routes
+        route = routes.matched(request) if routes is not None else None
+        caller = Caller("req_" + token_hex(12))
+        request[CALLER] = caller
+        services.inflight.enter()
+        try:
+            self._admit(request, route, caller)
+            response = await handler(request)
+        except GatewayError as error:
+            response = self._rendered(error, route, request, caller)
+        except web.HTTPException as error:
+            response = self._rendered(_translated(error, request), route, request, caller)
+        except (ConnectionResetError, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last stop before the framework's own page
+            _log.error(
+                "unexpected error", request_id=caller.request_id, error=type(error).__name__, at=_place(error)
+            )
+            failure = GatewayError(500, ErrorKind.API, "Internal error of the gateway.", should_retry=False)
+            response = self._rendered(failure, route, request, caller)
+        finally:
+            services.inflight.leave()
+        if services.inflight.draining:
+            response.force_close()
+        return response
+
+    def _admit(self, request: web.Request, route: Route | None, caller: Caller) -> None:
+        """Raises Unauthorized unless the matched route may be opened; a missing route needs a client key too."""
+        headers = request.headers
+        if not _HOST.fullmatch(headers.get("Host", "")):
+            raise GatewayError(
+                400, ErrorKind.INVALID_REQUEST, "The Host header is not a host name.", param="Host"
+            )
+        if route is not None and route.access is Access.PUBLIC:
+            return
+        keys = self._services.keys
+        presented = presented_key(headers)
+        if route is not None and route.access is Access.ADMIN:
+            if presented is None or not keys.is_admin(presented):
+                raise Unauthorized("This address needs the admin key.")
+            return
+        client = keys.clients.match(presented)
+        if client is not None:
+            caller.client = client.name
+            return
+        if route is None and presented is not None and keys.is_admin(presented):
+            return
+        raise Unauthorized(
+            "A client key is missing." if presented is None else "The client key is not valid."
+        )
+
+    def _rendered(
+        self, error: GatewayError, route: Route | None, request: web.Request, caller: Caller
+    ) -> web.StreamResponse:
+        dialect = route.dialect if route is not None else dialect_for_unknown(request.path)
+        return error_response(error, dialect, caller, self._services)
+
+
+def error_response(error: GatewayError, dialect: Dialect, caller: Caller, services: Services) -> web.Response:
+    """An error before the commit, as the clients of a dialect expect it."""
+    rendered = dialect.render_error(error, caller.request_id)
+    headers = {
+        **services.common_headers,
+        **identity_headers(dialect, caller.request_id),
+        **retry_headers(error),
+    }
+    if rendered.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    response = web.Response(
+        status=rendered.status, body=rendered.body, content_type="application/json", headers=headers
+    )
+    if rendered.status in {408, 413}:
+        response.force_close()
+    return response
+
+
+def identity_headers(dialect: Dialect, request_id: str) -> dict[str, str]:
+    """Our request id, under each name the dialect's clients read."""
+    headers = {"x-request-id": request_id}
+    if dialect.name == "anthropic":
+        headers["request-id"] = request_id
+    return headers
+
+
+def _translated(error: web.HTTPException, request: web.Request) -> GatewayError:
+    """What the framework refuses by itself."""
+    match error.status:
+        case 404:
+            return NotFound(f"Unknown address: {request.method} {request.path[:200]}")
+        case 405:
+            return GatewayError(405, ErrorKind.INVALID_REQUEST, f"{request.method} is not allowed here.")
+        case 413:
+            return TooLarge(request.client_max_size)
+        case status:
+            return GatewayError(status, ErrorKind.INVALID_REQUEST, error.reason)
+
+
+def _place(error: BaseException) -> str:
+    """Where an error came from, without the text of it or any value."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in reversed(frames))

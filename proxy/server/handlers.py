@@ -1,0 +1,211 @@
+"""One generic handler for every chat dialect and for counting tokens."""
+
+import asyncio
+import re
+from typing import Final
+
+from aiohttp import web
+
+from proxy.dialects.common import Dialect, Envelope
+from proxy.dispatch.attempt import StreamOpened, UnaryOpened
+from proxy.dispatch.trace import Trace
+from proxy.errors import GatewayError, InvalidRequest
+from proxy.exchange import Exchange, Operation
+from proxy.log import get_logger
+from proxy.pool import Abandoned, Failed, Outcome, Success
+from proxy.server.body import read_body
+from proxy.server.context import CALLER, SERVICES, Caller, Services
+from proxy.server.gate import error_response, identity_headers
+from proxy.server.headers import answer_headers
+from proxy.server.respond import ClientStalled, StreamAnswer
+from proxy.server.routes import Handler
+from proxy.watch import Watch
+
+_log = get_logger("requests")
+_HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
+_COUNTING_CLASS: Final = "count_tokens"
+
+
+class NoHold:
+    """The client's side of a unary exchange: it gets nothing before the whole answer is there."""
+
+    committed = False
+
+    def attempt_started(self) -> None:
+        """Nothing to tell."""
+
+    def attempt_ended(self) -> None:
+        """Nothing to tell."""
+
+
+_NO_HOLD: Final = NoHold()
+
+
+def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) -> Handler:
+    """The handler of one dialect's endpoint."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        call = _Call(request, dialect, operation)
+        try:
+            return await call.answer()
+        finally:
+            call.end()
+
+    return handle
+
+
+class _Call:
+    """One client call being answered."""
+
+    def __init__(self, request: web.Request, dialect: Dialect, operation: Operation) -> None:
+        self._request = request
+        self._dialect = dialect
+        self._operation = operation
+        self._services: Services = request.app[SERVICES]
+        self._caller: Caller = request[CALLER]
+        self._watch = Watch()
+        self._trace = Trace()
+        self._exchange: Exchange | None = None
+        self._status = 499
+        self._path = request.path[:100]
+        self._began_s = self._services.clock.monotonic_s()
+
+    async def answer(self) -> web.StreamResponse:
+        """Answer the client. Raises GatewayError only for what is wrong before an exchange exists."""
+        services = self._services
+        body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
+        try:
+            exchange = self._exchange = self._open_exchange(body)
+            del body
+            if exchange.stream and exchange.operation is Operation.MESSAGES:
+                response = await self._stream(exchange)
+            else:
+                response = await self._unary(exchange)
+        except GatewayError as error:
+            response = error_response(error, self._dialect, self._caller, services)
+            if self._exchange is not None and self._trace.attempts:
+                answer_headers(response.headers, self._exchange, self._trace)
+        self._status = response.status
+        return response
+
+    def end(self) -> None:
+        """Close the books: one log line for the request."""
+        self._watch.close()
+        trace = self._trace
+        exchange = self._exchange
+        usage = trace.usage
+        now_s = self._services.clock.monotonic_s()
+        _log.info(
+            "request",
+            id=self._caller.request_id,
+            client=self._caller.client,
+            path=self._path,
+            model=exchange.model[:100] if exchange is not None else None,
+            stream=exchange.stream if exchange is not None else None,
+            status=self._status,
+            credential=trace.credential or None,
+            attempts=trace.attempts,
+            took_ms=round((now_s - self._began_s) * 1000, 1),
+            first_ms=round((trace.first_event_s - self._began_s) * 1000, 1) if trace.first_event_s else None,
+            input_tokens=usage.input_tokens if usage is not None else None,
+            output_tokens=usage.output_tokens if usage is not None else None,
+            stop_reason=trace.stop_reason,
+            failed=[f"{item.credential}:{item.outcome}" for item in trace.failed] or None,
+            dropped=[item.field for item in trace.dropped] or None,
+        )
+
+    def _open_exchange(self, body: bytes) -> Exchange:
+        services = self._services
+        envelope = self._dialect.peek(body)
+        model, think = self._resolve(envelope)
+        counting = self._operation is Operation.COUNT_TOKENS
+        headers = self._request.headers
+        return Exchange(
+            id=self._caller.request_id,
+            operation=self._operation,
+            dialect=self._dialect,
+            envelope=envelope,
+            body=body,
+            client=self._caller.client,
+            model=model,
+            limit_class=_COUNTING_CLASS if counting else services.catalog.limit_class(model),
+            started_s=self._began_s,
+            deadline_s=self._began_s + services.settings.policy.deadline_s,
+            created_s=services.clock.unix_ms() // 1000,
+            think=think,
+            version=_forwardable(headers.get("anthropic-version"), "anthropic-version"),
+            beta=_forwardable(", ".join(headers.getall("anthropic-beta", ())) or None, "anthropic-beta"),
+        )
+
+    def _resolve(self, envelope: Envelope) -> tuple[str, bool]:
+        services = self._services
+        wanted = envelope.model or services.settings.defaults.model or services.catalog.default_model
+        resolution = services.catalog.resolve(wanted, today=services.today(), aliases=services.aliases)
+        return resolution.model, resolution.think
+
+    async def _unary(self, exchange: Exchange) -> web.Response:
+        services = self._services
+        opened = await services.dispatcher.open(exchange, self._trace, _NO_HOLD, self._watch)
+        services.dispatcher.end(opened, Success())
+        if not isinstance(opened, UnaryOpened):
+            raise TypeError("a unary exchange was answered with a stream")
+        self._note(opened)
+        self._trace.usage = opened.usage
+        self._trace.stop_reason = opened.stop_reason
+        response = web.Response(
+            body=opened.body,
+            content_type="application/json",
+            headers={**services.common_headers, **identity_headers(self._dialect, exchange.id)},
+        )
+        answer_headers(response.headers, exchange, self._trace)
+        return response
+
+    async def _stream(self, exchange: Exchange) -> web.StreamResponse:
+        services = self._services
+        common = {**services.common_headers, **identity_headers(self._dialect, exchange.id)}
+        policy = services.settings.policy
+        answer = StreamAnswer(self._request, exchange, self._trace, policy, self._watch, common)
+        try:
+            with services.inflight.stream(answer):
+                opened = await services.dispatcher.open(exchange, self._trace, answer, self._watch)
+                if not isinstance(opened, StreamOpened):
+                    raise TypeError("a stream was answered whole")
+                self._note(opened)
+                await self._relay(answer, opened)
+                return answer.response
+        except GatewayError as error:
+            response = await answer.fail(error)
+            if response is None:
+                raise
+            return response
+        except asyncio.CancelledError:
+            if await answer.farewell():
+                return answer.response
+            raise
+        finally:
+            answer.close()
+
+    async def _relay(self, answer: StreamAnswer, opened: StreamOpened) -> None:
+        outcome: Outcome = Abandoned()
+        try:
+            failure = await answer.relay(opened)
+            outcome = Success() if failure is None else Failed(failure)
+        except (ClientStalled, ConnectionResetError):
+            if (transport := self._request.transport) is not None:
+                transport.abort()
+        finally:
+            observed = opened.stream.observed
+            self._trace.usage = observed.usage
+            self._trace.stop_reason = observed.stop_reason
+            self._services.dispatcher.end(opened, outcome)
+
+    def _note(self, opened: UnaryOpened | StreamOpened) -> None:
+        self._trace.upstream_request_id = opened.source.request_id
+        self._trace.first_event_s = self._services.clock.monotonic_s()
+
+
+def _forwardable(value: str | None, name: str) -> str | None:
+    """A client's header that goes upstream as it is. Raises InvalidRequest when it is no printable ASCII."""
+    if value is not None and not _HEADER_TEXT.fullmatch(value):
+        raise InvalidRequest(f"The header {name} holds characters that cannot be forwarded.", param=name)
+    return value

@@ -1,0 +1,34 @@
+"""The headers of ours that answers carry. No value a client chose gets into one unchecked."""
+
+import re
+from collections.abc import MutableMapping, Sequence
+from typing import Final
+
+from proxy.dialects.common import Dropped
+from proxy.dispatch.trace import Trace
+from proxy.exchange import Exchange
+
+_SAFE_VALUE: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_DROPPED_MAX_BYTES: Final = 1024
+
+
+def answer_headers(headers: MutableMapping[str, str], exchange: Exchange, trace: Trace) -> None:
+    """Add who answered, after how many attempts, with which model, and what was dropped."""
+    headers["x-carousel-credential"] = trace.credential
+    headers["x-carousel-attempts"] = str(trace.attempts)
+    headers["x-carousel-cache"] = "off"
+    if exchange.renamed and _SAFE_VALUE.fullmatch(exchange.model):
+        headers["x-carousel-model"] = exchange.model
+    if trace.dropped:
+        headers["x-carousel-dropped"] = dropped_value(trace.dropped)
+    if trace.upstream_request_id and _SAFE_VALUE.fullmatch(trace.upstream_request_id):
+        headers["x-carousel-upstream-request-id"] = trace.upstream_request_id
+
+
+def dropped_value(dropped: Sequence[Dropped]) -> str:
+    """Field paths, sorted, ASCII, 1 KB at most."""
+    fields = sorted({item.field.encode("ascii", "replace").decode() for item in dropped})
+    value = ", ".join(field for field in fields if _SAFE_VALUE.fullmatch(field))
+    if len(value) <= _DROPPED_MAX_BYTES:
+        return value
+    return value[: value.rindex(",", 0, _DROPPED_MAX_BYTES - 5)] + ", ..."

@@ -1,0 +1,197 @@
+"""From an opened answer to the client's connection: headers, whole bodies, streams with their keep-alives.
+
+The first byte sent is the commit. After it a failure becomes an error frame in the client's own dialect and the
+connection is closed; it never becomes a second attempt, and never a clean-looking end.
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from proxy.dispatch.attempt import StreamOpened
+from proxy.dispatch.streams import StreamCut
+from proxy.dispatch.trace import Trace
+from proxy.errors import ErrorKind, GatewayError
+from proxy.exchange import Exchange
+from proxy.pool import Failure
+from proxy.server.headers import answer_headers
+from proxy.settings import Policy
+from proxy.tasks import spawn
+from proxy.watch import Watch
+
+
+class ClientStalled(Exception):
+    """The client took no byte for too long."""
+
+
+class StreamAnswer:
+    """One streamed answer's client side: the hold-back before the commit, and the relay after it."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        exchange: Exchange,
+        trace: Trace,
+        policy: Policy,
+        watch: Watch,
+        common: Mapping[str, str],
+    ) -> None:
+        self._request = request
+        self._exchange = exchange
+        self._trace = trace
+        self._policy = policy
+        self._watch = watch
+        self._common = common
+        self._task = watch.task
+        self._response: web.StreamResponse | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._due = False
+        self._in_flight = False
+        self._shutting_down = False
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(policy.hold_back_s, self._hold_back_over)
+
+    @property
+    def committed(self) -> bool:
+        """Whether the client has its headers."""
+        return self._response is not None
+
+    def attempt_started(self) -> None:
+        """See `Hold.attempt_started`."""
+        self._in_flight = True
+        if self._due:
+            self._commit_early()
+
+    def attempt_ended(self) -> None:
+        """See `Hold.attempt_ended`."""
+        self._in_flight = False
+
+    def shut_down(self) -> None:
+        """End this stream with an error frame that says so."""
+        self._shutting_down = True
+        self._task.cancel()
+
+    async def relay(self, opened: StreamOpened) -> Failure | None:
+        """Send the answer to its end. Returns what cut it short, or None after a whole answer.
+
+        Raises ClientStalled, and CancelledError when the client has left.
+        """
+        await self._stop_keeper()
+        response = self._response or await self._begin()
+        self._exchange.body = b""
+        keep_alive = self._exchange.dialect.keep_alive
+        frames = opened.stream.frames
+        silence_s = self._policy.keep_alive_s
+        try:
+            while (chunk := await frames(silence_s)) is not None:
+                await self._write(response, chunk or keep_alive)
+        except StreamCut as cut:
+            if cut.shown is not None:
+                await self._write(response, self._error_frame(cut.shown))
+            await self._end_abruptly(response)
+            return cut.failure
+        await response.write_eof()
+        return None
+
+    async def fail(self, error: GatewayError) -> web.StreamResponse | None:
+        """Tell the client of an error after the commit; None when nothing was sent yet."""
+        await self._stop_keeper()
+        if self._response is None:
+            return None
+        await self._write(self._response, self._error_frame(error))
+        await self._end_abruptly(self._response)
+        return self._response
+
+    async def farewell(self) -> bool:
+        """After a cancellation: if it was our own shutdown, say so to the client. False when the client left."""
+        if not self._shutting_down:
+            return False
+        self._task.uncancel()
+        error = GatewayError(503, ErrorKind.OVERLOADED, "server shutting down", code="server_shutdown")
+        await self.fail(error)
+        return True
+
+    @property
+    def response(self) -> web.StreamResponse:
+        """The response whose headers were sent."""
+        if self._response is None:
+            raise RuntimeError("nothing was sent yet")
+        return self._response
+
+    def close(self) -> None:
+        """Forget the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._keeper is not None:
+            self._keeper.cancel()
+
+    def _hold_back_over(self) -> None:
+        self._timer = None
+        self._due = True
+        if self._in_flight:
+            self._commit_early()
+
+    def _commit_early(self) -> None:
+        self._due = False
+        if self._response is None and self._keeper is None:
+            self._response = self._make()
+            self._keeper = spawn(self._keep_alive(self._response), name="keep a held answer alive")
+
+    async def _keep_alive(self, response: web.StreamResponse) -> None:
+        """Send the headers, then a frame now and then, until the relay takes over."""
+        await response.prepare(self._request)
+        while True:
+            await response.write(self._exchange.dialect.keep_alive)
+            await asyncio.sleep(self._policy.keep_alive_s)
+
+    async def _stop_keeper(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        keeper = self._keeper
+        if keeper is None:
+            return
+        self._keeper = None
+        keeper.cancel()
+        await asyncio.wait([keeper])
+
+    def _make(self) -> web.StreamResponse:
+        headers: CIMultiDict[str] = CIMultiDict(self._common)
+        headers["content-type"] = "text/event-stream; charset=utf-8"
+        headers["cache-control"] = "no-store"
+        headers["x-accel-buffering"] = "no"
+        answer_headers(headers, self._exchange, self._trace)
+        return web.StreamResponse(status=200, headers=headers)
+
+    async def _begin(self) -> web.StreamResponse:
+        response = self._response = self._make()
+        await response.prepare(self._request)
+        return response
+
+    async def _write(self, response: web.StreamResponse, frames: bytes) -> None:
+        try:
+            await self._watch.within(self._policy.write_stall_s, response.write(frames))
+        except TimeoutError:
+            raise ClientStalled from None
+
+    async def _end_abruptly(self, response: web.StreamResponse) -> None:
+        response.force_close()
+        await response.write_eof()
+
+    def _error_frame(self, error: GatewayError) -> bytes:
+        return self._exchange.dialect.error_frame(error, self._exchange.id)
+
+
+def retry_headers(error: GatewayError) -> dict[str, str]:
+    """``retry-after`` in whole seconds, rounded up, and ``x-should-retry``, where they help."""
+    headers: dict[str, str] = {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(math.ceil(error.retry_after_s), 0))
+    if error.should_retry is not None:
+        headers["x-should-retry"] = "true" if error.should_retry else "false"
+    return headers

@@ -1,0 +1,68 @@
+"""Every route with who may open it and which dialect its errors speak. A route without an entry does not exist."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from aiohttp import web
+
+from proxy.dialects.anthropic import AnthropicDialect
+from proxy.dialects.common import Dialect
+from proxy.dialects.openai_chat import OpenAIChatDialect
+
+ANTHROPIC: Final = AnthropicDialect()
+OPENAI_CHAT: Final = OpenAIChatDialect()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Access(Enum):
+    """Whose key opens a route."""
+
+    PUBLIC = "nobody's key"
+    CLIENT = "a client key"
+    ADMIN = "the admin key"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route.
+
+    Attributes:
+        method: HTTP method; GET also answers HEAD.
+        path: path pattern below each of `prefixes`.
+        handler: what answers.
+        access: whose key opens it.
+        dialect: whose envelope its errors use.
+        prefixes: where else the same route lives.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    dialect: Dialect = OPENAI_CHAT
+    prefixes: tuple[str, ...] = ("",)
+
+
+class RouteTable:
+    """What the middleware needs to know of the matched route."""
+
+    def __init__(self, app: web.Application, routes: tuple[Route, ...]) -> None:
+        self._known: dict[web.AbstractRoute, Route] = {}
+        for route in routes:
+            for prefix in route.prefixes:
+                added = app.router.add_route(route.method, prefix + route.path, route.handler)
+                self._known[added] = route
+                if route.method == "GET":
+                    self._known[app.router.add_route("HEAD", prefix + route.path, route.handler)] = route
+
+    def matched(self, request: web.Request) -> Route | None:
+        """The route that was matched, never one read out of the address; None for an unknown path."""
+        return self._known.get(request.match_info.route)
+
+
+def dialect_for_unknown(path: str) -> Dialect:
+    """Whose envelope a path without a route is answered in."""
+    return ANTHROPIC if "/v1/messages" in path else OPENAI_CHAT

@@ -1,0 +1,104 @@
+"""Running an application on a socket until it is told to stop, and letting its answers end."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+
+from aiohttp import web
+
+from proxy.log import get_logger
+from proxy.server.context import SERVICES
+from proxy.server.inflight import Inflight
+from proxy.settings import Settings
+from proxy.settings.shapes import Address
+from proxy.tasks import spawn
+
+_log = get_logger("run")
+_AFTER_INTERRUPT_S = 2.0
+_AFTER_CUT_S = 1.0
+_KEEP_ALIVE_S = 75.0
+_BACKLOG = 1024
+
+
+class Stopping:
+    """What the signals have said so far."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        self.interrupted = False
+
+    def on_signal(self, number: int) -> None:
+        """A signal came: the first one drains, the second one ends it."""
+        if self.first.is_set():
+            self.second.set()
+            return
+        self.interrupted = number == signal.SIGINT
+        self.first.set()
+
+    def listen(self) -> None:
+        """Take SIGTERM and SIGINT from now on."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.on_signal, number)
+
+
+async def run(
+    app: web.Application, settings: Settings, stopping: Stopping, announce: Callable[[Address], None]
+) -> int:
+    """Serve until stopped. Returns the exit code: 0, or 130 when a second signal cut it short."""
+    runner = web.AppRunner(
+        app,
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=_KEEP_ALIVE_S,
+        shutdown_timeout=_AFTER_CUT_S,
+    )
+    await runner.setup()
+    listener = _bind(settings.address)
+    site = web.SockSite(runner, listener, backlog=_BACKLOG)
+    await site.start()
+    host, port = listener.getsockname()[:2]
+    announce(Address(host, port))
+    await stopping.first.wait()
+    inflight = app[SERVICES].inflight
+    draining = spawn(_drain(inflight, site, settings, stopping), name="drain")
+    ended = spawn(stopping.second.wait(), name="wait for a second signal")
+    await asyncio.wait({draining, ended}, return_when=asyncio.FIRST_COMPLETED)
+    cut_short = not draining.done()
+    for task in (draining, ended):
+        task.cancel()
+    await runner.cleanup()
+    return 130 if cut_short else 0
+
+
+async def _drain(inflight: Inflight, site: web.SockSite, settings: Settings, stopping: Stopping) -> None:
+    """Refuse readiness, close the listener, let answers end, then cut what is left with an error frame."""
+    inflight.draining = True
+    delay_s = 0.0 if stopping.interrupted else settings.drain_delay_s
+    limit_s = _AFTER_INTERRUPT_S if stopping.interrupted else settings.drain_s
+    _log.info("draining", in_flight=inflight.count, seconds=limit_s)
+    await asyncio.sleep(delay_s)
+    await site.stop()
+    if await inflight.drained(limit_s):
+        return
+    _log.warning("cutting answers", in_flight=inflight.count)
+    inflight.shut_down_streams()
+    await inflight.drained(_AFTER_CUT_S)
+
+
+def _bind(address: Address) -> socket.socket:
+    """A listening socket. Raises OSError when the address is taken or not ours."""
+    family, kind, protocol, _, where = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener

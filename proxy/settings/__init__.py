@@ -1,0 +1,46 @@
+"""Everything the operator can set: one table of names, five places to set them, and the values that result.
+
+`load_settings` reads and checks all of it at once; nothing else in the program looks at the environment.
+"""
+
+from proxy.settings.loader import load_settings
+from proxy.settings.model import (
+    AccessSettings,
+    CredentialSources,
+    Fallback,
+    RequestDefaults,
+    Settings,
+)
+from proxy.settings.policy import POLICY_FIELDS, Policy
+from proxy.settings.problems import ConfigurationError, InvalidValueError, Problem
+from proxy.settings.setting import Group, Setting
+from proxy.settings.shapes import Address, ModelAliases, WebSession
+from proxy.settings.sources import Findings, read_text, warn_if_readable
+from proxy.settings.table import ALL_SETTINGS, LogFormat, ThinkingChoice
+from proxy.settings.values import LogLevel
+
+__all__ = [
+    "ALL_SETTINGS",
+    "POLICY_FIELDS",
+    "AccessSettings",
+    "Address",
+    "ConfigurationError",
+    "CredentialSources",
+    "Fallback",
+    "Findings",
+    "Group",
+    "InvalidValueError",
+    "LogFormat",
+    "LogLevel",
+    "ModelAliases",
+    "Policy",
+    "Problem",
+    "RequestDefaults",
+    "Setting",
+    "Settings",
+    "ThinkingChoice",
+    "WebSession",
+    "load_settings",
+    "read_text",
+    "warn_if_readable",
+]

@@ -1,0 +1,313 @@
+"""Settings of other kinds of credentials and of features to come: checked, so that a mistake shows today."""
+
+from collections.abc import Callable
+from typing import Final
+
+from proxy.secrets import Secret
+from proxy.settings import shapes, values
+from proxy.settings.setting import Group, Setting
+from proxy.settings.shapes import WebSession
+
+FALLBACKS: Final = 5
+CLAUDE_WEB_URL: Final = "https://claude.ai"
+_CODE: Final = "CLAUDE_CODE__"
+
+
+def _later(
+    group: Group, name: str, parse: Callable[[str], object], shown: str, text: str, *aliases: str
+) -> Setting[object]:
+    return Setting(
+        name=name,
+        aliases=aliases,
+        parse=parse,
+        default=None,
+        shown_default=shown,
+        text=text,
+        group=group,
+        effective=False,
+    )
+
+
+SESSIONS: Final[Setting[tuple[WebSession, ...]]] = Setting(
+    name="SESSIONS",
+    parse=shapes.sessions,
+    default=(),
+    shown_default="none",
+    text="claude.ai session cookies, each cookie or cookie:organization, with commas between.",
+    group=Group.WEB,
+    secret=True,
+    effective=False,
+)
+CLAUDE_WEB_BASE_URL: Final = Setting(
+    name="CLAUDE_WEB_BASE_URL",
+    parse=values.base_url,
+    default=CLAUDE_WEB_URL,
+    shown_default=CLAUDE_WEB_URL,
+    text="Where claude.ai sessions are used.",
+    group=Group.WEB,
+    effective=False,
+)
+CLAUDE_CODE: Final = Setting(
+    name="CLAUDE_CODE",
+    parse=values.boolean,
+    default=False,
+    shown_default="false",
+    text="Whether this machine's own Claude Code login is a credential.",
+    group=Group.CODE,
+    effective=False,
+)
+CLAUDE_API_KEYS: Final[Setting[Secret | None]] = Setting(
+    name="CLAUDE_API_KEYS",
+    parse=values.raw_secret,
+    default=None,
+    shown_default="none",
+    text="A JSON list of Claude Code keys: name, token, base_url and status of each.",
+    group=Group.CODE,
+    secret=True,
+    effective=False,
+)
+REDIS_URL: Final = Setting(
+    name="REDIS_URL",
+    parse=values.optional(values.redis_url),
+    default=None,
+    shown_default="none",
+    text="The Redis several processes share.",
+    group=Group.SCALE,
+    secret=True,
+    effective=False,
+)
+WORKERS: Final = Setting(
+    name="WORKERS",
+    parse=values.integer(1, 64),
+    default=1,
+    shown_default="1",
+    text="Processes; more than one needs REDIS_URL.",
+    group=Group.SCALE,
+    effective=False,
+)
+
+
+def _fallback(
+    number: int, what: str, parse: Callable[[str], object], shown: str, text: str
+) -> Setting[object]:
+    return Setting(
+        name=f"FALLBACK_API_{what}_{number}",
+        parse=parse,
+        default=None,
+        shown_default=shown,
+        text=text,
+        group=Group.CREDENTIALS,
+        secret=what == "KEY",
+    )
+
+
+def _fallbacks(number: int) -> tuple[Setting[object], ...]:
+    return (
+        _fallback(number, "NAME", values.word, f"fallback-{number}", f"Name of fallback {number}."),
+        _fallback(
+            number,
+            "URL",
+            values.base_url,
+            "none",
+            f"Address of fallback {number}, asked when no other is left.",
+        ),
+        _fallback(number, "KEY", values.secret, "none", f"Key of fallback {number}."),
+        _fallback(number, "MODEL", values.model_id, "the client's", f"Model of fallback {number}."),
+    )
+
+
+FALLBACK_SETTINGS: Final = tuple(_fallbacks(number) for number in range(1, FALLBACKS + 1))
+
+_WEB: Final = (
+    _later(Group.WEB, "CHAT_DELETE", values.boolean, "true", "Whether conversations are deleted after use."),
+    _later(
+        Group.WEB,
+        "MAX_CHAT_HISTORY_LENGTH",
+        values.integer(1, 10_000_000),
+        "10000",
+        "Characters of history above which it is sent as a file.",
+    ),
+    _later(Group.WEB, "NO_ROLE_PREFIX", values.boolean, "false", "Leaves out the role before each message."),
+    _later(
+        Group.WEB, "PROMPT_DISABLE_ARTIFACTS", values.boolean, "false", "Asks the model for no artifacts."
+    ),
+    _later(
+        Group.WEB, "ENABLE_MIRROR_API", values.boolean, "false", "Opens the API for callers' own sessions."
+    ),
+    _later(Group.WEB, "MIRROR_API_PREFIX", values.url_prefix, "/mirror", "The path of that API."),
+)
+_CLAUDE_CODE: Final = (
+    _later(Group.CODE, "CLAUDE_BINARY_PATH", values.plain, "the bundled one", "The Claude Code program."),
+    _later(
+        Group.CODE,
+        f"{_CODE}CLAUDE__COMMAND",
+        values.plain,
+        "claude",
+        "The same, if CLAUDE_BINARY_PATH is not set.",
+    ),
+    _later(
+        Group.CODE,
+        f"{_CODE}CLAUDE__TIMEOUT_SECONDS",
+        values.number(1, 86_400),
+        "REQUEST_TIMEOUT",
+        "REQUEST_TIMEOUT for Claude Code alone.",
+    ),
+    _later(
+        Group.CODE,
+        f"{_CODE}CLAUDE__MAX_CONCURRENT_SESSIONS",
+        values.integer(1, 1000),
+        "by cores and memory",
+        "Most Claude Code processes in all.",
+    ),
+    _later(
+        Group.CODE,
+        f"{_CODE}CLAUDE__USE_INTERACTIVE_SESSIONS",
+        values.boolean,
+        "true",
+        "Whether processes serve more than one request.",
+    ),
+    _later(
+        Group.CODE,
+        f"{_CODE}FILE_ACCESS__SKIP_PERMISSIONS",
+        values.boolean,
+        "false",
+        "Whether allowed tools may run without asking.",
+    ),
+    _later(
+        Group.CODE,
+        f"{_CODE}FILE_ACCESS__ADDITIONAL_DIRS",
+        values.words,
+        "none",
+        "Directories Claude Code may use, beside CLAUDE_CODE_ROOTS.",
+    ),
+    _later(
+        Group.CODE, f"{_CODE}MCP__ENABLED", values.boolean, "false", "Whether MCP servers join each request."
+    ),
+    _later(Group.CODE, f"{_CODE}MCP__CONFIG_FILE", values.plain, "none", "The file of MCP servers."),
+    _later(
+        Group.CODE,
+        f"{_CODE}MCP__STRICT",
+        values.boolean,
+        "true",
+        "Accepted; only that file's servers are ever used.",
+    ),
+    _later(Group.CODE, f"{_CODE}MCP__DEBUG", values.boolean, "false", "Logs what MCP servers print."),
+    _later(Group.CODE, "CLAUDE_CODE_TOOLS", values.words, "none", "Tools requests may name."),
+    _later(Group.CODE, "CLAUDE_CODE_ROOTS", values.words, "none", "Directories requests may name."),
+    _later(Group.CODE, "CLAUDE_CODE_MCP", values.words, "none", "MCP servers requests may name."),
+    _later(
+        Group.CODE, "CLAUDE_CODE_DEBUG", values.boolean, "false", "Whether requests may ask for debug output."
+    ),
+    _later(
+        Group.CODE,
+        "FALLBACK_DROPS_CLAUDE_OPTIONS",
+        values.boolean,
+        "false",
+        "Lets a fallback answer without a request's Claude Code options.",
+    ),
+    _later(
+        Group.CODE, "SHELL_ENV_FILE", values.plain, "off", "The file the active key is written to for shells."
+    ),
+    _later(Group.CODE, "PROJECT_ROOT", values.plain, "DATA_DIR/projects", "The folder of projects."),
+)
+_LIMITS: Final = (
+    _later(
+        Group.LIMITS,
+        "REQUESTS_PER_MINUTE",
+        values.integer(1, 10_000_000),
+        "none",
+        "Requests a minute of the whole server.",
+    ),
+    _later(
+        Group.LIMITS,
+        "RATE_LIMIT_REQUESTS_PER_MINUTE",
+        values.integer(1, 10_000_000),
+        "none",
+        "Requests a minute of each client key.",
+    ),
+    _later(
+        Group.LIMITS,
+        "TOKENS_PER_MINUTE",
+        values.integer(1, 10_000_000_000),
+        "none",
+        "Tokens a minute of the whole server.",
+    ),
+    _later(
+        Group.LIMITS, "CORS_ORIGINS", values.words, "none", "Web origins whose pages may call the API, or *."
+    ),
+    _later(
+        Group.LIMITS,
+        "TRUSTED_PROXIES",
+        values.networks,
+        "none",
+        "Networks whose forwarding headers are believed.",
+    ),
+    _later(Group.LIMITS, "IMAGE_FETCH", values.words, "off", "on, or the hosts images may be fetched from."),
+)
+_CONVERSATIONS: Final = (
+    _later(
+        Group.CONVERSATIONS,
+        "CACHE_ENABLED",
+        values.boolean,
+        "false",
+        "Whether equal requests are answered from memory.",
+        f"{_CODE}CACHE__ENABLED",
+    ),
+    _later(
+        Group.CONVERSATIONS,
+        "CACHE_TTL_SECONDS",
+        values.integer(1, 31_536_000),
+        "3600",
+        "Life of such an answer.",
+        f"{_CODE}CACHE__TTL_SECONDS",
+    ),
+    _later(
+        Group.CONVERSATIONS,
+        "CACHE_MAX_ENTRIES",
+        values.integer(1, 10_000_000),
+        "1000",
+        "Most such answers.",
+        f"{_CODE}CACHE__MAX_ENTRIES",
+    ),
+    _later(
+        Group.CONVERSATIONS,
+        "CONVERSATIONS",
+        values.one_of("auto", "on", "off"),
+        "auto",
+        "Whether histories are kept: auto, on or off.",
+    ),
+    _later(
+        Group.CONVERSATIONS,
+        "RESPONSES_TTL",
+        values.integer(1, 31_536_000),
+        "86400",
+        "Seconds a stored response is kept.",
+    ),
+    _later(
+        Group.CONVERSATIONS,
+        "MAX_HISTORY_MESSAGES",
+        values.integer(1, 100_000),
+        "20",
+        "Most messages of a kept history.",
+        f"{_CODE}CONVERSATION__MAX_HISTORY_MESSAGES",
+    ),
+    _later(
+        Group.CONVERSATIONS,
+        "SESSION_TIMEOUT_MINUTES",
+        values.integer(1, 1_000_000),
+        "30",
+        "Minutes after its last use at which a history is deleted.",
+        f"{_CODE}CONVERSATION__SESSION_TIMEOUT_MINUTES",
+    ),
+)
+
+LATER_SETTINGS: Final[tuple[Setting[object], ...]] = (
+    *(setting for group in FALLBACK_SETTINGS for setting in group),
+    *(SESSIONS, CLAUDE_WEB_BASE_URL),
+    *_WEB,
+    *(CLAUDE_CODE, CLAUDE_API_KEYS),
+    *_CLAUDE_CODE,
+    *_LIMITS,
+    *_CONVERSATIONS,
+    *(REDIS_URL, WORKERS),
+)

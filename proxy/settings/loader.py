@@ -1,0 +1,208 @@
+"""Reading the whole configuration in one go."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+
+from proxy.secrets import Secret
+from proxy.settings import later, table
+from proxy.settings.model import AccessSettings, CredentialSources, Fallback, RequestDefaults, Settings
+from proxy.settings.policy import Policy
+from proxy.settings.problems import ConfigurationError
+from proxy.settings.resolve import Resolver
+from proxy.settings.shapes import Address
+from proxy.settings.sources import SECTION_PREFIX, Findings, Layer, read_layers
+from proxy.settings.table import ALL_SETTINGS
+
+_SHORT_KEY_CHARACTERS: Final = 16
+_DATABASE: Final = "carousel.db"
+
+
+def load_settings(
+    flags: Mapping[str, str], environ: Mapping[str, str], working_dir: Path, *, env_file: Path | None = None
+) -> Settings:
+    """Read flags, environment, ``.env`` and the TOML file, check everything, and return what results.
+
+    Args:
+        flags: by setting name (``ADDRESS``).
+        environ: the process's environment, or a test's.
+        working_dir: where ``.env`` lies and relative paths begin.
+        env_file: a file that must exist, in place of ``.env``.
+
+    Raises:
+        ConfigurationError: with every mistake there is; none of them shows a value.
+        ValueError: a flag that is no setting.
+    """
+    findings = Findings()
+    layers = read_layers(flags, environ, working_dir, env_file, findings)
+    resolver = Resolver(layers, ALL_SETTINGS, working_dir, findings)
+    if unknown := set(flags) - resolver.names:
+        raise ValueError(f"no such settings: {', '.join(sorted(unknown))}")
+    for setting in ALL_SETTINGS:
+        if resolver.given(setting) and not setting.effective:
+            findings.warn(f"{setting.name} is read but has no effect in this version.")
+    _warn_of_unknown_names(layers, resolver, findings)
+    _check_workers(resolver, findings)
+    address = _address(resolver, findings)
+    access = _access(resolver, address, findings)
+    sources = _sources(resolver, _Paths(working_dir), layers, findings)
+    policy = _policy(resolver, findings)
+    if findings.problems:
+        raise ConfigurationError(findings.problems)
+    settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
+    return replace(settings, warnings=tuple(findings.warnings))
+
+
+class _Paths:
+    """Makes the operator's paths absolute."""
+
+    def __init__(self, working_dir: Path) -> None:
+        self._working_dir = working_dir
+
+    def at(self, text: str) -> Path:
+        # A shell expands "~", the environment and .env do not.
+        home = text == "~" or text.startswith("~/")
+        return (self._working_dir / (Path(text).expanduser() if home else text)).absolute()
+
+
+def _settings(
+    resolver: Resolver,
+    paths: _Paths,
+    address: Address,
+    access: AccessSettings,
+    sources: CredentialSources,
+    policy: Policy,
+) -> Settings:
+    in_image = resolver.get(table.IN_IMAGE)
+    data_dir = paths.at(resolver.get(table.DATA_DIR) or ("/data" if in_image else "data"))
+    database = resolver.get(table.DATABASE_URL)
+    catalog = resolver.get(table.MODEL_CATALOG_FILE)
+    return Settings(
+        address=address,
+        in_image=in_image,
+        access=access,
+        sources=sources,
+        defaults=RequestDefaults(
+            model=resolver.get(table.ANTHROPIC_MODEL),
+            temperature=resolver.get(table.MODEL_TEMPERATURE),
+            max_tokens=resolver.get(table.MAX_TOKENS),
+            thinking_format=resolver.get(table.THINKING_FORMAT),
+        ),
+        aliases=resolver.get(table.MODEL_ALIASES),
+        model_catalog_file=paths.at(catalog) if catalog else None,
+        data_dir=data_dir,
+        database=paths.at(database) if database else data_dir / _DATABASE,
+        log_level=resolver.get(table.LOG_LEVEL),
+        log_format=resolver.get(table.LOG_FORMAT),
+        drain_delay_s=resolver.get(table.DRAIN_DELAY),
+        drain_s=resolver.get(table.DRAIN_SECONDS),
+        policy=policy,
+        warnings=(),
+    )
+
+
+def _warn_of_unknown_names(layers: tuple[Layer, ...], resolver: Resolver, findings: Findings) -> None:
+    for name in sorted({name for layer in layers for name in layer.texts}):
+        if name.startswith(SECTION_PREFIX) and name not in resolver.names:
+            findings.warn(f"{name[:100]!r} is no setting of this program and is ignored.")
+
+
+def _address(resolver: Resolver, findings: Findings) -> Address:
+    host, port = resolver.get(table.HOST), resolver.get(table.PORT)
+    if (address := resolver.get(table.ADDRESS)) is not None:
+        if host not in {None, address.host} or port not in {None, address.port}:
+            findings.warn("HOST and PORT are ignored because ADDRESS is set.")
+        return address
+    default = table.EVERYWHERE if resolver.get(table.IN_IMAGE) else table.LOOPBACK
+    return Address(default.host if host is None else host, default.port if port is None else port)
+
+
+def _access(resolver: Resolver, address: Address, findings: Findings) -> AccessSettings:
+    access = AccessSettings(
+        client_keys=resolver.get(table.CLIENT_KEYS),
+        require_auth=resolver.get(table.REQUIRE_AUTH),
+        admin_key=resolver.get(table.ADMIN_KEY),
+        secret_key=resolver.get(table.SECRET_KEY),
+    )
+    if any(len(key.reveal()) < _SHORT_KEY_CHARACTERS for key in access.client_keys):
+        findings.warn(
+            f"A client key has fewer than {_SHORT_KEY_CHARACTERS} characters; it can be guessed more easily."
+        )
+    if access.admin_key and access.admin_key in access.client_keys:
+        findings.wrong("ADMIN_KEY", "is a client key too; the administrator needs a key of their own")
+    if not access.require_auth and not address.loopback:
+        findings.warn(
+            "REQUIRE_AUTH=false on an address others can reach: anyone there can use the credentials."
+        )
+    return access
+
+
+def _check_workers(resolver: Resolver, findings: Findings) -> None:
+    if resolver.get(later.WORKERS) > 1 and not resolver.given(later.REDIS_URL):
+        findings.wrong("WORKERS", "more than one process needs REDIS_URL")
+
+
+def _sources(
+    resolver: Resolver, paths: _Paths, layers: tuple[Layer, ...], findings: Findings
+) -> CredentialSources:
+    sessions_file = resolver.get(table.SESSIONS_FILE)
+    dotenv = layers[2]
+    return CredentialSources(
+        sessions_file=paths.at(sessions_file or "sessions.json"),
+        sessions_file_required=sessions_file is not None,
+        anthropic_api_keys=resolver.get(table.ANTHROPIC_API_KEYS),
+        anthropic_base_url=resolver.get(table.ANTHROPIC_BASE_URL),
+        web_sessions=resolver.get(later.SESSIONS),
+        claude_web_base_url=resolver.get(later.CLAUDE_WEB_BASE_URL),
+        claude_api_keys=resolver.get(later.CLAUDE_API_KEYS),
+        claude_code=resolver.get(later.CLAUDE_CODE),
+        fallbacks=_fallbacks(resolver, findings),
+        way_out=resolver.get(table.PROXY),
+        variables={
+            name: Secret(text) for name, text in dotenv.texts.items() if name not in resolver.names and text
+        },
+    )
+
+
+def _fallbacks(resolver: Resolver, findings: Findings) -> tuple[Fallback, ...]:
+    found: list[Fallback] = []
+    for number, settings in enumerate(later.FALLBACK_SETTINGS, 1):
+        name, url, key, model = (resolver.get(setting) for setting in settings)
+        if url is not None:
+            found.append(
+                Fallback(
+                    number=number,
+                    name=cast(str | None, name),
+                    url=cast(str, url),
+                    key=cast(Secret | None, key),
+                    model=cast(str | None, model),
+                )
+            )
+        elif any(resolver.given(setting) for setting in settings) and not resolver.given(settings[1]):
+            findings.wrong(f"FALLBACK_API_URL_{number}", "is missing; the fallback has other settings")
+    return tuple(found)
+
+
+def _policy(resolver: Resolver, findings: Findings) -> Policy:
+    numbers = {attribute: resolver.get(setting) for attribute, setting in table.POLICY.items()}
+    given = {attribute for attribute, setting in table.POLICY.items() if resolver.given(setting)}
+    if (timeout_s := resolver.get(table.REQUEST_TIMEOUT)) is not None:
+        implied: dict[str, object] = {"unary_timeout_s": timeout_s, "idle_timeout_s": timeout_s}
+        # A whole answer may take that long, so the deadline must not cut it off earlier.
+        if timeout_s > cast(float, numbers["deadline_s"]):
+            implied["deadline_s"] = timeout_s
+        numbers |= {attribute: value for attribute, value in implied.items() if attribute not in given}
+    policy = msgspec.convert(numbers, Policy)
+    pairs = (
+        ("backoff_base_s", "backoff_max_s"),
+        ("billing_cooling_s", "billing_max_s"),
+        ("blocked_cooling_s", "blocked_max_s"),
+        ("event_max_bytes", "upstream_body_max_bytes"),
+    )
+    for low, high in pairs:
+        if cast(float, getattr(policy, low)) > cast(float, getattr(policy, high)):
+            findings.wrong(table.POLICY[low].name, f"is greater than {table.POLICY[high].name}")
+    return policy

@@ -1,0 +1,134 @@
+"""The values that result from all settings together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.secrets import Secret
+from proxy.settings.policy import Policy
+from proxy.settings.shapes import Address, ModelAliases, WebSession
+from proxy.settings.table import LogFormat, ThinkingChoice
+from proxy.settings.values import LogLevel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSettings:
+    """Who may use the server.
+
+    Attributes:
+        client_keys: the keys of all names, each once, in their order; empty where one has to be made.
+        require_auth: whether clients need a key.
+        admin_key: None where one has to be made.
+        secret_key: signs what the server hands out; None where one has to be made.
+    """
+
+    client_keys: tuple[Secret, ...]
+    require_auth: bool
+    admin_key: Secret | None
+    secret_key: Secret | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """One numbered fallback.
+
+    Attributes:
+        number: 1 to 5, as in its settings' names.
+        name: its alias, or None.
+        url: its address.
+        key: its key; None where the service needs none.
+        model: the model it is asked for, or None for the client's.
+    """
+
+    number: int
+    name: str | None
+    url: str
+    key: Secret | None
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialSources:
+    """Where credentials come from, beside the file of credentials what the environment says.
+
+    Attributes:
+        sessions_file: the file of credentials, absolute.
+        sessions_file_required: whether it was named, so that its absence is a mistake.
+        anthropic_api_keys: of all names, each once.
+        anthropic_base_url: where they are used.
+        web_sessions: the cookies of ``SESSIONS``.
+        claude_web_base_url: where they are used.
+        claude_api_keys: the JSON text of ``CLAUDE_API_KEYS``, not yet read.
+        claude_code: whether this machine's own login is a credential.
+        fallbacks: by number.
+        way_out: the proxy of every credential without its own.
+        variables: what ``.env`` holds beside settings, for ``$NAME`` references.
+    """
+
+    sessions_file: Path
+    sessions_file_required: bool
+    anthropic_api_keys: tuple[Secret, ...]
+    anthropic_base_url: str
+    web_sessions: tuple[WebSession, ...]
+    claude_web_base_url: str
+    claude_api_keys: Secret | None
+    claude_code: bool
+    fallbacks: tuple[Fallback, ...]
+    way_out: Secret | None
+    variables: Mapping[str, Secret]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDefaults:
+    """What a request gets that does not say it itself.
+
+    Attributes:
+        model: None for the catalog's newest Sonnet.
+        temperature: 0 to 1, or None.
+        max_tokens: None for the model's own.
+        thinking_format: None for ``think`` on ``-think`` ids and ``reasoning_content`` elsewhere.
+    """
+
+    model: str | None
+    temperature: float | None
+    max_tokens: int | None
+    thinking_format: ThinkingChoice | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The configuration, complete and checked.
+
+    Attributes:
+        address: where the server listens.
+        in_image: whether the program runs in its container image.
+        access: who may use it.
+        sources: where credentials come from.
+        defaults: what requests get that do not say it themselves.
+        aliases: how model ids are mapped.
+        model_catalog_file: laid over the built-in catalog; absolute, or None.
+        data_dir: the folder of everything the server keeps, absolute.
+        database: the database's file, absolute.
+        log_level: least severity that is logged.
+        log_format: the shape of log lines.
+        drain_delay_s: seconds after SIGTERM in which new connections are still taken.
+        drain_s: seconds running streams are given after SIGTERM.
+        policy: the numbers of the pool and the relay.
+        warnings: sentences for the operator, each said once at start; they hold no secret.
+    """
+
+    address: Address
+    in_image: bool
+    access: AccessSettings
+    sources: CredentialSources
+    defaults: RequestDefaults
+    aliases: ModelAliases
+    model_catalog_file: Path | None
+    data_dir: Path
+    database: Path
+    log_level: LogLevel
+    log_format: LogFormat
+    drain_delay_s: float
+    drain_s: float
+    policy: Policy
+    warnings: tuple[str, ...]

@@ -1,0 +1,22 @@
+"""A simulated Claude on a real socket, below the level of any HTTP library so that it can misbehave.
+
+Demo mode, the fire drill, the tests and the benchmark all speak to this one. It knows nothing of the gateway.
+"""
+
+from proxy.simulator.behaviours import BEHAVIOURS
+from proxy.simulator.record import EndedBy, Received, Record, Snapshot
+from proxy.simulator.script import ANY_KEY, Insert, Pace, Step
+from proxy.simulator.server import Simulator
+
+__all__ = [
+    "ANY_KEY",
+    "BEHAVIOURS",
+    "EndedBy",
+    "Insert",
+    "Pace",
+    "Received",
+    "Record",
+    "Simulator",
+    "Snapshot",
+    "Step",
+]

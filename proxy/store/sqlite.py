@@ -1,0 +1,164 @@
+"""The store in one SQLite file.
+
+One connection lives in a thread of its own. Each call is a single statement in autocommit mode, so that it is
+committed whole or not at all and a call that is given up leaves no open transaction behind.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import aiosqlite
+import msgspec
+
+from proxy.store.base import HealthRow, StoreError
+from proxy.store.files import check_private, ensure_private_dir, make_private
+from proxy.store.migrations import migrate, shipped_migrations
+from proxy.tasks import spawn
+
+CALL_TIMEOUT_S: Final = 2.0
+_OPEN_TIMEOUT_S: Final = 30.0
+_COMPANIONS: Final = ("-wal", "-shm", "-journal")
+
+_SAVE: Final = """
+INSERT INTO health
+    (fingerprint, limit_class, model, state, reason, cause, since_unix_ms, until_unix_ms, rung)
+SELECT value->>'fingerprint', value->>'limit_class', value->>'model', value->>'state', value->>'reason',
+       value->>'cause', value->>'since_unix_ms', value->>'until_unix_ms', value->>'rung'
+FROM json_each(?) WHERE true
+ON CONFLICT (fingerprint, limit_class, model) DO UPDATE SET
+    state = excluded.state, reason = excluded.reason, cause = excluded.cause,
+    since_unix_ms = excluded.since_unix_ms, until_unix_ms = excluded.until_unix_ms, rung = excluded.rung
+"""
+_LOAD: Final = """
+SELECT fingerprint, limit_class, model, state, reason, cause, since_unix_ms, until_unix_ms, rung
+FROM health ORDER BY fingerprint, limit_class, model
+"""
+_FORGET: Final = "DELETE FROM health WHERE fingerprint IN (SELECT value FROM json_each(?))"
+
+_REASONS: Final = (
+    ("SQLITE_FULL", "the disk is full"),
+    ("SQLITE_READONLY", "it cannot be written to"),
+    ("SQLITE_CANTOPEN", "it cannot be opened"),
+    ("SQLITE_BUSY", "another process has locked it"),
+    ("SQLITE_LOCKED", "another process has locked it"),
+    ("SQLITE_CORRUPT", "it is damaged"),
+    ("SQLITE_NOTADB", "it is no SQLite database"),
+    ("SQLITE_IOERR", "the disk reports an error"),
+)
+
+
+class SqliteStore:
+    """See `Store`."""
+
+    @classmethod
+    async def open(cls, path: Path) -> "SqliteStore":
+        """Open the database, made or brought up to date if need be.
+
+        Args:
+            path: its file, absolute. A missing folder is made, for our own user only.
+
+        Raises:
+            StoreError: a file is not private, the database is newer than the program, or it cannot be used.
+        """
+        # At DEBUG the library logs every statement with its values.
+        logging.getLogger("aiosqlite").setLevel(logging.WARNING)
+        opening = aiosqlite.Connection(partial(_connect, path), iter_chunk_size=64)
+        try:
+            async with asyncio.timeout(_OPEN_TIMEOUT_S):
+                connection = await opening
+        except sqlite3.Error as error:
+            raise _explained(error, path) from None
+        except TimeoutError:
+            raise StoreError(f"{path} could not be opened in {_OPEN_TIMEOUT_S:g} s.") from None
+        return cls(connection, path)
+
+    def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<SqliteStore {self._path}{' closed' if self._closed else ''}>"
+
+    async def save_health(self, rows: Sequence[HealthRow]) -> None:
+        """See `Store.save_health`."""
+        if rows:
+            await self._run(_SAVE, msgspec.json.encode(rows).decode())
+
+    async def load_health(self) -> tuple[HealthRow, ...]:
+        """See `Store.load_health`."""
+        return tuple(
+            HealthRow(
+                fingerprint=row[0],
+                limit_class=row[1],
+                model=row[2],
+                state=row[3],
+                reason=row[4],
+                cause=row[5],
+                since_unix_ms=row[6],
+                until_unix_ms=row[7],
+                rung=row[8],
+            )
+            for row in await self._run(_LOAD)
+        )
+
+    async def forget_health(self, fingerprints: Collection[str]) -> None:
+        """See `Store.forget_health`."""
+        if fingerprints:
+            await self._run(_FORGET, msgspec.json.encode(tuple(fingerprints)).decode())
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        # Closing waits for calls that were given up, so it is left to itself when the time is over.
+        await asyncio.wait({spawn(self._connection.close(), name="close store")}, timeout=CALL_TIMEOUT_S)
+
+    async def _run(self, statement: str, *parameters: str) -> Iterable[sqlite3.Row]:
+        if self._closed:
+            raise StoreError(f"{self._path} has been closed.")
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                return await self._connection.execute_fetchall(statement, parameters)
+        except TimeoutError:
+            raise StoreError(f"{self._path} did not answer in {CALL_TIMEOUT_S:g} s.") from None
+        except sqlite3.Error as error:
+            raise _explained(error, self._path) from None
+
+
+def _connect(database: Path) -> sqlite3.Connection:
+    if not database.parent.exists():
+        ensure_private_dir(database.parent)
+    if not check_private(database):
+        make_private(database)
+    for companion in _COMPANIONS:
+        check_private(database.with_name(database.name + companion))
+    connection = sqlite3.connect(
+        f"{database.as_uri()}?mode=rw", uri=True, timeout=CALL_TIMEOUT_S, isolation_level=None
+    )
+    try:
+        _prepare(connection, database)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, database: Path) -> None:
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise StoreError(f"{database} lies on a file system without shared memory; move it to a local one.")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    migrate(connection, database, shipped_migrations())
+
+
+def _explained(error: sqlite3.Error, path: Path) -> StoreError:
+    name = getattr(error, "sqlite_errorname", "")
+    reason = next((reason for prefix, reason in _REASONS if name.startswith(prefix)), "it cannot be used")
+    return StoreError(f"{path}: {reason}.")

@@ -1,0 +1,98 @@
+"""Log lines: text for people, JSON for machines, one line an event, on standard error.
+
+Both structlog's loggers and the standard library's end in the same sink, which redacts and never raises:
+a full disk behind standard error must not stop an answer.
+"""
+
+import datetime
+import logging
+import sys
+import threading
+from typing import BinaryIO
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from proxy.telemetry.redaction import REDACTOR
+
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+}
+_encoder = msgspec.json.Encoder(enc_hook=lambda value: type(value).__name__)
+
+
+class _Sink:
+    """Where structlog's rendered lines go."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def msg(self, line: bytes) -> None:
+        """Write one rendered line."""
+        try:
+            with self._lock:
+                self._stream.write(REDACTOR.clean(line) + b"\n")
+                self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _StandardLibraryHandler(logging.Handler):
+    """Hands records of the standard library's loggers to structlog, by class of error alone."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record; its traceback is reduced to the class of the exception."""
+        error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = str(record.msg)
+        extra = {"error": error} if error else {}
+        structlog.get_logger(room=record.name).log(record.levelno, message, **extra)
+
+
+def configure_logging(level: str, style: str, stream: BinaryIO | None = None) -> None:
+    """Set level (a word such as ``info``) and style (``text`` or ``json``) for the whole process."""
+    number = _LEVELS[level.lower()]
+    structlog.configure(
+        processors=[_stamp, _as_json if style == "json" else _as_text],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=lambda *_: _Sink(stream or sys.stderr.buffer),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[_StandardLibraryHandler()], level=max(number, logging.INFO), force=True)
+    logging.captureWarnings(capture=True)
+
+
+def _stamp(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    now = datetime.datetime.now(datetime.UTC)
+    return {"time": f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z", "level": method, **event}
+
+
+def _as_json(_: WrappedLogger, __: str, event: EventDict) -> bytes:
+    return _encoder.encode(event)
+
+
+def _as_text(_: WrappedLogger, __: str, event: EventDict) -> bytes:
+    head = f"{event.pop('time')} {event.pop('level'):<8}{event.pop('room', '')}: {event.pop('event', '')}"
+    tail = "".join(f" {name}={_shown(value)}" for name, value in event.items() if value is not None)
+    return _one_line(head + tail).encode(errors="replace")
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return f'"{text}"' if " " in text else text
+
+
+def _one_line(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

@@ -1,0 +1,108 @@
+"""What every kind of upstream offers to the dispatcher."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.credentials import Credential
+from proxy.exchange import Operation
+from proxy.pool import Fault, UpstreamError
+from proxy.watch import Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamCall:
+    """One request as it goes out.
+
+    Attributes:
+        operation: which endpoint.
+        body: JSON in the upstream's dialect.
+        stream: whether a streamed answer is asked for.
+        version: ``anthropic-version``.
+        beta: ``anthropic-beta``, or None.
+    """
+
+    operation: Operation
+    body: bytes
+    stream: bool
+    version: str
+    beta: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who answered, as the answer itself tells.
+
+    Attributes:
+        request_id: the upstream's own id of the request, or None.
+        organization: the organization the credential belongs to, or None.
+        workspace: the workspace within it, or None.
+    """
+
+    request_id: str | None = None
+    organization: str | None = None
+    workspace: str | None = None
+
+
+class UpstreamRefused(Exception):
+    """The upstream answered with something other than success."""
+
+    def __init__(self, error: UpstreamError, source: Source) -> None:
+        super().__init__(f"upstream answered {error.status}")
+        self.error = error
+        self.source = source
+
+
+class UpstreamFault(Exception):
+    """The call did not come to a proper answer."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+
+
+class ByteReply(Protocol):
+    """A successful answer whose body is being read as bytes of the upstream's dialect."""
+
+    @property
+    def source(self) -> Source:
+        """Who answered."""
+        ...
+
+    @property
+    def content_type(self) -> str:
+        """The media type, lower case, without parameters."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next bytes as they came; empty at the end of the body. Raises UpstreamFault. Safe to cancel."""
+        ...
+
+    async def read_all(self, watch: Watch, limit_s: float) -> bytes:
+        """The whole body within `limit_s` seconds, at most the cap of an upstream answer. Raises UpstreamFault."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back if the answer was read to its end, else close it at once. Idempotent."""
+        ...
+
+
+class Upstream(Protocol):
+    """One kind of upstream, for all its credentials."""
+
+    @property
+    def dialect(self) -> str:
+        """Name of the dialect its replies speak."""
+        ...
+
+    async def open(
+        self, call: UpstreamCall, credential: Credential, watch: Watch, limit_s: float
+    ) -> ByteReply:
+        """Send the call and read the head of the answer.
+
+        Raises UpstreamRefused for an error answer and UpstreamFault for none, both within `limit_s` seconds.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...

@@ -1,0 +1,187 @@
+"""HTTP towards upstreams: one client session per way out, and aiohttp's failures in the pool's words.
+
+No redirect is followed, no cookie is kept, no proxy is taken from the environment, and no exception of the
+client library leaves this module: their texts hold request headers and raw upstream bytes.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import aiohttp
+from aiohttp_socks import ProxyConnector, ProxyError
+from multidict import CIMultiDict
+from yarl import URL
+
+from proxy.pool import Fault
+from proxy.secrets import Secret
+from proxy.settings import Policy
+from proxy.upstreams.base import Source, UpstreamFault
+from proxy.watch import Watch
+
+_SOCKS_SCHEMES = ("socks4", "socks5", "socks5h")
+_IDLE_CONNECTION_S = 30.0
+_ERROR_BODY_MAX_BYTES = 64 * 1024
+_PLAIN_ENCODINGS = ("", "identity")
+
+
+class WaysOut:
+    """The client sessions, one per proxy, made when first used."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._sessions: dict[Secret | None, WayOut] = {}
+
+    def via(self, proxy: Secret | None) -> "WayOut":
+        """The way out through `proxy`, a URL that may hold a password; None is the direct way."""
+        way_out = self._sessions.get(proxy)
+        if way_out is None:
+            way_out = self._sessions[proxy] = WayOut(proxy, self._policy)
+        return way_out
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for way_out in self._sessions.values():
+            await way_out.close()
+        self._sessions.clear()
+
+
+class WayOut:
+    """One network path with its own connections."""
+
+    def __init__(self, proxy: Secret | None, policy: Policy) -> None:
+        url = URL(proxy.reveal()) if proxy is not None else None
+        socks = url is not None and url.scheme in _SOCKS_SCHEMES
+        self._http_proxy = None if socks else url
+        self._max_body_bytes = policy.upstream_body_max_bytes
+        connector: aiohttp.TCPConnector
+        if socks:
+            remote_names = url is not None and url.scheme == "socks5h"
+            address = str(url).replace("socks5h://", "socks5://", 1)
+            connector = ProxyConnector.from_url(address, rdns=remote_names or None, limit=0)
+        else:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ttl_dns_cache=60)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=None, sock_connect=policy.connect_timeout_s, sock_read=None
+            ),
+            auto_decompress=False,
+            trust_env=False,
+            requote_redirect_url=False,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+            max_line_size=16_384,
+            max_field_size=16_384,
+        )
+
+    async def post(
+        self, url: URL, headers: CIMultiDict[str], body: bytes, watch: Watch, limit_s: float
+    ) -> "HttpReply":
+        """Send a POST and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
+        with _faults(waiting=Fault.HEADERS_TIMEOUT):
+            response = await watch.within(
+                limit_s,
+                self._session.post(
+                    url, data=body, headers=headers, allow_redirects=False, proxy=self._http_proxy
+                ),
+            )
+        return HttpReply(response, self._max_body_bytes)
+
+    async def close(self) -> None:
+        """Close every connection of this way out."""
+        await self._session.close()
+
+
+class HttpReply:
+    """An answer whose head has been read."""
+
+    __slots__ = ("_content", "_left_bytes", "_response", "content_type", "headers", "source", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse, max_body_bytes: int) -> None:
+        self._response = response
+        self._content = response.content
+        self._left_bytes = max_body_bytes
+        headers = response.headers
+        self.status = response.status
+        self.headers: Mapping[str, str] = headers
+        self.content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        self.source = Source(
+            headers.get("request-id"),
+            headers.get("anthropic-organization-id"),
+            headers.get("anthropic-workspace-id"),
+        )
+
+    @property
+    def plain(self) -> bool:
+        """Whether the body came as asked for: not compressed."""
+        return self.headers.get("Content-Encoding", "").strip().lower() in _PLAIN_ENCODINGS
+
+    async def read(self) -> bytes:
+        """The next bytes; empty at the end. Raises UpstreamFault. Nothing is lost when it is cancelled."""
+        with _faults(waiting=Fault.STALLED):
+            return await self._content.readany()
+
+    async def read_all(self, watch: Watch, limit_s: float) -> bytes:
+        """The whole body, at most the cap of an upstream answer, within `limit_s` seconds. Raises UpstreamFault."""
+        return await self._collect(watch, limit_s, self._left_bytes)
+
+    async def read_error(self, watch: Watch, limit_s: float) -> bytes:
+        """As much of an error's body as is ever looked at, 64 KB; a broken one counts as what came of it."""
+        chunks: list[bytes] = []
+        size_bytes = 0
+        try:
+            while size_bytes < _ERROR_BODY_MAX_BYTES and (
+                chunk := await watch.within(limit_s, self._content.readany())
+            ):
+                chunks.append(chunk)
+                size_bytes += len(chunk)
+        except (aiohttp.ClientError, OSError):
+            pass
+        return b"".join(chunks)[:_ERROR_BODY_MAX_BYTES]
+
+    async def _collect(self, watch: Watch, limit_s: float, max_bytes: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + limit_s
+        chunks: list[bytes] = []
+        left_bytes = max_bytes
+        with _faults(waiting=Fault.HEADERS_TIMEOUT):
+            while chunk := await watch.within(due_s - loop.time(), self._content.readany()):
+                left_bytes -= len(chunk)
+                if left_bytes < 0:
+                    raise UpstreamFault(Fault.BODY_TOO_LARGE)
+                chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else close it at once."""
+        if self._content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+@contextmanager
+def _faults(*, waiting: Fault) -> Iterator[None]:
+    """Turn what the client library raises into the pool's faults; `waiting` names what ran out of time.
+
+    The library reports unreadable answers as a ``ClientResponseError`` with status 400 and the raw bytes in its
+    text, so neither is looked at.
+    """
+    try:
+        yield
+    except TimeoutError as error:
+        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+        raise UpstreamFault(Fault.CONNECT_TIMEOUT if connecting else waiting) from None
+    except aiohttp.ClientConnectorDNSError:
+        raise UpstreamFault(Fault.DNS) from None
+    except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError):
+        raise UpstreamFault(Fault.TLS) from None
+    except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, ProxyError):
+        raise UpstreamFault(Fault.CONNECT_REFUSED) from None
+    except aiohttp.ClientPayloadError:
+        raise UpstreamFault(Fault.TRUNCATED) from None
+    except aiohttp.ClientResponseError:
+        raise UpstreamFault(Fault.GARBAGE) from None
+    except (aiohttp.ClientError, OSError):
+        raise UpstreamFault(Fault.RESET) from None

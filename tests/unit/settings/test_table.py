@@ -1,0 +1,43 @@
+"""The table of settings as a whole."""
+
+from collections import Counter
+
+from proxy.settings.table import ALL_SETTINGS
+
+EFFECTIVE = {
+    *("ADDRESS", "HOST", "PORT", "DRAIN_DELAY", "DRAIN_SECONDS", "CONFIG_FILE", "CAROUSEL_IN_IMAGE"),
+    *("API_KEYS", "REQUIRE_AUTH", "ADMIN_KEY", "SECRET_KEY"),
+    *("ANTHROPIC_API_KEYS", "ANTHROPIC_BASE_URL", "SESSIONS_FILE", "PROXY"),
+    *("ANTHROPIC_MODEL", "MODEL_TEMPERATURE", "MAX_TOKENS", "REQUEST_TIMEOUT", "RETRY_COUNT"),
+    *("MODEL_ALIASES", "THINKING_FORMAT", "MODEL_CATALOG_FILE"),
+    *("DATA_DIR", "DATABASE_URL", "LOG_LEVEL", "LOG_FORMAT"),
+}
+SECRET = {"API_KEYS", "ADMIN_KEY", "SECRET_KEY", "ANTHROPIC_API_KEYS", "PROXY", "SESSIONS", "REDIS_URL"} | {
+    "CLAUDE_API_KEYS",
+    *(f"FALLBACK_API_KEY_{number}" for number in range(1, 6)),
+}
+
+
+def test_no_name_belongs_to_two_settings() -> None:
+    """Protects against one line of a file that changes two things."""
+    names = Counter(name for setting in ALL_SETTINGS for name in setting.names)
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_the_settings_that_take_effect_are_the_known_ones() -> None:
+    """Protects the promise of what this version does, and the warnings about the rest."""
+    effective = {setting.name for setting in ALL_SETTINGS if setting.effective}
+    own = {name for name in effective if not name.startswith(("POOL_", "QUEUE_", "RELAY_", "FALLBACK_API_"))}
+    assert own == EFFECTIVE
+
+
+def test_every_secret_setting_is_marked_as_one() -> None:
+    """Protects secrets from being documented, warned about and read like plain values."""
+    assert {setting.name for setting in ALL_SETTINGS if setting.secret} == SECRET
+
+
+def test_every_default_passes_its_own_parser_where_it_is_literal() -> None:
+    """Protects the documentation from defaults that could not be typed in."""
+    for setting in ALL_SETTINGS:
+        if setting.default is not None and not setting.secret and " " not in setting.shown_default:
+            assert setting.parse(setting.shown_default) == setting.default, setting.name

@@ -1,0 +1,146 @@
+"""Who may speak when, and what a turn may hold."""
+
+import base64
+
+import msgspec
+import pytest
+
+from proxy.simulator.conversation import conversation_fault
+from proxy.simulator.models import MODELS
+from proxy.simulator.prefix import sign
+from proxy.simulator.wire import MessagesRequest
+
+Block = dict[str, object]
+
+
+def _fault(
+    *messages: tuple[str, str | list[Block]],
+    model: str = "claude-opus-5-5",
+    strict: bool = False,
+    **fields: object,
+) -> str | None:
+    turns = [{"role": role, "content": content} for role, content in messages]
+    request = msgspec.convert({"model": model, "max_tokens": 1, "messages": turns} | fields, MessagesRequest)
+    return conversation_fault(request, MODELS[model], strict=strict)
+
+
+def _text(text: str) -> Block:
+    return {"type": "text", "text": text}
+
+
+def _image(media_type: str, data: bytes) -> Block:
+    encoded = base64.b64encode(data).decode()
+    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": encoded}}
+
+
+_USE: Block = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
+_RESULT: Block = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "found"}
+_PNG = b"\x89PNG\r\n\x1a\n"
+_ASK = ("user", "a")
+
+
+@pytest.mark.parametrize(
+    ("messages", "fault"),
+    [
+        ([("assistant", "a"), _ASK], 'messages: first message must use the "user" role'),
+        ([("tool", "a")], "messages.0.role: Input should be 'user', 'assistant' or 'system'"),
+        ([("user", "")], "messages.0: all messages must have non-empty content"),
+        ([_ASK, ("assistant", []), _ASK], "messages.1: all messages must have non-empty content"),
+        ([("user", " \n")], "messages: text content blocks must contain non-whitespace text"),
+        ([("user", [_text(" ")])], "messages: text content blocks must contain non-whitespace text"),
+        ([("user", [_text("a"), _text("")])], "messages: text content blocks must be non-empty"),
+        ([("user", [{"type": "text"}, _text("a")])], "messages.0.content.0.text.text: Field required"),
+        ([_ASK, ("assistant", "b")], "This model does not support assistant message prefill."),
+        ([("user", [{"type": "image"}])], "messages.0.content.0.image.source: Field required"),
+        (
+            [("user", [_image("image/bmp", _PNG)])],
+            "messages.0.content.0.image.source.base64.media_type: Input should be 'image/jpeg', 'image/png'",
+        ),
+        ([("user", [_image("image/png", b"no image")])], "messages.0.content.0: Could not process image"),
+        (
+            [("user", [_image("image/jpeg", _PNG)])],
+            "messages.0.content.0.image.source.base64: The image was specified using the image/jpeg media type, "
+            "but the image appears to be a image/png image",
+        ),
+        (
+            [_ASK, ("assistant", [_USE | {"id": "a.b"}]), ("user", [_RESULT])],
+            "messages.1.content.0.tool_use.id: String should match pattern",
+        ),
+        (
+            [_ASK, ("assistant", [_USE]), _ASK],
+            "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: toolu_1.",
+        ),
+        (
+            [_ASK, ("assistant", [_USE])],
+            "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: toolu_1.",
+        ),
+        (
+            [_ASK, ("assistant", "b"), ("user", [_RESULT])],
+            "messages.2: unexpected `tool_use_id` found in `tool_result` blocks: toolu_1.",
+        ),
+        (
+            [
+                _ASK,
+                ("assistant", [{"type": "thinking", "thinking": "", "signature": "EqQB"}, _text("b")]),
+                _ASK,
+            ],
+            "messages.1.content.0: Invalid `signature` in `thinking` block",
+        ),
+        (
+            [_ASK, ("assistant", [{"type": "thinking", "thinking": ""}]), _ASK],
+            "messages.1.content.0.thinking.signature: Field required",
+        ),
+    ],
+)
+def test_a_wrong_conversation_is_refused(messages: list[tuple[str, str | list[Block]]], fault: str) -> None:
+    """The sentences begin as the real ones do."""
+    assert (_fault(*messages) or "").startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [_ASK, ("assistant", "b"), ("user", "c")],
+        [_ASK, _ASK],
+        [_ASK, ("system", ""), ("assistant", "b"), _ASK],
+        [_ASK, ("assistant", [_text("b"), _USE]), ("user", [_RESULT, _text("c")])],
+        [_ASK, ("assistant", [_USE]), ("system", "now"), ("user", [_RESULT])],
+        [("user", [_image("image/png", _PNG)])],
+        [("user", [{"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}])],
+        [_ASK, ("assistant", [{"type": "thinking", "thinking": "", "signature": sign(b"d", "o", 0)}]), _ASK],
+        [_ASK, ("assistant", [{"type": "document", "source": {"type": "text", "data": "a"}}]), _ASK],
+    ],
+)
+def test_a_right_conversation_is_taken(messages: list[tuple[str, str | list[Block]]]) -> None:
+    """Consecutive turns of one role are merged by the real API, so they are no fault."""
+    assert _fault(*messages) is None
+
+
+def test_old_models_take_a_prefill_without_trailing_blanks() -> None:
+    """Only the 4.5 generation, and not while it thinks."""
+    model = "claude-haiku-4-5-20251001"
+    assert _fault(_ASK, ("assistant", "b"), model=model) is None
+    assert _fault(_ASK, ("assistant", [_text("b")]), model=model) is None
+    assert _fault(_ASK, ("assistant", ""), model=model) is None
+    assert "trailing whitespace" in (_fault(_ASK, ("assistant", "b "), model=model) or "")
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    assert "prefill" in (_fault(_ASK, ("assistant", "b"), model=model, thinking=thinking) or "")
+
+
+def test_old_models_have_no_system_turns() -> None:
+    """Sonnet 5 and everything before Opus 4.8."""
+    refused = "role 'system' is not supported on this model"
+    assert _fault(_ASK, ("system", "a"), model="claude-sonnet-5") == refused
+    assert _fault(_ASK, ("system", "a"), model="claude-opus-4-8") is None
+
+
+def test_the_newest_version_has_no_documents_of_the_assistant() -> None:
+    """Inside the user's turn they stay."""
+    document: Block = {"type": "document", "source": {"type": "text", "data": "a"}}
+    assert "document" in (_fault(_ASK, ("assistant", [document]), _ASK, strict=True) or "")
+    assert _fault(("user", [document]), strict=True) is None
+
+
+def test_the_system_text_may_not_hold_empty_blocks() -> None:
+    """The same rule as for messages."""
+    assert _fault(_ASK, system=[_text("")]) == "system: text content blocks must be non-empty"
