@@ -2,11 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import HealthCheck, settings
+
+from proxy.simulator import Simulator
 
 settings.register_profile(
     "fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -22,6 +24,15 @@ def _no_blocking_calls() -> Iterator[BlockBuster]:
     """A test fails when code of ours blocks the event loop."""
     with blockbuster_ctx("proxy") as buster:
         yield buster
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A simulated Claude on a socket of its own."""
+    running = Simulator()
+    await running.start()
+    yield running
+    await running.stop()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
