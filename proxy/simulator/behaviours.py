@@ -3,6 +3,8 @@
 import random
 from collections.abc import Awaitable, Callable, Iterator
 
+import msgspec
+
 from proxy.errors import ErrorKind
 from proxy.simulator import render
 from proxy.simulator.api import JSON, Reply, replayed
@@ -170,11 +172,11 @@ async def _error_event_mid(call: Call, step: Step) -> None:
 
 
 async def _send_error_event(call: Call, step: Step, after: int) -> None:
+    status = step.status or _STATUSES.get(step.type, 529)
     if not _reply(call, step).streamed:
-        await _status(call, step)
+        await _status(call, msgspec.structs.replace(step, status=status))
         return
     await _send_first(call, step, after)
-    status = step.status or _STATUSES.get(step.type, 529)
     call.write(render.event("error", _error(call, step, status)))
     call.cut("end")
 

@@ -34,7 +34,6 @@ _PLAIN_NAMES = {
     "array": "list",
     "object": "dictionary",
 }
-_ARTICLES = {"integer": "an"}
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -104,7 +103,7 @@ def _in_their_words(error: str) -> str:
     if (expected := _EXPECTED.search(what)) is not None:
         name = expected[1].split(" | ")[0]
         name = _PLAIN_NAMES.get(name, name)
-        return f"{path or 'body'}: Input should be {_ARTICLES.get(name, 'a')} valid {name}"
+        return f"{path or 'body'}: Input should be a valid {name}"
     return f"{path or 'body'}: {what}"
 
 

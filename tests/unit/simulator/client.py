@@ -1,7 +1,7 @@
 """A client of our own for the simulator's tests: it reads the wire without any HTTP library."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -81,6 +81,15 @@ async def connect(simulator: Simulator) -> tuple[asyncio.StreamReader, asyncio.S
     return await asyncio.open_connection(where.hostname, where.port)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Give the loop turns until something is so; fails after some seconds."""
+    for _ in range(5000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it did not come about")
+
+
 async def converse(simulator: Simulator, data: bytes) -> tuple[bytes, bool]:
     """Send bytes and read until the end; gives what came, and whether it ended by a reset."""
     reader, writer = await connect(simulator)
@@ -114,7 +123,7 @@ async def ask(
 def parse(wire: bytes, *, was_reset: bool = False) -> Answer:
     """Take an answer apart."""
     head, blank, rest = wire.partition(b"\r\n\r\n")
-    if not blank or not head.startswith(b"HTTP/1.1 "):
+    if not blank or not head[:12].removeprefix(b"HTTP/1.1 ").isdigit():
         return Answer(0, {}, b"", "reset" if was_reset else "cut", wire)
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

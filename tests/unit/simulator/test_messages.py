@@ -72,6 +72,7 @@ def test_an_answer_longer_than_max_tokens_is_cut() -> None:
     answer = _compose(question(max_tokens=2))
     assert (_text(answer), answer.stop_reason, answer.output_tokens) == ("You said: ", "max_tokens", 2)
     assert _compose(question(max_tokens=0)).parts == []
+    assert _compose(question(max_tokens=5)).stop_reason == "end_turn"
 
 
 def test_an_answer_ends_before_a_stop_sequence() -> None:
@@ -195,7 +196,7 @@ def test_a_number_of_events_is_kept_exactly(events: int) -> None:
     """Benchmarks count them."""
     answer = _compose(question(), events=events)
     assert answer.output_tokens == events
-    assert len([part for part in answer.parts if isinstance(part, Text)][0].pieces) == events
+    assert len(next(part for part in answer.parts if isinstance(part, Text)).pieces) == events
 
 
 def test_a_given_text_is_said_after_the_prefix() -> None:

@@ -48,6 +48,7 @@ def test_requests_in_flight_are_counted_by_key() -> None:
         record.began(one)
     assert record.in_flight == {"k": 2, "other": 1}
     record.ended_by(first, EndedBy.CLIENT, 2.0)
+    assert record.in_flight == {"k": 1, "other": 1}
     record.ended_by(second, EndedBy.FAULT, 2.0)
     assert record.in_flight == {"other": 1}
     assert record.max_in_flight == {"k": 2, "other": 1}

@@ -1,0 +1,35 @@
+"""The headers every answer has."""
+
+from proxy.simulator.limits import AnswerHeaders, organization_of
+from tests.unit.simulator.client import FakeClock
+
+
+def test_every_key_has_an_organization_of_its_own() -> None:
+    """Unless it is put into another."""
+    headers = AnswerHeaders(FakeClock())
+    assert headers.organization("a") == organization_of("a") != headers.organization("b")
+    headers.assign("a", "org-x")
+    assert headers.organization("a") == "org-x"
+    headers.clear()
+    assert headers.organization("a") == organization_of("a")
+
+
+def test_pairs_and_text_say_the_same() -> None:
+    """The fast way and the slow way must not differ."""
+    headers = AnswerHeaders(FakeClock(), lambda key: f"org-{key}")
+    pairs = headers.pairs("k", "req_1")
+    assert headers.text("k", "req_1") == "".join(f"{name}: {value}\r\n" for name, value in pairs)
+    assert len(pairs) == 2 + 12
+    assert dict(pairs)["anthropic-organization-id"] == "org-k"
+    assert headers.pairs("", "req_1") == [("request-id", "req_1")]
+    assert headers.text("", "req_1") == "request-id: req_1\r\n"
+
+
+def test_the_reset_time_follows_the_clock() -> None:
+    """It is an RFC 3339 time of now, since nothing is used up."""
+    clock = FakeClock()
+    headers = AnswerHeaders(clock)
+    name = "anthropic-ratelimit-input-tokens-reset"
+    assert dict(headers.pairs("k", "r"))[name] == "1970-01-01T00:01:40Z"
+    clock.now_s += 1
+    assert dict(headers.pairs("k", "r"))[name] == "1970-01-01T00:01:41Z"
