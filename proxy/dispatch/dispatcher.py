@@ -14,7 +14,7 @@ from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
-from proxy.dispatch.prepare import Defaults, Prepared, prepare
+from proxy.dispatch.prepare import Prepared, prepare
 from proxy.dispatch.trace import FailedAttempt, Trace
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog
@@ -32,7 +32,7 @@ from proxy.pool import (
     Want,
     after_commit,
 )
-from proxy.settings import Policy
+from proxy.settings import Policy, RequestDefaults
 from proxy.upstreams.base import Upstream
 from proxy.watch import Watch
 
@@ -71,8 +71,7 @@ class Tools:
         policy: the numbers.
         clock: the time.
         rng: jitter.
-        defaults: what the operator fills in.
-        thinking_format: how thinking is shown, or None for the default by model id.
+        defaults: what the operator fills in where a client is silent.
     """
 
     pool: Pool
@@ -83,8 +82,7 @@ class Tools:
     policy: Policy
     clock: Clock
     rng: random.Random
-    defaults: Defaults
-    thinking_format: ThinkingFormat | None = None
+    defaults: RequestDefaults
 
 
 class Dispatcher:
@@ -176,8 +174,7 @@ class Dispatcher:
             request_id=exchange.id,
             created_s=exchange.created_s,
             model=exchange.model,
-            thinking_format=tools.thinking_format
-            or (ThinkingFormat.THINK if exchange.think else ThinkingFormat.REASONING_CONTENT),
+            thinking_format=self._thinking_format(exchange),
             include_usage=exchange.envelope.include_usage,
         )
         return Attempt(
@@ -190,3 +187,9 @@ class Dispatcher:
             watch=watch,
             rendering=rendering,
         )
+
+    def _thinking_format(self, exchange: Exchange) -> ThinkingFormat:
+        """The operator's choice, else ``<think>`` for ids with the suffix that asks for it."""
+        if (choice := self._tools.defaults.thinking_format) is not None:
+            return ThinkingFormat(choice)
+        return ThinkingFormat.THINK if exchange.think else ThinkingFormat.REASONING_CONTENT

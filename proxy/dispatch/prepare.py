@@ -10,25 +10,13 @@ from proxy.dialects.common import Dropped, Target
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
 from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
+from proxy.settings import RequestDefaults
 from proxy.upstreams.base import UpstreamCall
 
 _TRANSLATED_VERSION: Final = "2023-06-01"
 _THINKING_TOKENS: Final = 8192
 _THINKING_LEAST_TOKENS: Final = 1024
 _COLLECT_ABOVE_TOKENS: Final = 21_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
-    """What the operator fills in where a client is silent.
-
-    Attributes:
-        max_tokens: ``MAX_TOKENS``, or None.
-        temperature: ``MODEL_TEMPERATURE``, or None.
-    """
-
-    max_tokens: int | None = None
-    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +36,7 @@ class Prepared:
     dropped: tuple[Dropped, ...] = ()
 
 
-def prepare(exchange: Exchange, catalog: Catalog, defaults: Defaults) -> Prepared:
+def prepare(exchange: Exchange, catalog: Catalog, defaults: RequestDefaults) -> Prepared:
     """Make an exchange ready. Raises InvalidRequest where the request cannot be carried."""
     if exchange.dialect.name == "anthropic":
         return _native(exchange, catalog.facts(exchange.model))
@@ -86,7 +74,7 @@ def _thinking(facts: ModelFacts, max_tokens: int | None) -> Thinking | None:
     return ThinkingEnabled(budget_tokens=min(_THINKING_TOKENS, max_tokens - 1))
 
 
-def _translated(exchange: Exchange, facts: ModelFacts, defaults: Defaults) -> Prepared:
+def _translated(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults) -> Prepared:
     translated = exchange.dialect.decode_request(
         exchange.body,
         Target(

@@ -9,11 +9,9 @@ from aiohttp import web
 from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.credentials import Credential
-from proxy.dialects.common import ThinkingFormat
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
-from proxy.dispatch.prepare import Defaults
 from proxy.exchange import Operation
 from proxy.log import get_logger
 from proxy.model.aliases import AliasRules
@@ -81,7 +79,7 @@ class Parts:
 
 
 async def build_app(parts: Parts) -> web.Application:
-    """The application, with its pool restored and its background work started with it."""
+    """The application, with its pool restored; its background work starts and ends with it."""
     settings, clock = parts.settings, parts.clock
     policy = settings.policy
     pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng)
@@ -89,23 +87,18 @@ async def build_app(parts: Parts) -> web.Application:
     journal = Journal(parts.store, clock, fingerprints)
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
-    upstreams = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
     places = Places(pool, policy, journal)
-    choice = settings.defaults.thinking_format
     dispatcher = Dispatcher(
         Tools(
             pool=pool,
             places=places,
             journal=journal,
-            upstreams=upstreams,
+            upstreams={kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()},
             catalog=parts.catalog,
             policy=policy,
             clock=clock,
             rng=parts.rng,
-            defaults=Defaults(
-                max_tokens=settings.defaults.max_tokens, temperature=settings.defaults.temperature
-            ),
-            thinking_format=ThinkingFormat(choice) if choice is not None else None,
+            defaults=settings.defaults,
         )
     )
     services = Services(
@@ -120,22 +113,36 @@ async def build_app(parts: Parts) -> web.Application:
         started_s=clock.monotonic_s(),
         common_headers={"x-carousel-demo": "1"} if parts.demo else {},
     )
-    gate = Gate(services)
-    app = web.Application(middlewares=[gate.middleware], client_max_size=policy.body_max_bytes)
-    gate.attach(RouteTable(app, ROUTES))
-    app[SERVICES] = services
+    return _application(services, _Background(places, ways_out, parts.store))
 
-    async def lifetime(_: web.Application) -> AsyncIterator[None]:
-        sweeper = spawn(places.sweep_for_ever(), name="sweep the pool")
+
+@dataclass(frozen=True, slots=True)
+class _Background:
+    """What runs beside the requests, and what is left to close after them."""
+
+    places: Places
+    ways_out: WaysOut
+    store: Store
+
+    async def run(self, services: Services) -> AsyncIterator[None]:
+        """Start it, hand over, end it."""
+        sweeper = spawn(self.places.sweep_for_ever(), name="sweep the pool")
         services.ready = True
         yield
         services.ready = False
         sweeper.cancel()
         await finish_all(within_s=_LAST_WORK_S)
-        await ways_out.close()
-        await parts.store.close()
+        await self.ways_out.close()
+        await self.store.close()
 
-    app.cleanup_ctx.append(lifetime)
+
+def _application(services: Services, background: _Background) -> web.Application:
+    gate = Gate(services)
+    limit_bytes = services.settings.policy.body_max_bytes
+    app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
+    gate.attach(RouteTable(app, ROUTES))
+    app[SERVICES] = services
+    app.cleanup_ctx.append(lambda _: background.run(services))
     return app
 
 
