@@ -23,25 +23,30 @@ class Plan:
     Attributes:
         tiers: those of Claude credentials by tier, lowest first.
         fallbacks: those of last resort by tier, lowest first.
-        fallback_names: the aliases of the latter.
+        groups: both together.
+        fallback_names: the aliases of the fallbacks.
     """
 
     tiers: tuple[Group, ...]
     fallbacks: tuple[Group, ...]
+    groups: tuple[Group, ...]
     fallback_names: frozenset[str]
 
     @property
     def seats(self) -> Iterator[Seat]:
         """All seats, in the order in which they are asked."""
-        for group in (*self.tiers, *self.fallbacks):
+        for group in self.groups:
             yield from group
 
 
 def make_plan(seats: Sequence[Seat]) -> Plan:
     """Group `seats` by tier, fallbacks apart; inside a tier their order is kept."""
+    tiers = _by_tier([seat for seat in seats if not seat.member.fallback])
+    fallbacks = _by_tier([seat for seat in seats if seat.member.fallback])
     return Plan(
-        tiers=_by_tier([seat for seat in seats if not seat.member.fallback]),
-        fallbacks=_by_tier([seat for seat in seats if seat.member.fallback]),
+        tiers=tiers,
+        fallbacks=fallbacks,
+        groups=tiers + fallbacks,
         fallback_names=frozenset(seat.member.name for seat in seats if seat.member.fallback),
     )
 
@@ -60,7 +65,7 @@ def choose(plan: Plan, model: str, walk: Walk, now_s: float, *, spill: bool) -> 
     whose trial is under way does not hold back the tiers after it.
     """
     probing = busy = False
-    for group in _groups(plan, walk):
+    for group in _left(plan, walk) if walk.marked else plan.groups:
         found = _rotate(group, model, now_s)
         if isinstance(found, Seat):
             return found
@@ -72,11 +77,7 @@ def choose(plan: Plan, model: str, walk: Walk, now_s: float, *, spill: bool) -> 
     return probing or busy
 
 
-def _groups(plan: Plan, walk: Walk) -> Iterator[Group]:
-    if not walk.marked:
-        yield from plan.tiers
-        yield from plan.fallbacks
-        return
+def _left(plan: Plan, walk: Walk) -> Iterator[Group]:
     if not walk.fallbacks_only:
         allowed = [[seat for seat in group if not walk.excludes(seat.member)] for group in plan.tiers]
         for avoided in (False, True):

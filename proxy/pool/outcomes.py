@@ -26,9 +26,7 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A whole answer came through. `first_event_s` is how long its first event took, in seconds."""
-
-    first_event_s: float | None = None
+    """A whole answer came through."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,9 @@ class StopReason(StrEnum):
     REFUSED = "refused"
 
 
+_FINAL: Final = frozenset({StopReason.NOT_RETRYABLE, StopReason.DEADLINE})
+
+
 @dataclass(frozen=True, slots=True)
 class Again:
     """Try again after `wait_s` seconds, 0 for at once."""
@@ -208,16 +211,14 @@ class Walk:
         rule = _RULES[failure.cls]
         if failure.cls is FailureClass.UNKNOWN and failure.should_retry is True:
             rule = Rule.COUNTED
-        if rule is Rule.NEVER:
-            return Stop(StopReason.NOT_RETRYABLE)
-        if lease.member.fallback:
+        if lease.member.fallback and rule is not Rule.NEVER:
             return self._fall_back(StopReason.REFUSED)
         found = self._by_rule(rule, failure, lease)
         verdict = self._affordable(found) if isinstance(found, _Next) else Stop(found)
         if isinstance(verdict, Again):
             return verdict
         # an unknown model is the client's own mistake: a last resort would not know it either
-        if failure.cls is FailureClass.NO_MODEL or verdict.reason is StopReason.DEADLINE:
+        if failure.cls is FailureClass.NO_MODEL or verdict.reason in _FINAL:
             return verdict
         return self._fall_back(verdict.reason)
 

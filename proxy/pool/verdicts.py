@@ -6,7 +6,7 @@ disabled only while at most half of the pool is refused, and never the last one 
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, assert_never
 
 from proxy.clock import Clock
 from proxy.pool.failure import Failure
@@ -87,7 +87,8 @@ class Verdicts:
         self._epoch = epoch
         if not self._sound(lease):
             self.lift(lease, lifted_by(failure), now_s)
-        match effect_of(failure):
+        effect = effect_of(failure)
+        match effect:
             case Effect.NONE:
                 pass
             case Effect.REFUSED_KEY:
@@ -104,6 +105,8 @@ class Verdicts:
                 self._strike(lease, failure, now_s)
             case Effect.BLOCK_WAY_OUT:
                 self._block_way_out(lease.member, failure, now_s)
+            case _:
+                assert_never(effect)
 
     def disable(self, member: Member, reason: Reason, *, cause: str) -> None:
         """Put a whole credential out of use for good."""
@@ -257,7 +260,8 @@ class Verdicts:
             if seat.standing.reason is Reason.FAULTS:
                 self._recover(seat, "", seat.standing, now_s)
             return
-        if seat.standing.ready and now_s - seat.recovered_at_s >= self._policy.fault_forget_s:
+        again = seat.standing.reason is Reason.FAULTS
+        if not again and now_s - seat.recovered_at_s >= self._policy.fault_forget_s:
             seat.fault_ladder.rung = 0
         seat.held = False
         seat.strikes = 0

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from proxy.credentials import Credential, Kind
 from proxy.errors import ErrorKind
 from proxy.pool.failure import Failure, FailureClass, Fault, UpstreamError, classify_fault
-from proxy.pool.health import HealthChange
+from proxy.pool.health import HealthChange, State
 from proxy.pool.members import Lease
-from proxy.pool.outcomes import Exhausted, Failed, Outcome, Saturated, Settled, Success, Want
+from proxy.pool.outcomes import Abandoned, Exhausted, Failed, Outcome, Saturated, Settled, Success, Want
 from proxy.pool.pool import Pool
 from proxy.pool.retry import RetryBudget, Walk
 from proxy.settings import Policy
@@ -88,15 +88,15 @@ class Bench:
 
     def end(self, outcome: Outcome | Failure, name: str | None = None, want: Want = WANT) -> Settled:
         """Let the next request, or the next one of credential `name`, end so."""
-        leases = []
-        while True:
+        others: list[Lease] = []
+        lease = self.lease(want)
+        while name is not None and lease.name != name:
+            assert len(others) < 100, f"{name} is never next: {self.pool!r}"
+            others.append(lease)
             lease = self.lease(want)
-            if name is None or lease.name == name:
-                break
-            leases.append(lease)
         done = self.pool.settle(lease, Failed(outcome) if isinstance(outcome, Failure) else outcome)
-        for other in leases:
-            self.pool.settle(other, Success())
+        for other in others:
+            self.pool.settle(other, Abandoned())
         return done
 
     def word(self, name: str) -> str:
@@ -121,3 +121,13 @@ def bench(*credentials: Credential | str, jitter: float = 0.0, seed: int = 1, **
     members = [credential(each) if isinstance(each, str) else each for each in credentials]
     pool = Pool(members, policy=numbers, clock=clock, rng=rng)
     return Bench(pool, clock, numbers, RetryBudget(numbers, clock), rng)
+
+
+def times(table: Bench, found: Failure, count: int, name: str = "a") -> list[float]:
+    """How long `name` is out of use after each of `count` failures, each tried when the last time is over."""
+    lengths = []
+    for _ in range(count):
+        change = next(each for each in table.end(found, name).changes if each.state is State.COOLING)
+        lengths.append(table.left_s(change))
+        table.clock.advance(lengths[-1])
+    return lengths

@@ -6,8 +6,8 @@ import pytest
 
 from proxy.credentials import Kind
 from proxy.pool.failure import FailureClass
-from proxy.pool.outcomes import Exhausted, Failed, Saturated, Success
 from proxy.pool.members import Lease
+from proxy.pool.outcomes import Exhausted, Failed, Saturated, Success
 from tests.unit.pool.building import OTHER_CLASS, RATE, RESET, WANT, bench, credential, failure
 
 

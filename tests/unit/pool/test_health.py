@@ -144,7 +144,9 @@ def test_doubling_ends_on_the_longest(first_s: float, longest_s: float, steps: t
 
 
 @given(st.integers(0, 2**32), st.integers(0, 9), st.floats(0, 1))
-def test_our_own_times_vary_both_ways_but_never_over_the_last_step(seed: int, rung: int, jitter: float) -> None:
+def test_our_own_times_vary_both_ways_but_never_over_the_last_step(
+    seed: int, rung: int, jitter: float
+) -> None:
     """Protects the promise that faults keep nothing out of use for more than the ladder's last step."""
     policy = Policy(jitter=jitter)
     times = CoolingTimes(policy, random.Random(seed))
@@ -156,7 +158,9 @@ def test_our_own_times_vary_both_ways_but_never_over_the_last_step(seed: int, ru
 
 
 @given(st.integers(0, 2**32), st.floats(0, 1e6), st.floats(0, 1))
-def test_a_named_time_is_never_shortened_and_hardly_lengthened(seed: int, named_s: float, jitter: float) -> None:
+def test_a_named_time_is_never_shortened_and_hardly_lengthened(
+    seed: int, named_s: float, jitter: float
+) -> None:
     """Protects the upstream's word: never earlier than it said, at most 5 s later, within the bounds."""
     times = CoolingTimes(Policy(jitter=jitter), random.Random(seed))
     found = times.named(named_s, longest_s=3600)

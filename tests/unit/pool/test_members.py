@@ -4,7 +4,16 @@ import pytest
 
 from proxy.credentials import Kind
 from proxy.pool.health import Reason, Standing
-from proxy.pool.members import Availability, CallWindow, Lease, Member, Seat, WayOut, availability, endpoint_of
+from proxy.pool.members import (
+    Availability,
+    CallWindow,
+    Lease,
+    Member,
+    Seat,
+    WayOut,
+    availability,
+    endpoint_of,
+)
 from proxy.secrets import Secret
 from tests.unit.pool.building import credential
 
@@ -153,6 +162,7 @@ def test_a_lease_shows_itself_without_a_secret() -> None:
     member = Member(credential("work", secret=Secret("sk-canary"), organization="org"), WayOut())
     lease = Lease(3, member.seat("sonnet", window_s=60), "claude-sonnet-5", NOW)
     assert repr(lease) == "<Lease 3 of work for claude-sonnet-5 [held]>"
+    assert lease.credential is member.credential
     assert (lease.name, lease.organization, lease.limit_class) == ("work", "org", "sonnet")
     lease.trial = True
     assert "[trial]" in repr(lease)

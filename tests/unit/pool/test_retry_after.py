@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.pool.retry_after import parse_retry_after
 
-NOW = 1_795_000_000_000  # NOWDATE
+NOW = 1_795_000_000_000  # Wed, 18 Nov 2026 11:06:40 GMT
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,10 @@ NOW = 1_795_000_000_000  # NOWDATE
         ({"retry-after": "inf"}, None),
         ({"retry-after": "1_0"}, None),
         ({"retry-after": "٣"}, None),
-        ({"retry-after": "Wed, 18 Nov 2026 07:07:40 GMT"}, 60.0),
-        ({"retry-after": "Wed, 18 Nov 2026 07:07:40 -0000"}, 60.0),
-        ({"retry-after": "Wed, 18 Nov 2026 06:00:00 GMT"}, 0.0),
-        ({"retry-after": "Wed, 99 Nov 2026 07:07:40 GMT"}, None),
+        ({"retry-after": "Wed, 18 Nov 2026 11:07:40 GMT"}, 60.0),
+        ({"retry-after": "Wed, 18 Nov 2026 11:07:40 -0000"}, 60.0),
+        ({"retry-after": "Wed, 18 Nov 2026 10:00:00 GMT"}, 0.0),
+        ({"retry-after": "Wed, 99 Nov 2026 11:07:40 GMT"}, None),
         ({"retry-after-ms": "250"}, 0.25),
         ({"retry-after-ms": "250", "retry-after": "30"}, 0.25),
         ({"retry-after-ms": "soon", "retry-after": "30"}, 30.0),

@@ -1,0 +1,92 @@
+"""The pool as people see it."""
+
+import msgspec
+
+from proxy.credentials import Kind
+from proxy.pool.failure import FailureClass
+from proxy.pool.health import Reason, State
+from proxy.pool.outcomes import Failed, Success
+from proxy.pool.views import StateView, word_of
+from proxy.secrets import Secret
+from tests.unit.pool.building import AUTH, RATE, WANT, bench, credential, failure
+
+
+def test_a_member_is_shown_with_its_place_and_its_use() -> None:
+    """Protects the admin's list: alias, kind, order, places and use, and never a secret."""
+    table = bench(
+        credential("a", secret=Secret("sk-canary"), weight=3, tier=2, max_concurrency=4, organization="org")
+    )
+    table.lease()
+    (view,) = table.pool.snapshot()
+    assert (view.name, view.kind, view.organization, view.workspace) == ("a", Kind.ANTHROPIC, "org", None)
+    assert (view.tier, view.weight, view.max_concurrency, view.in_flight) == (2, 3, 4, 1)
+    assert view.state == StateView(state=State.READY)
+    assert b"canary" not in msgspec.json.encode(view)
+
+
+def test_a_state_is_shown_with_reason_cause_and_wall_clock_times() -> None:
+    """Protects what an operator reads: since and until are moments, and a jump of the clock moves both."""
+    table = bench("a")
+    since = table.clock.wall_ms
+    table.end(failure(FailureClass.RATE, retry_after_s=60.0))
+    assert table.pool.snapshot()[0].classes[WANT.limit_class] == StateView(
+        state=State.COOLING,
+        reason=Reason.RATE_LIMIT,
+        cause="rate",
+        since_unix_ms=since,
+        until_unix_ms=since + 60_000,
+    )
+    table.clock.jump(3600)
+    assert table.pool.snapshot()[0].classes[WANT.limit_class].until_unix_ms == since + 3_660_000
+
+
+def test_a_trial_is_shown_with_the_end_of_its_permit() -> None:
+    """Protects the reading of a trial: who waits for it knows until when at most."""
+    table = bench("a")
+    table.end(RATE)
+    table.clock.advance(7)
+    due = table.pool.snapshot()[0].classes[WANT.limit_class]
+    assert (due.state, due.until_unix_ms) == (State.TRIAL, table.clock.wall_ms - 2000)
+    table.lease()
+    out = table.pool.snapshot()[0].classes[WANT.limit_class]
+    assert (out.state, out.until_unix_ms) == (State.TRIAL, table.clock.wall_ms + 30_000)
+
+
+def test_a_disabled_credential_has_no_deadline() -> None:
+    """Protects the promise that only disabling is without an end."""
+    table = bench("a")
+    table.end(failure(FailureClass.AUTH_DEAD))
+    state = table.pool.snapshot()[0].state
+    assert (state.state, state.reason, state.until_unix_ms) == (State.DISABLED, Reason.AUTH, None)
+
+
+def test_closed_models_are_listed() -> None:
+    """Protects the answer to why one model is not served."""
+    table = bench("a")
+    table.end(failure(FailureClass.NO_MODEL))
+    (closed,) = table.pool.snapshot()[0].closed_models.items()
+    assert closed[0] == WANT.model
+    assert (closed[1].reason, closed[1].cause) == (Reason.PERMISSION, "no_model")
+
+
+def test_the_worst_state_is_the_word_for_all() -> None:
+    """Protects the summary: disabled before cooling before trial before ready, the later deadline first."""
+    table = bench("a")
+    member = table.pool._members[0]
+    assert word_of(member, table.clock) == "ready"
+    first, second, third = table.lease(), table.lease(), table.lease()
+    table.pool.settle(first, Failed(RATE))
+    assert word_of(member, table.clock) == "cooling(rate_limit)"
+    table.pool.settle(second, Failed(AUTH))
+    assert word_of(member, table.clock) == "cooling(auth)"
+    longer = failure(FailureClass.RATE, retry_after_s=90.0)
+    table.pool.settle(third, Failed(longer))
+    assert word_of(member, table.clock) == "cooling(rate_limit)"
+    table.clock.advance(89)
+    assert word_of(member, table.clock) == "cooling(rate_limit)"
+    table.clock.advance(1)
+    assert word_of(member, table.clock) == "trial(rate_limit)"
+    table.end(Success())
+    assert word_of(member, table.clock) == "ready"
+    table.pool.disable("a")
+    assert word_of(member, table.clock) == "disabled(manual)"
