@@ -1,7 +1,7 @@
 """The settings that take effect in this version. The other half stands in `later`."""
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
 from proxy.secrets import Secret
 from proxy.settings import shapes, values
@@ -256,6 +256,8 @@ def _policy_setting(each: PolicyField) -> Setting[object]:
             return _policy(
                 each, values.ladder(each.low, each.high), ",".join(f"{step:g}" for step in default)
             )
+        case _:
+            assert_never(default)
 
 
 def _policy(each: PolicyField, parse: Callable[[str], object], shown: str) -> Setting[object]:

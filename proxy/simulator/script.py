@@ -17,11 +17,14 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
         first_token_delay_s: seconds of silence before the first byte of the answer, at least 0.
         tokens_per_s: text deltas a second; None is as fast as the connection takes them.
         events: exactly so many text deltas; None is as many as the answer has words.
+        stamped: each text delta at a pace says when it was sent, as ``t=`` and monotonic seconds, so that a client
+            on the same machine can tell how long it took.
     """
 
     first_token_delay_s: float = 0.0
     tokens_per_s: float | None = None
     events: int | None = None
+    stamped: bool = False
 
     def __post_init__(self) -> None:
         if self.first_token_delay_s < 0 or (self.tokens_per_s is not None and self.tokens_per_s <= 0):

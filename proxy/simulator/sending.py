@@ -4,7 +4,7 @@ import asyncio
 
 from proxy.simulator.api import Reply
 from proxy.simulator.call import Call
-from proxy.simulator.render import PING
+from proxy.simulator.render import PING, text_delta
 from proxy.simulator.script import Pace, Step
 
 _DELTA = b"event: content_block_delta"
@@ -22,7 +22,7 @@ async def send_paced(call: Call, reply: Reply, pace: Pace, step: Step) -> None:
             await call.sleep(reply.tokens / pace.tokens_per_s)
     call.begin(reply, step.headers, close_delimited=step.close_delimited)
     if reply.streamed and pace.tokens_per_s is not None:
-        await _send_timed(call, reply.frames, 1 / pace.tokens_per_s)
+        await _send_timed(call, reply.frames, 1 / pace.tokens_per_s, stamped=pace.stamped)
     else:
         await _send_fast(call, reply.frames)
     call.end()
@@ -41,7 +41,7 @@ async def _send_fast(call: Call, frames: list[bytes]) -> None:
     call.write(b"".join(waiting))
 
 
-async def _send_timed(call: Call, frames: list[bytes], interval_s: float) -> None:
+async def _send_timed(call: Call, frames: list[bytes], interval_s: float, *, stamped: bool) -> None:
     """Send each text delta when it is due, counted from the first byte so that lateness does not add up."""
     loop = asyncio.get_running_loop()
     interval_s *= call.services.time_scale
@@ -57,6 +57,8 @@ async def _send_timed(call: Call, frames: list[bytes], interval_s: float) -> Non
                 due = []
                 await call.flush()
                 await asyncio.sleep(began_s + deltas * interval_s - loop.time())
+            if stamped:
+                frame = text_delta(0, f"t={call.services.clock.monotonic_s():.6f} ")  # noqa: PLW2901 - replaced
         due.append(frame)
     call.write(b"".join(due))
 

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -67,14 +66,19 @@ class SqliteStore:
         """
         # At DEBUG the library logs every statement with its values.
         logging.getLogger("aiosqlite").setLevel(logging.WARNING)
-        opening = aiosqlite.Connection(partial(_connect, path), iter_chunk_size=64)
+        opening = _Opening(path)
+        pending = aiosqlite.Connection(opening.connect, iter_chunk_size=64)
+        # A disk that hangs, or a store nobody closed, must not keep the program from ending. What was
+        # acknowledged is on disk by then, and the rest may be lost at any time.
+        pending._thread.daemon = True  # noqa: SLF001 - the library has no option for it
         try:
             async with asyncio.timeout(_OPEN_TIMEOUT_S):
-                connection = await opening
-        except sqlite3.Error as error:
-            raise _explained(error, path) from None
+                connection = await pending
         except TimeoutError:
             raise StoreError(f"{path} could not be opened in {_OPEN_TIMEOUT_S:g} s.") from None
+        if opening.failure is not None:
+            await connection.close()
+            raise opening.failure
         return cls(connection, path)
 
     def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
@@ -130,6 +134,31 @@ class SqliteStore:
             raise StoreError(f"{self._path} did not answer in {CALL_TIMEOUT_S:g} s.") from None
         except sqlite3.Error as error:
             raise _explained(error, self._path) from None
+
+
+class _Opening:
+    """Opens the database in the connection's thread.
+
+    The library offers no way to wait for the thread of an opening that raised, and such a thread reports to a loop
+    that may be gone by then. So nothing is raised there: an empty database is opened in the real one's place.
+
+    Attributes:
+        failure: why the database could not be opened; None if it could.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.failure: StoreError | None = None
+
+    def connect(self) -> sqlite3.Connection:
+        """The connection, or an empty one after a failure."""
+        try:
+            return _connect(self._path)
+        except sqlite3.Error as error:
+            self.failure = _explained(error, self._path)
+        except StoreError as error:
+            self.failure = error
+        return sqlite3.connect(":memory:")
 
 
 def _connect(database: Path) -> sqlite3.Connection:

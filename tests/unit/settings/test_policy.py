@@ -1,6 +1,6 @@
 """The numbers of the pool and the relay."""
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 from proxy.settings.policy import POLICY_FIELDS, Policy
 
@@ -24,24 +24,47 @@ def test_a_name_ends_with_the_unit_of_its_number() -> None:
 
 def test_the_defaults_are_the_documented_ones() -> None:
     """Protects the promises made about attempts, waits and sizes from a slip of the hand."""
-    policy = Policy()
-    assert (policy.retry_count, policy.walk_credentials, policy.same_fault_attempts) == (2, 16, 2)
-    assert (policy.queue_length, policy.queue_wait_s, policy.deadline_s) == (100, 10, 600)
-    assert (policy.connect_timeout_s, policy.first_event_timeout_s, policy.idle_timeout_s) == (5, 60, 60)
-    assert (policy.ping_only_timeout_s, policy.unary_timeout_s, policy.stream_wall_s) == (900, 600, 14_400)
-    assert (policy.write_stall_s, policy.hold_back_s, policy.keep_alive_s) == (60, 15, 15)
-    assert (policy.backoff_base_s, policy.backoff_max_s) == (0.5, 8)
-    assert (policy.cumulative_wait_s, policy.min_attempt_s) == (20, 5)
-    assert (policy.budget_per_request, policy.budget_per_second, policy.budget_max) == (0.2, 2, 10)
-    assert (policy.strikes, policy.strike_share) == (5, 0.5)
-    assert (policy.strike_window_s, policy.strike_window_calls) == (60, 10)
-    assert policy.fault_ladder_s == (30, 60, 120, 240, 300)
-    assert policy.rate_ladder_s == (5, 10, 20, 40, 60)
-    assert (policy.fault_forget_s, policy.retry_after_max_s) == (600, 3600)
-    assert (policy.auth_cooling_s, policy.auth_window_s, policy.closed_model_s) == (60, 60, 600)
-    assert (policy.billing_cooling_s, policy.billing_max_s) == (3600, 86_400)
-    assert (policy.blocked_cooling_s, policy.blocked_max_s) == (60, 900)
-    assert (policy.trial_s, policy.jitter) == (30, 0.2)
-    assert policy.upstream_body_max_bytes == 64 * 1024 * 1024
-    assert policy.event_max_bytes == 8 * 1024 * 1024
-    assert policy.body_max_bytes == 32 * 1024 * 1024
+    assert asdict(Policy()) == {
+        "retry_count": 2,
+        "walk_credentials": 16,
+        "same_fault_attempts": 2,
+        "queue_length": 100,
+        "queue_wait_s": 10,
+        "deadline_s": 600,
+        "connect_timeout_s": 5,
+        "first_event_timeout_s": 60,
+        "idle_timeout_s": 60,
+        "ping_only_timeout_s": 900,
+        "unary_timeout_s": 600,
+        "stream_wall_s": 14_400,
+        "write_stall_s": 60,
+        "hold_back_s": 15,
+        "keep_alive_s": 15,
+        "backoff_base_s": 0.5,
+        "backoff_max_s": 8,
+        "cumulative_wait_s": 20,
+        "min_attempt_s": 5,
+        "budget_per_request": 0.2,
+        "budget_per_second": 2,
+        "budget_max": 10,
+        "strikes": 5,
+        "strike_share": 0.5,
+        "strike_window_s": 60,
+        "strike_window_calls": 10,
+        "fault_ladder_s": (30, 60, 120, 240, 300),
+        "fault_forget_s": 600,
+        "rate_ladder_s": (5, 10, 20, 40, 60),
+        "retry_after_max_s": 3600,
+        "auth_cooling_s": 60,
+        "auth_window_s": 60,
+        "closed_model_s": 600,
+        "billing_cooling_s": 3600,
+        "billing_max_s": 86_400,
+        "blocked_cooling_s": 60,
+        "blocked_max_s": 900,
+        "trial_s": 30,
+        "jitter": 0.2,
+        "upstream_body_max_bytes": 64 * 1024 * 1024,
+        "event_max_bytes": 8 * 1024 * 1024,
+        "body_max_bytes": 32 * 1024 * 1024,
+    }

@@ -64,7 +64,7 @@ def test_a_session_that_cannot_be_is_refused(text: str) -> None:
         ("on", ModelAliases()),
         ("OFF", ModelAliases(enabled=False)),
         ("gpt-*=sonnet", ModelAliases(added=(("gpt-*", "sonnet"),))),
-        ("on, a=b, c=d,a=b", ModelAliases(added=(("a", "b"), ("c", "d")))),
+        ("on, a= b, c=d,a=b", ModelAliases(added=(("a", "b"), ("c", "d")))),
     ],
 )
 def test_aliases_are_switched_or_added_to(text: str, aliases: ModelAliases) -> None:

@@ -81,11 +81,14 @@ def test_toml_that_means_nothing_here_is_told(tmp_path: Path) -> None:
 
 def test_a_dotenv_value_is_taken_as_it_stands(tmp_path: Path) -> None:
     """Protects passwords with a dollar sign, which other readers would take for a reference."""
-    (tmp_path / ".env").write_text('\ufeff# comment\nexport PROXY="http://u:p$HOME@h:1"\nPORT=81 # why\n')
+    (tmp_path / ".env").write_text(
+        'LOG_LEVEL=debug\n# comment\nexport PROXY="http://u:p$HOME@h:1"\nPORT=81 # why\n'
+    )
     settings = load_settings({}, {"HOME": "/root"}, tmp_path)
     assert settings.sources.way_out is not None
     assert settings.sources.way_out.reveal() == "http://u:p$HOME@h:1"
     assert settings.address.port == 81
+    assert settings.log_level == "debug"
 
 
 def test_a_dotenv_line_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
@@ -131,10 +134,10 @@ def test_a_path_with_a_zero_byte_is_a_mistake_and_no_crash(tmp_path: Path) -> No
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o604, True)])
 def test_a_file_of_secrets_others_can_read_is_told(mode: int, warned: bool, tmp_path: Path) -> None:
     """Protects keys on a machine with several users, without refusing the operator's own file."""
-    (tmp_path / ".env").write_text("ANTHROPIC_API_KEY=sk-1\n")
+    (tmp_path / ".env").write_text(f"ANTHROPIC_API_KEY=sk-1\nADMIN_KEY={'k' * 16}\n")
     (tmp_path / ".env").chmod(mode)
     warnings = load_settings({}, {}, tmp_path).warnings
-    assert any("can be read by other users" in warning for warning in warnings) is warned
+    assert sum("can be read by other users" in warning for warning in warnings) == warned
 
 
 def test_a_readable_file_without_secrets_is_no_matter(tmp_path: Path) -> None:
@@ -142,3 +145,9 @@ def test_a_readable_file_without_secrets_is_no_matter(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=81\n")
     (tmp_path / ".env").chmod(0o644)
     assert load_settings({}, {}, tmp_path).warnings == ()
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """Protects files saved by editors that begin them with one, which TOML and JSON parsers refuse."""
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbftext")
+    assert read_text(tmp_path / "x", "X_FILE", Findings(), required=True) == "text"

@@ -76,6 +76,7 @@ BAD: list[tuple[Callable[[str], object], str]] = [
             "https://a?b=c",
             "https://a#b",
             "https://a\\@b",
+            "https://a\\b",
             "https://a b",
             "https://a:0",
             "https://a:99999",
@@ -90,7 +91,7 @@ BAD: list[tuple[Callable[[str], object], str]] = [
         (values.sqlite_path, text)
         for text in (
             "postgres://h/db",
-            "sqlite:",
+            "sqlite::memory:",
             "sqlite://x.db",
             "sqlite:///:memory:",
             "sqlite:///x?mode=ro",
@@ -142,3 +143,9 @@ def test_the_item_that_is_wrong_is_named_by_its_number() -> None:
     """Protects the operator of fifty keys from looking for the bad one."""
     with pytest.raises(InvalidValueError, match=r"^item 2 is empty$"):
         values.secrets("a,,b")
+
+
+def test_a_database_needs_a_path() -> None:
+    """Protects against a database whose name is a folder's."""
+    with pytest.raises(InvalidValueError):
+        values.sqlite_path("sqlite:///")

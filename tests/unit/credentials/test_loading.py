@@ -1,0 +1,121 @@
+"""All credentials together: each once, each with a name of its own."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from proxy.credentials import Credentials, load_credentials
+from proxy.settings import ConfigurationError, load_settings
+
+
+def write(working_dir: Path, *entries: dict[str, object]) -> None:
+    """Put a file of credentials into the working directory, for its owner alone."""
+    path = working_dir / "sessions.json"
+    path.write_bytes(msgspec.json.encode({"credentials": entries}))
+    path.chmod(0o600)
+
+
+def load(working_dir: Path, environ: dict[str, str]) -> Credentials:
+    """The credentials of this file and these variables."""
+    return load_credentials(load_settings({}, environ, working_dir), environ)
+
+
+def test_no_credential_at_all_is_no_mistake_here(tmp_path: Path) -> None:
+    """Protects demo mode, which begins with an empty pool."""
+    assert load(tmp_path, {}) == Credentials(())
+
+
+def test_file_and_environment_are_united_and_the_file_names_what_both_have(tmp_path: Path) -> None:
+    """Protects against one key counted twice, with two places and two healths."""
+    write(tmp_path, {"name": "work", "kind": "anthropic", "key": "sk-b", "weight": 7})
+    found = load(tmp_path, {"ANTHROPIC_API_KEYS": "sk-a,sk-b,sk-c"})
+    assert [(each.name, each.weight) for each in found.found] == [("work", 7), ("api-1", 1), ("api-3", 1)]
+    assert found.warnings == (
+        "ANTHROPIC_API_KEYS item 2 is the same credential as sessions.json credentials[0], which is the one used.",
+    )
+
+
+def test_one_key_at_two_addresses_is_two_credentials(tmp_path: Path) -> None:
+    """Protects gateways that take any key, each with its own health."""
+    write(
+        tmp_path,
+        {"name": "a", "kind": "openai", "key": "none", "base_url": "http://a/v1"},
+        {"name": "b", "kind": "openai", "key": "none", "base_url": "http://b/v1"},
+        {"name": "c", "kind": "openai", "key": "none", "base_url": "http://a/v1/"},
+    )
+    assert [each.name for each in load(tmp_path, {}).found] == ["a", "b"]
+
+
+def test_a_made_name_gives_way_to_a_given_one(tmp_path: Path) -> None:
+    """Protects aliases from standing for two credentials."""
+    write(tmp_path, {"name": "api-1", "kind": "anthropic", "key": "sk-file"})
+    found = load(tmp_path, {"ANTHROPIC_API_KEYS": "sk-a,sk-b"}).found
+    assert [(each.name, each.secret.reveal() if each.secret else "") for each in found] == [
+        ("api-1", "sk-file"),
+        ("api-2", "sk-a"),
+        ("api-3", "sk-b"),
+    ]
+
+
+def test_one_name_for_two_credentials_stops_the_start(tmp_path: Path) -> None:
+    """Protects the operator from reading one credential's state as another's."""
+    write(
+        tmp_path,
+        {"name": "a", "kind": "anthropic", "key": "sk-a"},
+        {"name": "a", "kind": "anthropic", "key": "sk-b"},
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, {"FALLBACK_API_URL_1": "https://x/v1", "FALLBACK_API_NAME_1": "a"})
+    assert str(caught.value).splitlines() == [
+        "sessions.json credentials[1]: has the name a, which another credential has already",
+        "FALLBACK_API_URL_1: has the name a, which another credential has already",
+    ]
+
+
+def test_mistakes_of_all_places_are_named_at_once_and_show_nothing(tmp_path: Path) -> None:
+    """Protects the operator's patience, and the keys beside the mistakes."""
+    canary = "sk-canary-55"
+    write(
+        tmp_path,
+        {"name": "a", "kind": "anthropic", "key": f"{canary} ", "proxy": f"ftp://u:{canary}@h"},
+        {"name": "b", "kind": "openai", "key": "$MISSING_KEY", canary: canary},
+    )
+    environ = {"CLAUDE_API_KEYS": f'[{{"name": "{canary} x", "token": "t"}}]'}
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, {**environ, "FALLBACK_API_URL_1": "https://api.anthropic.com"})
+    assert [problem.setting for problem in caught.value.problems] == [
+        "sessions.json credentials[0].proxy",
+        "sessions.json credentials[1].key",
+        "sessions.json credentials[1].a field with an unusual name",
+        "sessions.json credentials[1].base_url",
+        "CLAUDE_API_KEYS[0].name",
+        "FALLBACK_API_KEY_1",
+    ]
+    assert canary not in str(caught.value) + repr(caught.value)
+
+
+def test_a_reference_is_looked_up_in_the_environment_and_then_in_the_env_file(tmp_path: Path) -> None:
+    """Protects keys kept beside the settings, and lets the environment win as everywhere."""
+    write(
+        tmp_path,
+        {"name": "a", "kind": "anthropic", "key": "$ONE_KEY"},
+        {"name": "b", "kind": "anthropic", "key": "${TWO_KEY}"},
+    )
+    (tmp_path / ".env").write_text("ONE_KEY=from-file\nTWO_KEY=also-from-file\n")
+    found = load(tmp_path, {"ONE_KEY": "from-environment"}).found
+    assert [each.secret.reveal() for each in found if each.secret] == ["from-environment", "also-from-file"]
+
+
+def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
+    """Protects against an empty pool for a slip in a path; the default file may be missing."""
+    with pytest.raises(ConfigurationError, match="names a file that does not exist"):
+        load(tmp_path, {"SESSIONS_FILE": "sesions.json"})
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o644, True)])
+def test_a_file_others_can_read_is_told(mode: int, warned: bool, tmp_path: Path) -> None:
+    """Protects keys on a machine with several users, without refusing the operator's own file."""
+    write(tmp_path, {"name": "a", "kind": "anthropic", "key": "sk-a"})
+    (tmp_path / "sessions.json").chmod(mode)
+    assert bool(load(tmp_path, {}).warnings) is warned
