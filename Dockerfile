@@ -7,7 +7,7 @@ RUN python -m venv /app/.venv \
        -r requirements.txt
 
 FROM python:3.11-slim-bookworm
-ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 CAROUSEL_IMAGE=1
+ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 CAROUSEL_IN_IMAGE=1
 WORKDIR /app
 COPY --from=build /app/.venv /app/.venv
 COPY app.py ./

@@ -4,7 +4,8 @@ import asyncio
 import os
 import random
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -16,6 +17,7 @@ from proxy.commands.demo import demo_credentials, demo_simulator
 from proxy.credentials import Credential, load_credentials
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog, CatalogError
+from proxy.secrets import Secret
 from proxy.server.app import Parts, build_app
 from proxy.server.run import Stopping, run
 from proxy.settings import ConfigurationError, Settings, load_settings
@@ -64,7 +66,14 @@ def serve(flags: Mapping[str, str], *, env_file: Path | None, demo: bool, demo_i
     except (ConfigurationError, CannotStart, StoreError, CatalogError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
         return 1
-    return _run_in_loop(_serve(configured, sys.stdout))
+    try:
+        return _run_in_loop(_serve(configured, sys.stdout))
+    except OSError as error:
+        print(f"Cannot listen on {configured.settings.address}: {error.strerror}.", file=sys.stderr)  # noqa: T201 - for a person
+        return 1
+    except StoreError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - for a person
+        return 1
 
 
 def _configure(
@@ -79,12 +88,21 @@ def _configure(
         raise CannotStart(_NO_CREDENTIAL)
     ensure_private_dir(settings.data_dir)
     keys = load_or_make_keys(settings, settings.data_dir)
-    REDACTOR.learn(secret for item in usable for secret in (item.secret, item.way_out) if secret is not None)
+    REDACTOR.learn(_secrets(settings, (*found.found, *usable)))
     REDACTOR.learn(keys.secrets())
     for warning in (*settings.warnings, *found.warnings):
         _log.warning(warning)
     overlay = settings.model_catalog_file.read_bytes() if settings.model_catalog_file is not None else None
     return Configured(settings, usable, keys, Catalog.load(overlay), demo)
+
+
+def _secrets(settings: Settings, credentials: Iterable[Credential]) -> Iterator[Secret]:
+    """Whatever was configured and must never be shown."""
+    sources = settings.sources
+    yield from sources.variables.values()
+    yield from (secret for secret in (sources.claude_api_keys, sources.way_out) if secret is not None)
+    for item in credentials:
+        yield from (secret for secret in (item.secret, item.way_out) if secret is not None)
 
 
 def _usable(found: tuple[Credential, ...]) -> tuple[Credential, ...]:
@@ -99,36 +117,32 @@ def _usable(found: tuple[Credential, ...]) -> tuple[Credential, ...]:
 
 
 async def _serve(configured: Configured, out: TextIO) -> int:
-    settings = configured.settings
     stopping = Stopping()
     stopping.listen()
-    simulator = await demo_simulator() if configured.demo else None
-    credentials = configured.credentials
-    if simulator is not None:
-        credentials = tuple(replace(item, base_url=simulator.url) for item in credentials)
-    parts = Parts(
-        settings=settings,
-        credentials=credentials,
-        keys=configured.keys,
-        catalog=configured.catalog,
-        store=await SqliteStore.open(settings.database),
-        clock=SystemClock(),
-        rng=random.Random(),  # noqa: S311 - jitter
-        demo=configured.demo,
-    )
-    app = await build_app(parts)
+    async with AsyncExitStack() as opened:
+        credentials = configured.credentials
+        if configured.demo:
+            simulator = await demo_simulator()
+            opened.push_async_callback(simulator.stop)
+            credentials = tuple(replace(item, base_url=simulator.url) for item in credentials)
+        settings = configured.settings
+        store = await SqliteStore.open(settings.database)
+        opened.push_async_callback(store.close)
+        parts = Parts(
+            settings=settings,
+            credentials=credentials,
+            keys=configured.keys,
+            catalog=configured.catalog,
+            store=store,
+            clock=SystemClock(),
+            rng=random.Random(),  # noqa: S311 - jitter
+            demo=configured.demo,
+        )
 
-    def announce(address: Address) -> None:
-        banner(out, address, configured.keys, credentials, demo=configured.demo)
+        def announce(address: Address) -> None:
+            banner(out, address, configured.keys, credentials, demo=configured.demo)
 
-    try:
-        return await run(app, settings, stopping, announce)
-    except OSError as error:
-        print(f"Cannot listen on {settings.address}: {error.strerror}.", file=sys.stderr)  # noqa: T201 - for a person
-        return 1
-    finally:
-        if simulator is not None:
-            await simulator.stop()
+        return await run(await build_app(parts), settings, stopping, announce)
 
 
 def _run_in_loop(main: Coroutine[Any, Any, int]) -> int:

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Collection
 from itertools import islice
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 import msgspec
 
 from proxy.dialects.common import Dropped
 from proxy.errors import InvalidRequest
+
+Anything: TypeAlias = msgspec.Raw | msgspec.UnsetType
+"""A field that only has to be noticed. (In a union with None, the decoder would take nothing but null.)"""
 
 _Kind = TypeVar("_Kind")
 
@@ -55,6 +58,11 @@ def _decoder(kind: object) -> msgspec.json.Decoder[object]:
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind)
     return decoder
+
+
+def is_given(value: Anything) -> bool:
+    """Whether a field is there and is not null."""
+    return isinstance(value, msgspec.Raw) and bytes(value) != b"null"
 
 
 def unknown_fields(body: bytes, known: Collection[str]) -> tuple[Dropped, ...]:

@@ -7,6 +7,7 @@ nothing here.
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from proxy.dialects.common import StreamBroken
 
 _BOM: Final = b"\xef\xbb\xbf"
 _WINDOW_BYTES: Final = 65_536
+_TWO_LINES = re.compile(rb"event: [^\n]*\ndata: ([^\n]*)\n\n")
 _MANY_BLANK_LINES = re.compile(rb"\n{3,}")
 
 
@@ -66,34 +68,43 @@ class SseDecoder:
 
     def feed_data(self, chunk: bytes) -> list[bytes]:
         """As `feed`, but only the data of each event, for streams whose data tells its own type."""
-        found: list[bytes] = []
-        for event in self._events(chunk):
-            head, separator, data = event.partition(b"\ndata: ")
-            if separator and b"\n" not in data and event.startswith(b"event: ") and b"\n" not in head:
-                found.append(data)
-            elif (frame := parse_event(event)) is not None:
-                found.append(frame.data)
-        return found
+        if self.fault is None and len(chunk) <= _WINDOW_BYTES:
+            block = self._whole_events(self._unified(chunk))
+            found: list[bytes] = _TWO_LINES.findall(block)
+            fits = max(len(block), len(self._tail)) <= self._event_max_bytes
+            # Three line ends for each, and no other: nothing else is in the block.
+            if fits and 3 * len(found) == block.count(b"\n"):
+                return found
+            events = self._guarded(self._split, block)
+        else:
+            events = self._events(chunk)
+        return [frame.data for event in events if (frame := parse_event(event)) is not None]
 
     def _events(self, chunk: bytes) -> list[bytes]:
         """The whole events of a chunk, each without its blank line, line ends LF, valid UTF-8."""
+        if len(chunk) > _WINDOW_BYTES:
+            return self._guarded(self._split_large, chunk)
+        return self._guarded(self._split_small, chunk)
+
+    def _guarded(self, split: Callable[[bytes, list[bytes]], None], data: bytes) -> list[bytes]:
+        """What `split` finds; a fault behind sound events waits for the next call."""
         if self.fault is not None:
             raise self.fault
         events: list[bytes] = []
         try:
-            if len(chunk) <= _WINDOW_BYTES:
-                self._split(self._whole_events(self._unified(chunk)), events)
-            else:
-                self._split_large(chunk, events)
+            split(data, events)
         except StreamBroken as fault:
             self.fault = fault
             if not events:
                 raise
         return events
 
+    def _split_small(self, chunk: bytes, events: list[bytes]) -> None:
+        self._split(self._whole_events(self._unified(chunk)), events)
+
     def _unified(self, chunk: bytes) -> bytes:
         """The chunk with LF as its only line end."""
-        if self._skip_lf:
+        if self._skip_lf and chunk:
             chunk = chunk.removeprefix(b"\n")
             self._skip_lf = False
         if b"\r" in chunk:
@@ -185,35 +196,33 @@ class EventSplitter:
     Whatever the line ends, every byte comes out as it went in; a half event never does.
     """
 
-    __slots__ = ("_after_cr", "_event_max_bytes", "_tail")
+    __slots__ = ("_event_max_bytes", "_tail")
 
     def __init__(self, event_max_bytes: int) -> None:
         self._event_max_bytes = event_max_bytes
         self._tail = bytearray()
-        self._after_cr = False
 
     def feed(self, chunk: bytes) -> bytes:
-        """The bytes up to the end of the last complete event. Raises StreamBroken for one over the cap."""
-        first = b""
-        if self._after_cr and chunk:
-            # The event before ended in CR; a LF that follows belongs to it.
-            self._after_cr = False
-            if chunk.startswith(b"\n"):
-                first, chunk = chunk[:1], chunk[1:]
+        """The bytes up to the end of the last complete event, and any blank lines behind it.
+
+        Raises StreamBroken for an event over the cap.
+        """
         tail = self._tail
-        # The tail holds no blank line, so that only its last byte can begin one.
-        end = _last_event_end(tail[-1:] + chunk if tail else chunk) - bool(tail)
+        if tail:
+            # The tail holds no blank line, so that only its last byte can begin one.
+            end = _last_event_end(tail[-1:] + chunk) - 1
+        else:
+            end = max(_last_event_end(chunk), len(chunk) - len(chunk.lstrip(b"\r\n")))
         if end <= 0:
             tail += chunk
             self._check_tail()
-            return first
+            return b""
         whole = bytes(tail) + chunk[:end] if tail else chunk[:end]
         self._tail = bytearray(chunk[end:])
-        self._after_cr = whole.endswith(b"\r")
         self._check_tail()
         if len(whole) > self._event_max_bytes:
             self._check_whole(whole)
-        return first + whole
+        return whole
 
     def _check_tail(self) -> None:
         # Two bytes more than the cap may be the line end before the blank line.
@@ -230,7 +239,8 @@ def _last_event_end(data: bytes | bytearray) -> int:
     Two line ends in a row are LF LF, LF CR or CR CR, with one more LF where the second is CR LF.
     """
     if b"\r" not in data:
-        return data.rfind(b"\n\n") + 2 if b"\n\n" in data else 0
+        start = data.rfind(b"\n\n")
+        return start + 2 if start >= 0 else 0
     start = max(data.rfind(b"\n\n"), data.rfind(b"\n\r"), data.rfind(b"\r\r"))
     if start < 0:
         return 0

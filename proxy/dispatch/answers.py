@@ -1,19 +1,18 @@
 """What the client is told when no credential could answer: one table from failures to client errors."""
 
 import math
+from dataclasses import replace
 from typing import Final, assert_never
 
 from proxy.errors import ErrorKind, GatewayError, NotFound
-from proxy.pool import Exhausted, ExhaustedReason, Failure, FailureClass, Fault
+from proxy.pool import Exhausted, ExhaustedReason, Failure, FailureClass
+from proxy.upstreams.base import Source
 
 _LONG_WAIT_S: Final = 60
 _OVERLOADED_RETRY_S: Final = 5.0
 _CHALLENGE_RETRY_S: Final = 60.0
 _WORK_WAS_DONE: Final = frozenset(
     {FailureClass.SERVER, FailureClass.OVERLOADED, FailureClass.ENDPOINT, FailureClass.CHALLENGE}
-)
-_TIMEOUTS: Final = frozenset(
-    {Fault.CONNECT_TIMEOUT, Fault.HEADERS_TIMEOUT, Fault.FIRST_EVENT_TIMEOUT, Fault.STALLED, Fault.PING_ONLY}
 )
 
 
@@ -130,17 +129,29 @@ def failed(failure: Failure, *, model: str) -> GatewayError:
             assert_never(failure.cls)
 
 
+def scrubbed(failure: Failure, source: Source) -> Failure:
+    """The failure with its message freed of whom the credential belongs to; keys are masked where it is rendered."""
+    message = failure.message
+    for owner in (source.organization, source.workspace):
+        if owner:
+            message = message.replace(owner, "[redacted]")
+    return replace(failure, message=message)
+
+
 def _request(failure: Failure) -> GatewayError:
+    # an error event has no status of its own, a page in front of the upstream no message
+    status = failure.status or (413 if failure.kind is ErrorKind.REQUEST_TOO_LARGE else 400)
+    message = failure.message or f"The upstream refused the request with status {status} and said no more."
     code = None
-    if failure.status == 413:
+    if status == 413:
         code = "request_too_large"
-    elif failure.message.startswith("prompt is too long"):
+    elif message.startswith("prompt is too long"):
         code = "context_length_exceeded"
-    return GatewayError(failure.status, failure.kind, failure.message, code=code)
+    return GatewayError(status, failure.kind, message, code=code)
 
 
 def _broken(failure: Failure) -> GatewayError:
-    if failure.fault in _TIMEOUTS or failure.status == 504:
+    if failure.kind is ErrorKind.TIMEOUT:
         return GatewayError(
             504,
             ErrorKind.TIMEOUT,

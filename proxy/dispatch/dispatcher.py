@@ -119,7 +119,7 @@ class Dispatcher:
             try:
                 opened = await self._attempt(exchange, prepared, lease, watch).run()
             except AttemptFailed as failed:
-                failure = failed.failure
+                failure = answers.scrubbed(failed.failure, failed.source)
                 tools.pool.learn(lease, failed.source.organization, failed.source.workspace)
                 decision = walk.after(failure, lease)
             except BaseException:

@@ -4,6 +4,7 @@ import asyncio
 
 from proxy.clock import Clock
 from proxy.dialects.common import StreamBroken, StreamError
+from proxy.dispatch import answers
 from proxy.dispatch.lanes import StreamLane
 from proxy.errors import ErrorKind, GatewayError
 from proxy.pool import Failure, Fault, classify_event, classify_fault
@@ -169,9 +170,8 @@ class RunningStream:
         failure = classify_event(error.type, error.message, error.code, now_unix_ms=self._clock.unix_ms())
         if self._verbatim:
             return StreamCut(failure, None)
-        return StreamCut(
-            failure, GatewayError(_STATUS_OF.get(failure.kind, 502), failure.kind, error.message)
-        )
+        message = answers.scrubbed(failure, self._reply.source).message
+        return StreamCut(failure, GatewayError(_STATUS_OF.get(failure.kind, 502), failure.kind, message))
 
     def _cut(self, fault: Fault) -> StreamCut:
         failure = classify_fault(fault)

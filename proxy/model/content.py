@@ -58,13 +58,25 @@ class ImageBlock(msgspec.Struct, frozen=True, tag_field="type", tag="image", omi
     cache_control: CacheControl | None = None
 
 
+class ContentSource(msgspec.Struct, frozen=True, tag_field="type", tag="content"):
+    """A document made of blocks in the request itself."""
+
+    content: str | list[TextBlock | ImageBlock]
+
+
+class CitationsConfig(msgspec.Struct, frozen=True, gc=False):
+    """Whether answers cite the document."""
+
+    enabled: bool = False
+
+
 class DocumentBlock(msgspec.Struct, frozen=True, tag_field="type", tag="document", omit_defaults=True):
     """A PDF or text document."""
 
-    source: Base64Source | UrlSource | FileSource | TextSource | msgspec.Raw
+    source: Base64Source | UrlSource | FileSource | TextSource | ContentSource
     title: str | None = None
     context: str | None = None
-    citations: msgspec.Raw | None = None
+    citations: CitationsConfig | None = None
     cache_control: CacheControl | None = None
 
 

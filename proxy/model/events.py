@@ -101,7 +101,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
     type: str = "api_error"
     message: str = ""
-    details: msgspec.Raw | None = None
+    details: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error", omit_defaults=True):

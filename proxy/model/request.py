@@ -89,7 +89,7 @@ class OutputConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """How much effort the answer is worth, and the schema it has to follow."""
 
     effort: str | None = None
-    format: msgspec.Raw | None = None
+    format: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class Metadata(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -15,6 +15,7 @@ from proxy.log import get_logger
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.respond import retry_headers
 from proxy.server.routes import Access, Handler, Route, RouteTable, dialect_for_unknown
+from proxy.telemetry.redaction import REDACTOR
 
 _log = get_logger("gate")
 _HOST: Final = re.compile(r"[A-Za-z0-9._:\-\[\]]*")
@@ -111,8 +112,10 @@ def error_response(error: GatewayError, dialect: Dialect, caller: Caller, servic
     }
     if rendered.status == 401:
         headers["www-authenticate"] = "Bearer"
+    # an upstream's own words are passed on, and those may quote a key
+    body = REDACTOR.clean(rendered.body)
     response = web.Response(
-        status=rendered.status, body=rendered.body, content_type="application/json", headers=headers
+        status=rendered.status, body=body, content_type="application/json", headers=headers
     )
     if rendered.status in {408, 413}:
         response.force_close()

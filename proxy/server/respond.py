@@ -20,6 +20,7 @@ from proxy.pool import Failure
 from proxy.server.headers import answer_headers
 from proxy.settings import Policy
 from proxy.tasks import spawn
+from proxy.telemetry.redaction import REDACTOR
 from proxy.watch import Watch
 
 
@@ -184,7 +185,7 @@ class StreamAnswer:
         await response.write_eof()
 
     def _error_frame(self, error: GatewayError) -> bytes:
-        return self._exchange.dialect.error_frame(error, self._exchange.id)
+        return REDACTOR.clean(self._exchange.dialect.error_frame(error, self._exchange.id))
 
 
 def retry_headers(error: GatewayError) -> dict[str, str]:

@@ -6,7 +6,6 @@ from proxy.dialects.anthropic.upstream import (
     ErrorFacts,
     decode_error,
     encode_request,
-    read_usage,
     splice,
     summarize,
 )
@@ -21,7 +20,6 @@ __all__ = [
     "decode_error",
     "decode_message",
     "encode_request",
-    "read_usage",
     "splice",
     "summarize",
 ]

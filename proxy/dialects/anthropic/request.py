@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from proxy.dialects.common import Envelope, Target, Translated
-from proxy.dialects.decoding import decode_json, invalid, unknown_fields
+from proxy.dialects.decoding import Anything, decode_json, invalid, is_given, unknown_fields
 from proxy.errors import InvalidRequest
 from proxy.model.content import Block, CacheControl, TextBlock, decode_block
 from proxy.model.request import (
@@ -34,12 +34,12 @@ class _Peek(msgspec.Struct):
     stream: bool | None = None
     messages: list[_Turn] | None = None
     max_tokens: int | None = None
-    thinking: msgspec.Raw | None = None
-    claude_options: msgspec.Raw | None = None
-    conversation_id: msgspec.Raw | None = None
-    session_id: msgspec.Raw | None = None
-    project_id: msgspec.Raw | None = None
-    system_prompt: msgspec.Raw | None = None
+    thinking: Anything = msgspec.UNSET
+    claude_options: Anything = msgspec.UNSET
+    conversation_id: Anything = msgspec.UNSET
+    session_id: Anything = msgspec.UNSET
+    project_id: Anything = msgspec.UNSET
+    system_prompt: Anything = msgspec.UNSET
 
 
 def peek(body: bytes) -> Envelope:
@@ -48,9 +48,9 @@ def peek(body: bytes) -> Envelope:
     return Envelope(
         model=seen.model or "",
         stream=bool(seen.stream),
-        own_fields=tuple(name for name in OWN_FIELDS if getattr(seen, name) is not None),
+        own_fields=tuple(name for name in OWN_FIELDS if is_given(getattr(seen, name))),
         continuing=any(turn.role == "assistant" for turn in seen.messages or ()),
-        has_thinking=seen.thinking is not None,
+        has_thinking=is_given(seen.thinking),
         max_tokens=seen.max_tokens,
     )
 

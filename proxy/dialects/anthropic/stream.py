@@ -148,11 +148,11 @@ class StreamTap:
         return whole
 
     def _only_deltas(self, whole: bytes) -> bool:
-        """Whether every event is a delta: a blank line is always the end of one, data cannot hold any."""
+        """Whether every event is a delta of two lines and a blank one, none of which data can hold."""
         if not (self.observed.started and whole.startswith(_DELTA)):
             return False
-        events = whole.count(b"\n\n")
-        if whole.count(_NEXT_DELTA) + 1 != events:
+        events = whole.count(_NEXT_DELTA) + 1
+        if whole.count(b"\n") != 3 * events:
             return False
         self.observed.events += events
         return True

@@ -55,39 +55,39 @@ class Summary(msgspec.Struct):
     stop_reason: str | None = None
 
 
-class _WithUsage(msgspec.Struct):
-    usage: Usage | None = None
-
-
 class _Error(msgspec.Struct):
     type: str = ""
     message: str = ""
-    details: msgspec.Raw | None = None
+    details: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _WithError(msgspec.Struct):
     error: _Error | None = None
 
 
+class _AnyMessage(msgspec.Struct):
+    type: Literal["message"]
+
+
 _summary_decoder = msgspec.json.Decoder(Summary)
-_usage_decoder = msgspec.json.Decoder(_WithUsage)
+_message_decoder = msgspec.json.Decoder(_AnyMessage)
 _error_decoder = msgspec.json.Decoder(_WithError)
 
 
 def summarize(body: bytes) -> Summary:
-    """Read what is kept of a unary answer. Raises MessageBroken for a body that is no message."""
+    """Read what is kept of a unary answer; what it tells in no known form is left out, and costs nobody the answer.
+
+    Raises MessageBroken for a body that is no message.
+    """
     try:
         return _summary_decoder.decode(body)
     except (ValueError, RecursionError):
-        raise MessageBroken("the answer is no message") from None
-
-
-def read_usage(body: bytes) -> Usage | None:
-    """The usage in a unary answer; None where there is none to be read."""
+        pass
     try:
-        return _usage_decoder.decode(body).usage
+        _message_decoder.decode(body)
     except (ValueError, RecursionError):
-        return None
+        raise MessageBroken("the answer is no message") from None
+    return Summary("message")
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,9 +167,9 @@ class _Details(msgspec.Struct, gc=False):
 _details_decoder = msgspec.json.Decoder(_Details | None)
 
 
-def error_code(details: bytes | msgspec.Raw | None) -> str | None:
+def error_code(details: bytes | msgspec.Raw | msgspec.UnsetType) -> str | None:
     """``error.details.error_code``, where there is one."""
-    if details is None:
+    if details is msgspec.UNSET:
         return None
     try:
         found = _details_decoder.decode(details)

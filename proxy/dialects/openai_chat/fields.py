@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
+
 from proxy.dialects.common import Dropped
+from proxy.dialects.decoding import is_given
 from proxy.dialects.openai_chat.schema import ChatRequest
 from proxy.errors import InvalidRequest
 
@@ -44,11 +47,11 @@ def check_supported(request: ChatRequest) -> None:
         raise _refused("n", "Only one choice is supported: n has to be 1.", "unsupported_value")
     if "audio" in (request.modalities or ()):
         raise _refused("modalities", "Audio is not supported by the upstream.", "unsupported_value")
-    if request.functions is not None:
+    if is_given(request.functions):
         raise _refused("functions", "functions is not supported: use tools.")
-    if request.function_call is not None:
+    if is_given(request.function_call):
         raise _refused("function_call", "function_call is not supported: use tool_choice.")
-    if request.web_search_options is not None:
+    if is_given(request.web_search_options):
         raise _refused("web_search_options", "Web search is not supported.")
     if request.response_format is not None and request.response_format.type != "text":
         raise _refused(
@@ -72,7 +75,9 @@ def service_tier(request: ChatRequest) -> str | None:
 
 
 def _says_something(value: object) -> bool:
-    return value not in (None, False, 0, {}, [])
+    if isinstance(value, msgspec.Raw):
+        return bytes(value) not in {b"null", b"false", b"0", b"{}", b"[]"}
+    return value not in (None, msgspec.UNSET, False, 0, {}, [])
 
 
 def _refused(param: str, message: str, code: str = "unsupported_parameter") -> InvalidRequest:

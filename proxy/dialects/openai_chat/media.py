@@ -14,6 +14,8 @@ from proxy.model.content import Base64Source, DocumentBlock, ImageBlock, TextSou
 
 _PDF: Final = "application/pdf"
 _TEXT_TYPES: Final = frozenset(("application/json", "application/xml"))
+_HEAD_BYTES: Final = 48
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
 
@@ -24,8 +26,8 @@ def image_block(part: ImagePart, at: str) -> ImageBlock:
     url = given.url if isinstance(given, ImageUrl) else given
     scheme = url[:8].lower()
     if scheme.startswith("data:"):
-        _, data, content = _data_url(url, param)
-        media_type = _image_type(content)
+        _, data, head = _data_url(url, param)
+        media_type = _image_type(head)
         if media_type is None:
             raise InvalidRequest(
                 "The image is none of image/jpeg, image/png, image/gif and image/webp.",
@@ -52,50 +54,49 @@ def document_block(part: FilePart, at: str) -> DocumentBlock:
     url = part.file.file_data
     if not url[:5].lower().startswith("data:"):
         url = f"data:{_PDF};base64,{url}"
-    media_type, data, content = _data_url(url, param)
-    if content.startswith(b"%PDF-"):
+    media_type, data, head = _data_url(url, param)
+    if head.startswith(b"%PDF-"):
         return DocumentBlock(Base64Source(_PDF, data), title=part.file.filename)
     if media_type.startswith("text/") or media_type in _TEXT_TYPES:
-        text = content.decode("utf-8", "replace")
+        text = binascii.a2b_base64(data).decode("utf-8", "replace")
         return DocumentBlock(TextSource("text/plain", text), title=part.file.filename)
     raise InvalidRequest("The file is neither a PDF nor text.", param=param, code="unsupported_value")
 
 
 def _data_url(url: str, param: str) -> tuple[str, str, bytes]:
-    """A data URL's media type, its content in standard base64, and the content."""
-    header, comma, data = url[5:].partition(",")
-    if not comma:
+    """A data URL's media type, its content in standard base64, and the first bytes of the content."""
+    comma = url.find(",", 5)
+    if comma < 0:
         raise InvalidRequest("The data URL has no data.", param=param, code="invalid_base64")
-    media_type, *parameters = (word.strip().lower() for word in header.split(";"))
+    media_type, *parameters = (word.strip().lower() for word in url[5:comma].split(";"))
+    data = url[comma + 1 :]
     if "base64" not in parameters:
         content = unquote_to_bytes(data)
-        return media_type, binascii.b2a_base64(content, newline=False).decode(), content
-    try:
-        return media_type, data, binascii.a2b_base64(data, strict_mode=True)
-    except (binascii.Error, ValueError):
-        return media_type, *_mended(data, param)
+        return media_type, binascii.b2a_base64(content, newline=False).decode(), content[:_HEAD_BYTES]
+    if not _is_base64(data):
+        data = "".join(data.split()).translate(_URL_SAFE)
+        data += "=" * (-len(data) % 4)
+        if not _is_base64(data):
+            raise InvalidRequest("The data URL holds no valid base64.", param=param, code="invalid_base64")
+    return media_type, data, binascii.a2b_base64(data[: _HEAD_BYTES // 3 * 4])
 
 
-def _mended(data: str, param: str) -> tuple[str, bytes]:
-    """Base64 in its URL-safe alphabet, with white space, or without its padding."""
-    mended = "".join(data.split()).translate(_URL_SAFE)
-    mended += "=" * (-len(mended) % 4)
-    try:
-        return mended, binascii.a2b_base64(mended, strict_mode=True)
-    except (binascii.Error, ValueError):
-        raise InvalidRequest(
-            "The data URL holds no valid base64.", param=param, code="invalid_base64"
-        ) from None
+def _is_base64(data: str) -> bool:
+    """Whether `data` is padded base64 in the standard alphabet: a third of the time of decoding it."""
+    if len(data) % 4 or not data.isascii():
+        return False
+    body = data[:-4] + data[-4:].rstrip("=")
+    return len(data) - len(body) <= 2 and not body.encode().translate(None, _ALPHABET)
 
 
-def _image_type(content: bytes) -> str | None:
+def _image_type(head: bytes) -> str | None:
     """The media type the first bytes show; what the URL claims is often wrong, and the upstream checks."""
-    if content.startswith(b"\xff\xd8\xff"):
+    if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
-    if content.startswith((b"GIF87a", b"GIF89a")):
+    if head.startswith((b"GIF87a", b"GIF89a")):
         return "image/gif"
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image/webp"
     return None

@@ -10,6 +10,7 @@ from typing import assert_never
 import msgspec
 
 from proxy.dialects.common import Dropped
+from proxy.dialects.decoding import is_given
 from proxy.dialects.openai_chat.media import document_block, image_block
 from proxy.dialects.openai_chat.schema import (
     AssistantMessage,
@@ -84,9 +85,9 @@ class _Reader:
             self.conversation.system += blocks
 
     def _assistant_blocks(self, message: AssistantMessage, place: int, at: str) -> list[Block]:
-        if message.function_call is not None:
+        if is_given(message.function_call):
             raise _legacy(f"{at}.function_call")
-        if message.audio is not None:
+        if is_given(message.audio):
             self._drop(f"{at}.audio", "the upstream has no audio")
         blocks: list[Block] = [TextBlock(text) for text in _said(message) if text]
         for index, call in enumerate(message.tool_calls or ()):

@@ -6,7 +6,7 @@ The same history always gives the same bytes: prompt caches and thinking signatu
 from hashlib import sha256
 
 from proxy.dialects.common import Envelope, Target, Translated
-from proxy.dialects.decoding import decode_json, unknown_fields
+from proxy.dialects.decoding import decode_json, is_given, unknown_fields
 from proxy.dialects.openai_chat.fields import check_supported, lost_fields, service_tier
 from proxy.dialects.openai_chat.messages import read_messages
 from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest, PeekedRequest
@@ -25,7 +25,7 @@ def peek(body: bytes) -> Envelope:
         model=seen.model or "",
         stream=bool(seen.stream),
         include_usage=options is not None and bool(options.include_usage),
-        own_fields=tuple(name for name in OWN_FIELDS if getattr(seen, name) is not None),
+        own_fields=tuple(name for name in OWN_FIELDS if is_given(getattr(seen, name))),
         continuing=any(turn.role == "assistant" for turn in seen.messages or ()),
     )
 

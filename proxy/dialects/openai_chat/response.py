@@ -180,4 +180,4 @@ def _shown(block: Block, *, thinking: bool) -> str:
 
 
 def _tool_call(block: ToolUseBlock) -> ToolCall:
-    return ToolCall(block.id, Function(block.name, bytes(block.input).decode()))
+    return ToolCall(block.id, Function(block.name, bytes(block.input).decode("utf-8", "replace")))

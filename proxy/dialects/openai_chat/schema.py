@@ -7,6 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from proxy.dialects.decoding import Anything
+
 Penalty: TypeAlias = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -109,8 +111,8 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
     refusal: str | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
-    function_call: msgspec.Raw | None = None
-    audio: msgspec.Raw | None = None
+    function_call: Anything = msgspec.UNSET
+    audio: Anything = msgspec.UNSET
 
 
 class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
@@ -184,24 +186,24 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     messages: list[ChatMessage]
     model: str | None = None
-    audio: msgspec.Raw | None = None
+    audio: Anything = msgspec.UNSET
     frequency_penalty: Penalty | None = None
-    function_call: msgspec.Raw | None = None
-    functions: msgspec.Raw | None = None
+    function_call: Anything = msgspec.UNSET
+    functions: Anything = msgspec.UNSET
     logit_bias: dict[str, float] | None = None
     logprobs: bool | None = None
     max_completion_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    metadata: msgspec.Raw | None = None
+    metadata: Anything = msgspec.UNSET
     modalities: list[str] | None = None
-    moderation: msgspec.Raw | None = None
+    moderation: Anything = msgspec.UNSET
     n: Annotated[int, msgspec.Meta(ge=1)] | None = None
     parallel_tool_calls: bool | None = None
-    prediction: msgspec.Raw | None = None
+    prediction: Anything = msgspec.UNSET
     presence_penalty: Penalty | None = None
     prompt_cache_key: str | None = None
-    prompt_cache_options: msgspec.Raw | None = None
-    prompt_cache_retention: msgspec.Raw | None = None
+    prompt_cache_options: Anything = msgspec.UNSET
+    prompt_cache_retention: Anything = msgspec.UNSET
     reasoning_effort: Effort | None = None
     response_format: ResponseFormat | None = None
     safety_identifier: str | None = None
@@ -218,7 +220,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     user: str | None = None
     verbosity: str | None = None
-    web_search_options: msgspec.Raw | None = None
+    web_search_options: Anything = msgspec.UNSET
 
 
 class _Turn(msgspec.Struct, gc=False):
@@ -232,11 +234,11 @@ class PeekedRequest(msgspec.Struct):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     messages: list[_Turn] | None = None
-    claude_options: msgspec.Raw | None = None
-    conversation_id: msgspec.Raw | None = None
-    session_id: msgspec.Raw | None = None
-    project_id: msgspec.Raw | None = None
-    system_prompt: msgspec.Raw | None = None
+    claude_options: Anything = msgspec.UNSET
+    conversation_id: Anything = msgspec.UNSET
+    session_id: Anything = msgspec.UNSET
+    project_id: Anything = msgspec.UNSET
+    system_prompt: Anything = msgspec.UNSET
 
 
 OWN_FIELDS = ("claude_options", "conversation_id", "session_id", "project_id", "system_prompt")

@@ -198,7 +198,12 @@ class ChatStreamEncoder:
     def _block_stop(self) -> bytes:
         kind, self._open = self._open, None
         if kind is ToolUseBlock and self._arguments:
-            return self._tool_prefix + _encode(self._arguments.decode()) + b"}}]" + self._suffix
+            return (
+                self._tool_prefix
+                + _encode(self._arguments.decode("utf-8", "replace"))
+                + b"}}]"
+                + self._suffix
+            )
         if kind is ThinkingBlock and self._thinking_shown:
             self._thinking_shown = False
             return self._content(THINK_CLOSE)

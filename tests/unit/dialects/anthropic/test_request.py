@@ -1,0 +1,113 @@
+"""A Messages client's request."""
+
+import msgspec
+import pytest
+
+from proxy.dialects.anthropic.request import decode_request, peek
+from proxy.dialects.common import Dropped, Envelope, Target
+from proxy.errors import InvalidRequest
+from proxy.model.catalog import Catalog
+from proxy.model.content import TextBlock, ToolResultBlock
+from proxy.model.request import InputMessage, Tool
+
+_TARGET = Target(facts=Catalog.load().facts("claude-haiku-4-5"), model="claude-haiku-4-5", stream=True)
+_HELLO = [{"role": "user", "content": "hi"}]
+
+
+def _body(**fields: object) -> bytes:
+    return msgspec.json.encode({"model": "m", "max_tokens": 9, "messages": _HELLO} | fields)
+
+
+@pytest.mark.parametrize(
+    ("body", "envelope"),
+    [
+        (b"{}", Envelope("", stream=False)),
+        (b'{"model":"m","stream":true}', Envelope("m", stream=True)),
+        (b'{"model":null,"stream":null,"messages":null}', Envelope("", stream=False)),
+        (b'{"model":"a","model":"b"}', Envelope("b", stream=False)),
+        (
+            b'{"messages":[{"role":"user","content":[1]},{"role":"assistant"}]}',
+            Envelope("", False, continuing=True),
+        ),
+        (
+            b'{"session_id":"x","claude_options":{}}',
+            Envelope("", False, own_fields=("claude_options", "session_id")),
+        ),
+        (b'{"thinking":{},"max_tokens":5}', Envelope("", False, has_thinking=True, max_tokens=5)),
+    ],
+)
+def test_the_peek_reads_what_routing_needs(body: bytes, envelope: Envelope) -> None:
+    """And nothing else: content of any shape passes."""
+    assert peek(body) == envelope
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"", None),
+        (b"[]", None),
+        (b'{"model":3}', "model"),
+        (b'{"stream":"yes"}', "stream"),
+        (b'{"messages":{}}', "messages"),
+        (b'{"messages":[{"role":1}]}', "messages[0].role"),
+    ],
+)
+def test_a_peek_at_something_wrong_is_a_400(body: bytes, param: str | None) -> None:
+    """Before any credential is asked."""
+    with pytest.raises(InvalidRequest) as caught:
+        peek(body)
+    assert caught.value.param == param
+
+
+def test_shorthands_are_written_out() -> None:
+    """Strings become blocks, so that nobody behind has to know both."""
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "ok"}
+    body = _body(system="s", messages=[*_HELLO, {"role": "user", "content": [result]}])
+    request = decode_request(body, _TARGET).request
+    assert request.system == [TextBlock("s")]
+    assert request.messages == [
+        InputMessage("user", [TextBlock("hi")]),
+        InputMessage("user", [ToolResultBlock("t", [TextBlock("ok")])]),
+    ]
+    assert request.model == "claude-haiku-4-5"
+
+
+def test_tools_are_the_clients_or_stay_raw() -> None:
+    """A server tool is carried without being understood."""
+    mine = {"name": "f", "input_schema": {"type": "object"}}
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    tools = decode_request(_body(tools=[mine, mine | {"type": "custom"}, search]), _TARGET).request.tools
+    assert isinstance(tools[0], Tool)
+    assert isinstance(tools[1], Tool)
+    assert isinstance(tools[2], msgspec.Raw)
+
+
+def test_limits_and_losses() -> None:
+    """More tokens than the model has are cut; fields nobody knows are told."""
+    translated = decode_request(_body(max_tokens=10**6, novelty=1), _TARGET)
+    assert translated.request.max_tokens == 64_000
+    assert translated.dropped == (Dropped("novelty", "unknown field"),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": None}, "max_tokens"),
+        ({"messages": [{"role": "tool", "content": ""}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
+            "messages[0].content[0].text",
+        ),
+        ({"messages": [{"role": "user", "content": [7]}]}, "messages[0].content[0]"),
+        ({"tools": [{"name": "f"}]}, "tools[0]"),
+        ({"tool_choice": {"type": "perhaps"}}, "tool_choice.type"),
+    ],
+)
+def test_mistakes_are_named(fields: dict[str, object], param: str) -> None:
+    """With the path of the field."""
+    with pytest.raises(InvalidRequest) as caught:
+        decode_request(_body(**fields), _TARGET)
+    assert caught.value.param == param

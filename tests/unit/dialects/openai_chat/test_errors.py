@@ -1,0 +1,70 @@
+"""Errors in OpenAI's envelope."""
+
+import msgspec
+import pytest
+
+from proxy.dialects.common import Dialect
+from proxy.dialects.openai_chat import OpenAIChatDialect
+from proxy.dialects.openai_chat.errors import KINDS
+from proxy.dialects.sse import SseDecoder
+from proxy.errors import ErrorKind, GatewayError, NotFound, TooLarge, Unauthorized
+
+_DIALECT: Dialect = OpenAIChatDialect()
+
+
+def _error(status: int, kind: ErrorKind, message: str = "m", code: str | None = None) -> GatewayError:
+    return GatewayError(status, kind, message, code=code)
+
+
+_CASES = [
+    (_error(400, ErrorKind.INVALID_REQUEST), 400, "invalid_request_error", None),
+    (_error(400, ErrorKind.INVALID_REQUEST, code="x"), 400, "invalid_request_error", "x"),
+    (
+        _error(400, ErrorKind.INVALID_REQUEST, "prompt is too long: 3 tokens > 2 maximum"),
+        400,
+        "invalid_request_error",
+        "context_length_exceeded",
+    ),
+    (Unauthorized("m"), 401, "invalid_request_error", "invalid_api_key"),
+    (_error(402, ErrorKind.BILLING), 429, "insufficient_quota", "insufficient_quota"),
+    (_error(503, ErrorKind.BILLING), 503, "insufficient_quota", "insufficient_quota"),
+    (_error(403, ErrorKind.PERMISSION), 403, "permission_error", None),
+    (NotFound("m", code="model_not_found"), 404, "invalid_request_error", "model_not_found"),
+    (TooLarge(5), 413, "invalid_request_error", "request_too_large"),
+    (_error(429, ErrorKind.RATE_LIMIT), 429, "rate_limit_error", "rate_limit_exceeded"),
+    (_error(500, ErrorKind.API), 500, "server_error", None),
+    (_error(502, ErrorKind.API), 502, "server_error", "upstream_error"),
+    (_error(503, ErrorKind.API), 503, "service_unavailable_error", None),
+    (
+        _error(503, ErrorKind.OVERLOADED, code="server_shutdown"),
+        503,
+        "service_unavailable_error",
+        "server_shutdown",
+    ),
+    (_error(504, ErrorKind.TIMEOUT), 504, "server_error", "timeout"),
+    (_error(529, ErrorKind.OVERLOADED), 503, "service_unavailable_error", "server_is_overloaded"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "kind", "code"), _CASES)
+def test_each_error_in_openais_words(error: GatewayError, status: int, kind: str, code: str | None) -> None:
+    """All four keys, before and after the commit."""
+    rendered = _DIALECT.render_error(error, "req_1")
+    expected = {
+        "error": {"message": error.message, "type": kind, "param": error.param, "code": code},
+        "request_id": "req_1",
+    }
+    assert (rendered.status, msgspec.json.decode(rendered.body)) == (status, expected)
+    (frame,) = SseDecoder(10_000).feed(_DIALECT.error_frame(error, "req_1"))
+    assert (frame.event, msgspec.json.decode(frame.data)) == ("message", expected)
+
+
+def test_no_kind_is_forgotten() -> None:
+    """A new kind of error has words here or the tests fail."""
+    assert set(KINDS) == set(ErrorKind)
+
+
+def test_the_keep_alive_is_a_comment() -> None:
+    """An event without data makes OpenAI's client fail."""
+    assert SseDecoder(1000).feed(_DIALECT.keep_alive) == []
+    assert _DIALECT.keep_alive.endswith(b"\n\n")

@@ -1,0 +1,116 @@
+"""Images and documents inside a request."""
+
+import binascii
+
+import pytest
+
+from proxy.dialects.openai_chat.media import document_block, image_block
+from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
+from proxy.errors import InvalidRequest
+from proxy.model.content import Base64Source, TextSource, UrlSource
+
+_AT = "messages[0].content[1]"
+_MAGIC = {
+    "image/png": b"\x89PNG\r\n\x1a\n\xfb\xff",
+    "image/jpeg": b"\xff\xd8\xff\xe0rest",
+    "image/gif": b"GIF89a",
+    "image/webp": b"RIFF\0\0\0\0WEBPVP8",
+}
+
+
+def _base64(content: bytes) -> str:
+    return binascii.b2a_base64(content, newline=False).decode()
+
+
+def _source(url: str) -> object:
+    return image_block(ImagePart(ImageUrl(url)), _AT).source
+
+
+@pytest.mark.parametrize(("media_type", "content"), _MAGIC.items())
+@pytest.mark.parametrize("claimed", ["image/png", "image/jpg", "text/plain", ""])
+def test_the_bytes_decide_the_media_type(media_type: str, content: bytes, claimed: str) -> None:
+    """What a client claims is often wrong, and the upstream refuses it then."""
+    data = _base64(content)
+    assert _source(f"data:{claimed};base64,{data}") == Base64Source(media_type, data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _base64(_MAGIC["image/png"]).replace("+", "-").replace("/", "_"),
+        _base64(_MAGIC["image/png"]).rstrip("="),
+        _base64(_MAGIC["image/png"])[:6] + "\r\n " + _base64(_MAGIC["image/png"])[6:],
+    ],
+)
+def test_base64_of_other_styles_is_mended(data: str) -> None:
+    """URL-safe letters, missing padding, line breaks."""
+    assert _source("data:image/png;base64," + data) == Base64Source("image/png", _base64(_MAGIC["image/png"]))
+
+
+def test_percent_encoded_data_becomes_base64() -> None:
+    """A data URL need not be base64."""
+    content = _MAGIC["image/gif"]
+    assert _source("data:image/gif,GIF89a") == Base64Source("image/gif", _base64(content))
+
+
+@pytest.mark.parametrize("url", ["https://example.com/a.png", "http://example.com/a", "HTTPS://EXAMPLE.COM/"])
+def test_web_addresses_are_passed_on(url: str) -> None:
+    """The upstream fetches them; we do not."""
+    assert _source(url) == UrlSource(url)
+    assert image_block(ImagePart(url), _AT).source == UrlSource(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "ftp://example.com/a.png",
+        "data:image/png;base64",
+        "data:image/png;base64,",
+        "data:image/png;base64,!!!!",
+        "data:image/png;base64,\u00e4",
+        "data:image/svg+xml;base64," + _base64(b"<svg/>"),
+        "data:image/png;base64," + _base64(b"%PDF-1.7"),
+    ],
+)
+def test_anything_else_is_refused_by_name(url: str) -> None:
+    """With the path of the field, and nothing is fetched or opened."""
+    with pytest.raises(InvalidRequest) as caught:
+        _source(url)
+    assert caught.value.param == f"{_AT}.image_url.url"
+
+
+@pytest.mark.parametrize(
+    ("data", "source"),
+    [
+        (
+            "data:application/pdf;base64," + _base64(b"%PDF-1.7"),
+            Base64Source("application/pdf", _base64(b"%PDF-1.7")),
+        ),
+        (_base64(b"%PDF-1.7"), Base64Source("application/pdf", _base64(b"%PDF-1.7"))),
+        ("data:text/markdown;base64," + _base64(b"# a"), TextSource("text/plain", "# a")),
+        ("data:application/json,%7B%7D", TextSource("text/plain", "{}")),
+    ],
+)
+def test_documents_are_pdf_or_text(data: str, source: object) -> None:
+    """Under the name of their file."""
+    block = document_block(FilePart(FileData(data, filename="f")), _AT)
+    assert (block.source, block.title) == (source, "f")
+
+
+@pytest.mark.parametrize(
+    ("file", "param"),
+    [
+        (FileData(file_id="file-1"), "file_id"),
+        (FileData(), "file_id"),
+        (FileData("data:application/zip;base64,UEsDBA=="), "file_data"),
+        (FileData("UEsDBA=="), "file_data"),
+    ],
+)
+def test_other_files_are_refused_by_name(file: FileData, param: str) -> None:
+    """A file the model would not see is not lost in silence."""
+    with pytest.raises(InvalidRequest) as caught:
+        document_block(FilePart(file), _AT)
+    assert caught.value.param == f"{_AT}.file.{param}"

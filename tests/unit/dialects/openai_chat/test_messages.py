@@ -1,0 +1,153 @@
+"""Chat messages to system text and turns."""
+
+import msgspec
+import pytest
+
+from proxy.dialects.common import Dropped
+from proxy.dialects.decoding import decode_json
+from proxy.dialects.openai_chat.messages import Conversation, read_messages
+from proxy.dialects.openai_chat.schema import ChatRequest
+from proxy.errors import InvalidRequest
+from proxy.model.content import Block, ImageBlock, TextBlock, ToolResultBlock, ToolUseBlock, UrlSource
+from proxy.model.request import InputMessage
+
+
+def _read(*messages: dict[str, object]) -> Conversation:
+    return read_messages(decode_json(ChatRequest, msgspec.json.encode({"messages": messages})).messages)
+
+
+def _text(*texts: str) -> list[Block]:
+    return [TextBlock(text) for text in texts]
+
+
+def _calls(*calls: dict[str, object]) -> dict[str, object]:
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"type": "function", **call} for call in calls],
+    }
+
+
+def test_leading_instructions_are_one_block_each() -> None:
+    """Never joined, so that a cached prefix stays one; blank ones are left out."""
+    found = _read(
+        {"role": "system", "content": "a"},
+        {"role": "developer", "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}]},
+        {"role": "system", "content": " "},
+        {"role": "user", "content": "q"},
+        {"role": "developer", "content": "d"},
+    )
+    assert found.system == _text("a", "b", "c")
+    assert found.turns == [InputMessage("user", _text("q")), InputMessage("system", _text("d"))]
+
+
+@pytest.mark.parametrize(
+    ("message", "turn"),
+    [
+        ({"role": "user", "content": "q"}, InputMessage("user", _text("q"))),
+        (
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            InputMessage("user", _text("a", "b")),
+        ),
+        (
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": "https://h/a", "detail": "low"}}],
+            },
+            InputMessage("user", [ImageBlock(UrlSource("https://h/a"))]),
+        ),
+        ({"role": "assistant", "content": "a"}, InputMessage("assistant", _text("a"))),
+        ({"role": "assistant", "content": None}, InputMessage("assistant", [])),
+        ({"role": "assistant", "refusal": "no"}, InputMessage("assistant", _text("no"))),
+        (
+            {
+                "role": "assistant",
+                "content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}],
+            },
+            InputMessage("assistant", _text("a", "b")),
+        ),
+        (
+            {"role": "assistant", "content": "a", "reasoning_content": "x"},
+            InputMessage("assistant", _text("a")),
+        ),
+    ],
+)
+def test_each_role(message: dict[str, object], turn: InputMessage) -> None:
+    """Content parts become blocks; reasoning without a signature cannot go back."""
+    assert _read(message).turns == [turn]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tool_input"),
+    [
+        ('{"b": 1, "a": 2}', b'{"b": 1, "a": 2}'),
+        ("", b"{}"),
+        ("{", b'{"_raw_arguments":"{"}'),
+        ("[1]", b'{"_raw_arguments":"[1]"}'),
+    ],
+)
+def test_arguments_become_an_object(arguments: str, tool_input: bytes) -> None:
+    """Byte for byte where they are one, so that the history never changes."""
+    turns = _read(_calls({"id": "a", "function": {"name": "f", "arguments": arguments}})).turns
+    assert turns[0].content == [ToolUseBlock("a", "f", msgspec.Raw(tool_input))]
+
+
+def test_results_find_their_calls() -> None:
+    """Also where the ids are not ones the upstream takes."""
+    found = _read(
+        _calls({"id": "functions.f:0", "function": {"name": "f", "arguments": ""}}),
+        {"role": "tool", "tool_call_id": "functions.f:0", "content": [{"type": "text", "text": "r"}]},
+        {"role": "tool", "tool_call_id": "functions.f:0", "content": None},
+    )
+    call = found.turns[0].content[0]
+    assert isinstance(call, ToolUseBlock)
+    assert found.turns[1].content == [ToolResultBlock(call.id, [TextBlock("r")])]
+    assert found.turns[2].content == [ToolResultBlock("", [])]
+
+
+def test_custom_calls_in_the_history_are_kept() -> None:
+    """As the input they had."""
+    call: dict[str, object] = {"id": "a", "type": "custom", "custom": {"name": "f", "input": "x"}}
+    assert _read(_calls(call)).turns[0].content == [ToolUseBlock("a", "f", msgspec.Raw(b'{"input":"x"}'))]
+
+
+def test_names_and_audio_are_told_as_lost() -> None:
+    """With the path of the field."""
+    found = _read(
+        {"role": "user", "content": "q", "name": "Ann"},
+        {"role": "assistant", "audio": {"id": "x"}, "content": "a"},
+    )
+    assert found.dropped == [
+        Dropped("messages[0].name", "messages have no names"),
+        Dropped("messages[1].audio", "the upstream has no audio"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"role": "function", "name": "f", "content": ""}, "messages[0].role"),
+        ({"role": "assistant", "function_call": {"name": "f"}}, "messages[0].function_call"),
+        (
+            {"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]},
+            "messages[0].content[0].type",
+        ),
+        (
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": ""}, {"type": "image_url", "image_url": {"url": "x"}}],
+            },
+            "messages[0].content[1].image_url.url",
+        ),
+        (
+            {"role": "tool", "tool_call_id": "a", "content": [{"type": "image_url", "image_url": "x"}]},
+            "messages[0].content[0].image_url",
+        ),
+        (_calls({"id": "a"}), "messages[0].tool_calls[0].function"),
+    ],
+)
+def test_what_cannot_be_carried_is_named(message: dict[str, object], param: str) -> None:
+    """A 400 with the path, not a silent loss."""
+    with pytest.raises(InvalidRequest) as caught:
+        _read(message)
+    assert caught.value.param == param
