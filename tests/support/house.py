@@ -1,0 +1,238 @@
+"""A gateway process in front of a simulated Claude, and a plain client that asks it in both dialects."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Protocol
+
+import aiohttp
+import msgspec
+
+from proxy.simulator import Simulator
+from tests.support.gateway import CLIENT_KEY, gateway
+
+MODEL: Final = "claude-sonnet-5-5"
+LIMIT_CLASS: Final = "sonnet-5-5"
+_PATIENCE_S: Final = 60.0
+
+
+class Spoken(StrEnum):
+    """The dialect a client speaks."""
+
+    CHAT = "/v1/chat/completions"
+    MESSAGES = "/v1/messages"
+
+
+class ErrorBody(msgspec.Struct):
+    """What both envelopes hold; `code` and `param` are OpenAI's alone."""
+
+    type: str
+    message: str
+    code: str | None = None
+    param: str | None = None
+
+
+class ErrorEnvelope(msgspec.Struct):
+    """An error in the envelope of either dialect; `type` is Anthropic's alone."""
+
+    error: ErrorBody
+    request_id: str
+    type: str = ""
+
+
+class StateView(msgspec.Struct):
+    """One state as ``GET /admin/pool`` shows it."""
+
+    state: str
+    reason: str | None = None
+    until_unix_ms: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.state}({self.reason})" if self.reason else self.state
+
+
+class CredentialView(msgspec.Struct):
+    """One credential as ``GET /admin/pool`` shows it."""
+
+    name: str
+    organization: str | None
+    in_flight: int
+    state: StateView
+    classes: dict[str, StateView]
+    closed_models: dict[str, StateView]
+    succeeded: int
+    failed: int
+
+    def word(self, limit_class: str = LIMIT_CLASS, model: str = MODEL) -> str:
+        """Its state for one model: that of the whole credential, of the limit class, or of the model."""
+        found = (self.state, self.classes.get(limit_class), self.closed_models.get(model))
+        return next((str(one) for one in found if one is not None and one.state != "ready"), "ready")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer as a client got it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def error(self) -> ErrorEnvelope:
+        """The error it is."""
+        return msgspec.json.decode(self.body, type=ErrorEnvelope)
+
+    @property
+    def last_frame_error(self) -> ErrorEnvelope:
+        """The error in the last frame of a stream."""
+        data = self.body.removesuffix(b"\n\n").rpartition(b"data: ")[2]
+        return msgspec.json.decode(data, type=ErrorEnvelope)
+
+
+def body_of(spoken: Spoken, *, stream: bool, model: str = MODEL, text: str = "Hello!") -> bytes:
+    """A small request in a dialect."""
+    fields: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": text}]}
+    if spoken is Spoken.MESSAGES:
+        fields["max_tokens"] = 1000
+    if stream:
+        fields["stream"] = True
+    return msgspec.json.encode(fields)
+
+
+class Server(Protocol):
+    """A gateway that can be asked, in a process of its own or in this one."""
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        ...
+
+    async def pool(self) -> list[dict[str, object]]:
+        """The credentials as the admin sees them."""
+        ...
+
+
+@dataclass(slots=True)
+class House:
+    """A running gateway, the simulated Claude behind it, and a client in front of it."""
+
+    server: Server
+    simulator: Simulator
+    session: aiohttp.ClientSession = field(repr=False)
+
+    async def ask(
+        self,
+        spoken: Spoken,
+        *,
+        stream: bool = False,
+        model: str = MODEL,
+        text: str = "Hello!",
+        key: str = CLIENT_KEY,
+    ) -> Answer:
+        """Ask a small question and read the whole answer."""
+        return await self.send(spoken, body_of(spoken, stream=stream, model=model, text=text), key=key)
+
+    async def send(
+        self, spoken: Spoken, body: bytes, *, key: str = CLIENT_KEY, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a body and read the whole answer."""
+        async with self.opened(spoken, body, key=key, headers=headers) as response:
+            return Answer(response.status, response.headers.copy(), await response.read())
+
+    @asynccontextmanager
+    async def opened(
+        self, spoken: Spoken, body: bytes, *, key: str = CLIENT_KEY, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a body and give the answer while it comes."""
+        sent = {"content-type": "application/json", "authorization": f"Bearer {key}", **(headers or {})}
+        url = self.server.url + spoken.value
+        async with self.session.post(url, data=body, headers=sent, allow_redirects=False) as response:
+            yield response
+
+    async def credentials(self) -> dict[str, CredentialView]:
+        """All credentials as the admin sees them, by alias."""
+        found = msgspec.convert(await self.server.pool(), list[CredentialView])
+        return {one.name: one for one in found}
+
+    async def idle(self) -> dict[str, CredentialView]:
+        """The same, once no credential has anything in flight; raises TimeoutError if that never comes."""
+        async with asyncio.timeout(_PATIENCE_S):
+            while True:
+                found = await self.credentials()
+                if not any(one.in_flight for one in found.values()):
+                    return found
+                await asyncio.sleep(0.01)
+
+    def calls(self, *keys: str) -> int:
+        """Upstream calls made with these keys, or with any."""
+        counted = self.simulator.record.requests_per_key
+        return sum(counted[key] for key in keys) if keys else self.simulator.record.requests_total
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something of this process has become true; raises TimeoutError if it never does."""
+    async with asyncio.timeout(_PATIENCE_S):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def house(
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    keys: Sequence[str] = ("k1", "k2", "k3"),
+    credentials: Callable[[str], Iterable[Mapping[str, object]]] | None = None,
+) -> AsyncIterator[House]:
+    """Start a simulated Claude and a gateway of these keys, or of these entries of a ``sessions.json``.
+
+    Keys become the credentials ``api-1``, ``api-2`` and so on, in order. `credentials` makes the entries from the
+    simulator's address; they need to name neither kind nor address.
+    """
+    async with simulated() as simulator:
+        chosen = configuration(folder, simulator, keys, credentials)
+        async with gateway(folder, {**chosen, **(settings or {})}) as server, client() as session:
+            yield House(server, simulator, session)
+
+
+@asynccontextmanager
+async def simulated() -> AsyncIterator[Simulator]:
+    """A running simulated Claude."""
+    simulator = Simulator()
+    await simulator.start()
+    try:
+        yield simulator
+    finally:
+        await simulator.stop()
+
+
+def client() -> aiohttp.ClientSession:
+    """A client's connections, each for one request.
+
+    The server closes a connection after an error frame, which a client that reuses it at once would not notice.
+    """
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=_PATIENCE_S))
+
+
+def configuration(
+    folder: Path,
+    simulator: Simulator,
+    keys: Sequence[str],
+    credentials: Callable[[str], Iterable[Mapping[str, object]]] | None,
+) -> dict[str, str]:
+    """The settings of a gateway in front of `simulator`, whose times do not vary at random; see `house`."""
+    chosen = {"POOL_JITTER": "0", "LOG_LEVEL": "warning", "ANTHROPIC_BASE_URL": simulator.url}
+    if credentials is None:
+        return {**chosen, "ANTHROPIC_API_KEYS": ",".join(keys)}
+    common = {"kind": "anthropic", "base_url": simulator.url}
+    entries = [{**common, **one} for one in credentials(simulator.url)]
+    file = folder / "sessions.json"
+    file.write_bytes(msgspec.json.encode({"credentials": entries}))
+    file.chmod(0o600)
+    return {**chosen, "SESSIONS_FILE": str(file)}

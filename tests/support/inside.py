@@ -1,0 +1,94 @@
+"""A gateway within the test's own process, for what can only be seen from inside: its queue."""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp.test_utils import TestServer
+
+from proxy.access import Keys, load_or_make_keys
+from proxy.clock import SystemClock
+from proxy.credentials import Credential, load_credentials
+from proxy.model.catalog import Catalog
+from proxy.server.app import Parts, build_app
+from proxy.server.context import SERVICES, Services
+from proxy.settings import Settings, load_settings
+from proxy.store.sqlite import SqliteStore
+from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
+from tests.support.house import House, client, configuration, simulated
+
+_QUEUE: Final = re.compile(r"Queue: (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The server's own side.
+
+    Attributes:
+        url: its address, without a slash at the end.
+        services: what its handlers share.
+    """
+
+    url: str
+    services: Services
+
+    @property
+    def in_flight(self) -> int:
+        """Leases that are out."""
+        return self.services.pool.in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue, as the pool itself tells."""
+        found = _QUEUE.search(repr(self.services.pool))
+        if found is None:
+            raise ValueError(repr(self.services.pool))
+        return int(found[1])
+
+    async def pool(self) -> list[dict[str, object]]:
+        """See `tests.support.house.Server`; nobody needs it here."""
+        raise NotImplementedError
+
+
+def _configured(
+    environment: Mapping[str, str], folder: Path
+) -> tuple[Settings, tuple[Credential, ...], Keys, Catalog]:
+    settings = load_settings({}, environment, folder)
+    found = load_credentials(settings, environment).found
+    return settings, found, load_or_make_keys(settings, settings.data_dir), Catalog.load(None)
+
+
+@asynccontextmanager
+async def house_inside(
+    folder: Path,
+    settings: Mapping[str, str],
+    credentials: Callable[[str], Iterable[Mapping[str, object]]],
+) -> AsyncIterator[tuple[House, Inside]]:
+    """The same as `house`, with the server in this process."""
+    async with simulated() as simulator:
+        environment = {
+            **configuration(folder, simulator, (), credentials),
+            "API_KEY": CLIENT_KEY,
+            "ADMIN_KEY": ADMIN_KEY,
+            "DATA_DIR": str(folder),
+            **settings,
+        }
+        settled, credentials_found, keys, catalog = await asyncio.to_thread(_configured, environment, folder)
+        parts = Parts(
+            settings=settled,
+            credentials=credentials_found,
+            keys=keys,
+            catalog=catalog,
+            store=await SqliteStore.open(settled.database),
+            clock=SystemClock(),
+            rng=random.Random(0),
+        )
+        app = await build_app(parts)
+        async with TestServer(app) as server, client() as session:
+            inside = Inside(str(server.make_url("")).rstrip("/"), app[SERVICES])
+            yield House(inside, simulator, session), inside
