@@ -9,6 +9,7 @@ from proxy.pool import Exhausted, ExhaustedReason, Failure, FailureClass
 from proxy.upstreams.base import Source
 
 _LONG_WAIT_S: Final = 60
+_SHORT_WAIT_S: Final = 5
 _OVERLOADED_RETRY_S: Final = 5.0
 _CHALLENGE_RETRY_S: Final = 60.0
 _WORK_WAS_DONE: Final = frozenset(
@@ -47,7 +48,7 @@ def resting(seconds_left: float) -> GatewayError:
         f"All credentials for this model are resting. Try again in {math.ceil(seconds_left)} seconds.",
         code="server_is_overloaded",
         retry_after_s=seconds_left,
-        should_retry=False if seconds_left > _LONG_WAIT_S else None,
+        should_retry=False if seconds_left > _SHORT_WAIT_S else None,
     )
 
 

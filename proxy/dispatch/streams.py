@@ -9,6 +9,7 @@ from proxy.dispatch.lanes import StreamLane
 from proxy.errors import ErrorKind, GatewayError
 from proxy.pool import Failure, Fault, classify_event, classify_fault
 from proxy.settings import Policy
+from proxy.telemetry.redaction import REDACTOR
 from proxy.upstreams.base import ByteReply, UpstreamFault
 from proxy.watch import Watch
 
@@ -169,6 +170,7 @@ class RunningStream:
         """The upstream itself ended its answer with an error event."""
         failure = classify_event(error.type, error.message, error.code, now_unix_ms=self._clock.unix_ms())
         if self._verbatim:
+            self._ready = _masked_from_error(self._ready)
             return StreamCut(failure, None)
         message = answers.scrubbed(failure, self._reply.source).message
         return StreamCut(failure, GatewayError(_STATUS_OF.get(failure.kind, 502), failure.kind, message))
@@ -181,3 +183,9 @@ class RunningStream:
             )
         message = "The upstream broke off before the answer was complete."
         return StreamCut(failure, GatewayError(502, ErrorKind.API, message, code="upstream_error"))
+
+
+def _masked_from_error(frames: bytes) -> bytes:
+    """The same bytes, but for a key that the error event at their end may quote."""
+    begin = max(frames.rfind(b"event: error"), 0)
+    return frames[:begin] + REDACTOR.clean(frames[begin:])

@@ -93,7 +93,7 @@ class StreamAnswer:
         except StreamCut as cut:
             if cut.shown is not None:
                 await self._write(response, self._error_frame(cut.shown))
-            await self._end_abruptly(response)
+            self._end_abruptly()
             return cut.failure
         await response.write_eof()
         return None
@@ -104,7 +104,7 @@ class StreamAnswer:
         if self._response is None:
             return None
         await self._write(self._response, self._error_frame(error))
-        await self._end_abruptly(self._response)
+        self._end_abruptly()
         return self._response
 
     async def farewell(self) -> bool:
@@ -180,9 +180,10 @@ class StreamAnswer:
         except TimeoutError:
             raise ClientStalled from None
 
-    async def _end_abruptly(self, response: web.StreamResponse) -> None:
-        response.force_close()
-        await response.write_eof()
+    def _end_abruptly(self) -> None:
+        """Close the connection without the last chunk: whoever reads no error frames still sees a broken transfer."""
+        if (transport := self._request.transport) is not None:
+            transport.close()
 
     def _error_frame(self, error: GatewayError) -> bytes:
         return REDACTOR.clean(self._exchange.dialect.error_frame(error, self._exchange.id))

@@ -54,7 +54,9 @@ O_FAILED: Final = Raised(openai.InternalServerError, 502, "server_error", should
 A_FAILED: Final = Raised(anthropic.InternalServerError, 502, "api_error", should_retry="false")
 O_BUSY: Final = Raised(openai.InternalServerError, 503, "service_unavailable_error", retry_after="5")
 A_BUSY: Final = Raised(anthropic.OverloadedError, 529, "overloaded_error", retry_after="5")
-A_RESTING: Final = Raised(anthropic.ServiceUnavailableError, 503, "overloaded_error", retry_after="60")
+A_RESTING: Final = Raised(
+    anthropic.ServiceUnavailableError, 503, "overloaded_error", retry_after="60", should_retry="false"
+)
 O_LIMITED: Final = Raised(openai.RateLimitError, 429, "rate_limit_error")
 A_LIMITED: Final = Raised(anthropic.RateLimitError, 429, "rate_limit_error")
 O_LATE: Final = Raised(openai.InternalServerError, 504, "server_error", should_retry="false")
@@ -64,7 +66,7 @@ A_INVALID: Final = Raised(anthropic.BadRequestError, 400, "invalid_request_error
 
 FAULTS: Final = {
     "bad request": Fault(status(400, message="top_k: must not be seen"), O_INVALID, A_INVALID),
-    "key refused": Fault(status(401), replace(O_BUSY, retry_after="60"), A_RESTING),
+    "key refused": Fault(status(401), replace(O_BUSY, retry_after="60", should_retry="false"), A_RESTING),
     "not permitted": Fault(
         status(403),
         Raised(openai.PermissionDeniedError, 403, "permission_error"),
