@@ -135,7 +135,14 @@ FAULTS: Final = {
     "413": _request(_status(413), TOO_LARGE, "Request exceeds the maximum size"),
     "413 page": _request(_page(413), TOO_LARGE),
     "422": _request(_status(422, "tools: odd"), UNPROCESSABLE, "tools: odd"),
-    "401": Fault(step=_status(401), told=RESTING, calls=3, state="cooling(auth)", retry_after=(60, 30)),
+    "401": Fault(
+        step=_status(401),
+        told=RESTING,
+        calls=3,
+        state="cooling(auth)",
+        retry_after=(60, 30),
+        should_retry="false",
+    ),
     "400 organization disabled": Fault(
         step=_status(400, "This organization has been disabled."),
         told=UNUSABLE,
@@ -179,9 +186,7 @@ FAULTS: Final = {
     "403 challenge": _challenge(_status(403, cf_mitigated="challenge")),
     "307 redirect": _broken(Step("redirect", location="/canary"), calls=1),
     "302 redirect": _broken(Step("redirect", status=302, location="/canary"), calls=1),
-    "connection refused": Fault(
-        step=Step(), told=BROKEN, calls=2, should_retry="false", unreachable=True, own_way_out=True
-    ),
+    "connection refused": Fault(step=Step(), told=BROKEN, calls=2, should_retry="false", unreachable=True),
     "reset before headers": _broken(Step("reset_before_headers")),
     "close before headers": _broken(Step("close_before_headers")),
     "reset before the first event": _broken(Step("reset_before_event")),

@@ -74,11 +74,12 @@ class CredentialView(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer as a client got it."""
+    """An answer as a client got it; `broken_off` says that its transfer has no proper end."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    broken_off: bool = False
 
     @property
     def error(self) -> ErrorEnvelope:
@@ -90,6 +91,17 @@ class Answer:
         """The error in the last frame of a stream."""
         data = self.body.removesuffix(b"\n\n").rpartition(b"data: ")[2]
         return msgspec.json.decode(data, type=ErrorEnvelope)
+
+
+async def read_answer(response: aiohttp.ClientResponse) -> Answer:
+    """What is left of an answer, to its end or to where it breaks off."""
+    body, broken_off = b"", False
+    try:
+        while chunk := await response.content.readany():
+            body += chunk
+    except aiohttp.ClientPayloadError:
+        broken_off = True
+    return Answer(response.status, response.headers.copy(), body, broken_off)
 
 
 def body_of(spoken: Spoken, *, stream: bool, model: str = MODEL, text: str = "Hello!") -> bytes:
@@ -140,7 +152,7 @@ class House:
     ) -> Answer:
         """Send a body and read the whole answer."""
         async with self.opened(spoken, body, key=key, headers=headers) as response:
-            return Answer(response.status, response.headers.copy(), await response.read())
+            return await read_answer(response)
 
     @asynccontextmanager
     async def opened(
@@ -212,12 +224,9 @@ async def simulated() -> AsyncIterator[Simulator]:
 
 
 def client() -> aiohttp.ClientSession:
-    """A client's connections, each for one request.
-
-    The server closes a connection after an error frame, which a client that reuses it at once would not notice.
-    """
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=_PATIENCE_S))
+    """A client's connections, as many as it needs."""
+    limits = aiohttp.ClientTimeout(total=_PATIENCE_S)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=limits)
 
 
 def configuration(

@@ -11,7 +11,7 @@ from proxy.simulator.script import Step
 from tests.support.clock import FakeClock
 
 _FOLDER: Final = Path(__file__).parents[1] / "fixtures" / "streams"
-_LONG_UNICODE: Final = "Größe 日本語 👩‍👩‍👧‍👦🇪🇺 é\u0301 \u2028 “quoted” \\u0041 \x7f \U0001d4b3 " * 8
+_LONG_UNICODE: Final = "Größe 日本語 👩‍👩‍👧‍👦🇪🇺 é\u0301 \u2028 “quoted” \\u0041 \x7f \U0001d4b3 " * 4
 _WEATHER: Final = {
     "name": "weather",
     "input_schema": {
@@ -57,8 +57,10 @@ THINKING_AND_TOOLS: Final = spoken(
     thinking={"type": "adaptive", "display": "summarized"},
     tools=[_WEATHER, _TIME],
 )
+_WRITTEN: Final = {path.stem: path.read_bytes() for path in sorted(_FOLDER.glob("*.sse"))}
 RECORDINGS: Final = {
-    **{path.stem: path.read_bytes() for path in sorted(_FOLDER.glob("*.sse"))},
+    **_WRITTEN,
+    "data_in_several_lines": _WRITTEN["parallel_tools"].replace(b',"', b',\ndata: "'),
     "sim_text": spoken(),
     "sim_long_unicode": LONG_UNICODE,
     "sim_thinking_and_tools": THINKING_AND_TOOLS,
