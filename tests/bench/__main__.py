@@ -88,25 +88,25 @@ async def unary(report: Report, name: str, make: Make) -> None:
             path, small = PATHS[dialect], body()
             with tempfile.TemporaryDirectory() as folder:
                 place = Path(folder)
-                await measure.throughput(place, PORT, path, small, seconds=1)
+                await measure.throughput(found.program, place, path, small, seconds=1)
                 seconds = report.seconds(6)
-                rate = await measure.throughput(place, PORT, path, small, seconds=seconds)
+                rate = await measure.throughput(found.program, place, path, small, seconds=seconds)
             report.figure(f"unary_{dialect}", name, rate, "requests/s")
-            await _latencies(report, name, dialect)
+            await _latencies(report, found.program, dialect)
 
 
-async def _latencies(report: Report, name: str, dialect: str) -> None:
+async def _latencies(report: Report, program: Program, dialect: str) -> None:
     path = PATHS[dialect]
     make_body = chat_body if dialect == "chat" else body
     for size, (text, images, calls) in SIZES.items():
         request = make_body(text=text, images=images)
         count = max(int(calls * report.scale), 10)
         same = body(text=text, images=images)
-        direct = await measure.sequential(FAST_PORT, PATHS["messages"], same, count=count)
-        through = await measure.sequential(PORT, path, request, count=count)
+        direct = await measure.sequential(upstream(FAST_PORT), PATHS["messages"], same, count=count)
+        through = await measure.sequential(program, path, request, count=count)
         report.figure(
             f"sequential_{size}_{dialect}",
-            name,
+            program.name,
             statistics.median(through) * 1000,
             "ms p50",
             p99=percentile(through, 99) * 1000,
@@ -123,9 +123,9 @@ async def bursts(report: Report, name: str, make: Make) -> None:
         for dialect in found.program.paths:
             with tempfile.TemporaryDirectory() as folder:
                 place, request = Path(folder), body(stream=True)
-                await measure.throughput(place, PORT, PATHS[dialect], request, seconds=1)
+                await measure.throughput(found.program, place, PATHS[dialect], request, seconds=1)
                 rate = await measure.throughput(
-                    place, PORT, PATHS[dialect], request, seconds=report.seconds(6)
+                    found.program, place, PATHS[dialect], request, seconds=report.seconds(6)
                 )
             report.figure(f"streams_{EVENTS}_events_{dialect}", name, rate, "streams/s")
 
@@ -133,14 +133,14 @@ async def bursts(report: Report, name: str, make: Make) -> None:
 async def pacing(report: Report, name: str, make: Make) -> None:
     """Many open streams at 10 events a second: what they lose, what they wait, what they weigh."""
     async with started(make, PACED_PORT) as found:
-        if found is None:
+        if found is None or found.program.bursts_only:
             return
         for dialect in found.program.paths:
             for streams in (200, 1000):
                 idle_mib = found.rss_mib()
                 weighing = asyncio.get_running_loop().create_task(_weigh(found, streams))
                 seen = await measure.paced(
-                    PORT, PATHS[dialect], body(stream=True), streams=streams, events=EVENTS
+                    found.program, PATHS[dialect], body(stream=True), streams=streams, events=EVENTS
                 )
                 heaviest_mib = await weighing
                 report.figure(
@@ -172,9 +172,9 @@ async def run(parts: list[str], chosen: dict[str, Make], report: Report) -> None
     async with running(fast, LOAD_CORE), running(burst, LOAD_CORE), running(slow, LOAD_CORE):
         with tempfile.TemporaryDirectory() as folder:
             place, path = Path(folder), PATHS["messages"]
-            rate = await measure.throughput(place, FAST_PORT, path, body(), seconds=2)
+            rate = await measure.throughput(fast, place, path, body(), seconds=2)
             report.figure("unary_messages", "upstream", rate, "requests/s")
-            rate = await measure.throughput(place, BURST_PORT, path, body(stream=True), seconds=2)
+            rate = await measure.throughput(burst, place, path, body(stream=True), seconds=2)
             report.figure(f"streams_{EVENTS}_events_messages", "upstream", rate, "streams/s")
         for part in parts:
             for name, make in chosen.items():

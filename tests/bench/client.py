@@ -5,7 +5,7 @@ It reads just enough of an answer to know where it ends, so that it costs little
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, cast
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -87,10 +87,11 @@ async def connect(port: int, on_data: Callable[[bytes], None] | None = None) -> 
     return connection
 
 
-def post(path: str, body: bytes, key: str) -> bytes:
+def post(path: str, body: bytes, key: str, headers: Mapping[str, str]) -> bytes:
     """A request's bytes."""
+    extra = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAuthorization: Bearer {key}\r\n"
-        f"anthropic-version: 2023-06-01\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"anthropic-version: 2023-06-01\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
     )
     return head.encode() + body

@@ -12,13 +12,14 @@ import msgspec
 
 from proxy.clock import SystemClock
 from tests.bench.client import connect, post
-from tests.bench.programs import KEY, LOAD_CORE
+from tests.bench.programs import KEY, LOAD_CORE, Program
 
 PATHS: Final = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}
 MODEL: Final = "claude-sonnet-5-5"
 _STAMP: Final = re.compile(rb"t=(\d+\.\d{6})")
 _RATE: Final = re.compile(r"Requests/sec:\s+([\d.]+)")
 _BAD: Final = re.compile(r"Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)")
+_CONNECTIONS: Final = 32
 _OPENED_A_SECOND: Final = 250
 clock = SystemClock()
 
@@ -51,15 +52,14 @@ def _picture() -> str:
     return (head + b"A" * (500_000 - len(head))).decode()
 
 
-async def throughput(
-    folder: Path, port: int, path: str, request: bytes, *, seconds: float, connections: int = 32
-) -> float:
+async def throughput(program: Program, folder: Path, path: str, request: bytes, *, seconds: float) -> float:
     """Answers a second by wrk, on the load core. Raises RuntimeError when any was not a success."""
     script = folder / "load.lua"
     quoted = request.decode().replace("\\", "\\\\").replace("'", "\\'")
     script.write_text(
         f"wrk.method='POST'\nwrk.body='{quoted}'\nwrk.headers['Content-Type']='application/json'\n"
         f"wrk.headers['Authorization']='Bearer {KEY}'\nwrk.headers['anthropic-version']='2023-06-01'\n"
+        + "".join(f"wrk.headers['{name}']='{value}'\n" for name, value in program.headers.items())
     )
     process = await asyncio.create_subprocess_exec(
         *(
@@ -68,12 +68,12 @@ async def throughput(
             str(LOAD_CORE),
             "wrk",
             "-t1",
-            f"-c{connections}",
+            f"-c{_CONNECTIONS}",
             f"-d{round(seconds)}s",
             "--timeout",
             "30s",
         ),
-        *("-s", str(script), f"http://127.0.0.1:{port}{path}"),
+        *("-s", str(script), f"http://127.0.0.1:{program.port}{path}"),
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()
@@ -84,10 +84,10 @@ async def throughput(
     return float(rate[1])
 
 
-async def sequential(port: int, path: str, request: bytes, *, count: int) -> list[float]:
+async def sequential(program: Program, path: str, request: bytes, *, count: int) -> list[float]:
     """Seconds of each of `count` calls, one after the other on one connection."""
-    connection = await connect(port)
-    call = post(path, request, KEY)
+    connection = await connect(program.port)
+    call = post(path, request, KEY, program.headers)
     times: list[float] = []
     for number in range(count + count // 10):
         began_s = clock.monotonic_s()
@@ -134,15 +134,15 @@ class _Listener:
         self._tail = data[max(last, len(data) - 24) :]
 
 
-async def paced(port: int, path: str, request: bytes, *, streams: int, events: int) -> Paced:
+async def paced(program: Program, path: str, request: bytes, *, streams: int, events: int) -> Paced:
     """Run so many streams side by side to their end."""
     delays_s: list[float] = []
     listeners = [_Listener(delays_s) for _ in range(streams)]
 
     async def one(number: int, listener: _Listener) -> None:
         await asyncio.sleep(number / _OPENED_A_SECOND)
-        connection = await connect(port, listener.take)
-        await connection.ask(post(path, request, KEY))
+        connection = await connect(program.port, listener.take)
+        await connection.ask(post(path, request, KEY, program.headers))
         connection.close()
 
     await asyncio.gather(*(one(number, listener) for number, listener in enumerate(listeners)))

@@ -13,7 +13,7 @@ from typing import Final
 from proxy.clock import SystemClock
 
 ROOT: Final = Path(__file__).parents[2]
-KEY: Final = "bench-client-key-0123456789abcdef"
+KEY: Final = "sk-bench-client-key-0123456789abcdef"
 LOAD_CORE: Final = 0
 TESTED_CORE: Final = 1
 clock = SystemClock()
@@ -31,6 +31,8 @@ class Program:
         folder: where it is started; None for the repository.
         paths: which endpoints it has: ``chat``, ``messages``.
         ready: what is asked until it answers.
+        headers: that its callers have to send beside the usual ones.
+        bursts_only: whether paced streams are left out.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Program:
     folder: Path | None = None
     paths: tuple[str, ...] = ("chat", "messages")
     ready: str = "/"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    bursts_only: bool = False
 
 
 @dataclass(slots=True)
