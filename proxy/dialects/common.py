@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+import msgspec
+
 from proxy.errors import GatewayError
 from proxy.model.catalog import ModelFacts
 from proxy.model.events import Event
@@ -57,8 +59,7 @@ class Envelope:
     max_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What a request is translated for.
 
     Attributes:
@@ -78,16 +79,14 @@ class Target:
     default_temperature: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Translated:
+class Translated(msgspec.Struct, frozen=True):
     """A client's request in the canonical form, with what was lost on the way."""
 
     request: Request
     dropped: tuple[Dropped, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendering:
+class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer's rendering needs beside the answer itself.
 
     Attributes:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from proxy.clock import Clock
 from proxy.dialects.anthropic import MessageBroken, StreamDecoder, decode_message, summarize
 from proxy.dialects.common import Observed, Rendering, StreamBroken
@@ -54,8 +56,7 @@ class StreamOpened:
     reply: ByteReply
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """What one upstream call needs."""
 
     exchange: Exchange

@@ -1,6 +1,5 @@
 """What goes upstream for an exchange: the body as received, its envelope edited, or the request translated."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -19,8 +18,7 @@ _THINKING_LEAST_TOKENS: Final = 1024
 _COLLECT_ABOVE_TOKENS: Final = 21_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """An exchange made ready for Anthropic-speaking upstreams.
 
     Attributes:

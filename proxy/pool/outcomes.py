@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from proxy.pool.failure import Failure
 from proxy.pool.health import HealthChange
 from proxy.pool.members import Lease
 from proxy.pool.retry import Walk
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(msgspec.Struct, frozen=True):
     """What a request needs.
 
     Attributes:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Final, assert_never
 
 from proxy.clock import Clock
@@ -172,19 +173,31 @@ class Walk:
         self._length_s = deadline_s - clock.monotonic_s()
         self._waited_s = 0.0
         self._counted = 0
-        self._seen: Counter[Fault | FailureClass] = Counter()
         self._asked: set[str] = set()
         self._fallbacks_left: set[str] = set()
-        self._excluded = _Marks()
-        self._avoided = _Marks()
         self.attempts = 0
         self.last_failure: Failure | None = None
         self.fallbacks_only = False
         self.marked = False
 
+    @cached_property
+    def _seen(self) -> "Counter[Fault | FailureClass]":
+        """How often each failure came. Most walks end well at the first attempt and never need it."""
+        return Counter()
+
+    @cached_property
+    def _excluded(self) -> _Marks:
+        """Whom to ask is out of the question."""
+        return _Marks()
+
+    @cached_property
+    def _avoided(self) -> _Marks:
+        """Whom to ask only after all others."""
+        return _Marks()
+
     def started(self, lease: Lease, fallbacks: frozenset[str]) -> None:
         """The pool granted `lease`; `fallbacks` are the aliases of all fallbacks that could serve the request."""
-        if not self.attempts:
+        if fallbacks and not self.attempts:
             self._fallbacks_left.update(fallbacks)
         self.attempts += 1
         self._asked.add(lease.name)

@@ -18,6 +18,11 @@ async def read_body(request: web.Request, limit_bytes: int, watch: Watch) -> byt
     if declared is not None and declared > limit_bytes:
         raise TooLarge(limit_bytes)
     content = request.content
+    if content.is_eof() and content.exception() is None:
+        body = content.read_nowait()
+        if len(body) > limit_bytes:
+            raise TooLarge(limit_bytes)
+        return body
     chunks: list[bytes] = []
     left_bytes = limit_bytes
     try:

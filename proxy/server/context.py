@@ -2,16 +2,22 @@
 
 import datetime
 from dataclasses import dataclass, field
+from typing import Final
 
 from aiohttp import web
 
 from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.dispatch.dispatcher import Dispatcher
-from proxy.model.catalog import AliasRules, Catalog
+from proxy.model.catalog import AliasRules, Catalog, Resolution
 from proxy.pool import Pool
 from proxy.server.inflight import Inflight
 from proxy.settings import Settings
+
+_DAY_MS: Final = 86_400_000
+_EPOCH: Final = datetime.date(1970, 1, 1).toordinal()
+_RESOLVED_MAX: Final = 1024
+_NAME_MAX: Final = 128
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,10 +49,22 @@ class Services:
     started_s: float
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
+    _resolved: dict[str, Resolution] = field(default_factory=dict)
+    _resolved_on: int = -1
 
-    def today(self) -> datetime.date:
-        """The date in UTC, by which models retire."""
-        return datetime.datetime.fromtimestamp(self.clock.unix_ms() / 1000, datetime.UTC).date()
+    def resolve(self, model: str) -> Resolution:
+        """What a client's model name means today, by the date in UTC. Remembered until midnight."""
+        day = self.clock.unix_ms() // _DAY_MS
+        if day != self._resolved_on or len(self._resolved) >= _RESOLVED_MAX:
+            self._resolved_on = day
+            self._resolved.clear()
+        found = self._resolved.get(model)
+        if found is None:
+            today = datetime.date.fromordinal(_EPOCH + day)
+            found = self.catalog.resolve(model, today=today, aliases=self.aliases)
+            if len(model) <= _NAME_MAX:
+                self._resolved[model] = found
+        return found
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

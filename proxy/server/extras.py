@@ -67,7 +67,7 @@ async def model(request: web.Request) -> web.Response:
     """``GET /v1/models/{id}``; an alias answers with its target. Raises NotFound."""
     services = request.app[SERVICES]
     wanted = request.match_info["model"]
-    resolution = services.catalog.resolve(wanted, today=services.today(), aliases=services.aliases)
+    resolution = services.resolve(wanted)
     ids = services.dispatcher.models()
     if resolution.model not in ids:
         raise answers.no_such_model(wanted, ids)

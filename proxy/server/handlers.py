@@ -92,27 +92,33 @@ class _Call:
         """Close the books: one log line for the request."""
         self._watch.close()
         trace = self._trace
-        exchange = self._exchange
-        usage = trace.usage
-        now_s = self._services.clock.monotonic_s()
-        _log.info(
-            "request",
-            id=self._caller.request_id,
-            client=self._caller.client,
-            path=self._path,
-            model=exchange.model[:100] if exchange is not None else None,
-            stream=exchange.stream if exchange is not None else None,
-            status=self._status,
-            credential=trace.credential or None,
-            attempts=trace.attempts,
-            took_ms=round((now_s - self._began_s) * 1000, 1),
-            first_ms=round((trace.first_event_s - self._began_s) * 1000, 1) if trace.first_event_s else None,
-            input_tokens=usage.input_tokens if usage is not None else None,
-            output_tokens=usage.output_tokens if usage is not None else None,
-            stop_reason=trace.stop_reason,
-            failed=[f"{item.credential}:{item.outcome}" for item in trace.failed] or None,
-            dropped=[item.field for item in trace.dropped] or None,
-        )
+        fields: dict[str, object] = {
+            "id": self._caller.request_id,
+            "client": self._caller.client,
+            "path": self._path,
+            "status": self._status,
+        }
+        if (exchange := self._exchange) is not None:
+            fields["model"] = exchange.model[:100]
+            fields["stream"] = exchange.stream
+        if trace.attempts:
+            fields["credential"] = trace.credential
+            fields["attempts"] = trace.attempts
+        fields["took_ms"] = self._milliseconds(self._services.clock.monotonic_s())
+        if trace.first_event_s is not None:
+            fields["first_ms"] = self._milliseconds(trace.first_event_s)
+        if (usage := trace.usage) is not None:
+            fields["input_tokens"] = usage.input_tokens
+            fields["output_tokens"] = usage.output_tokens
+            fields["stop_reason"] = trace.stop_reason
+        if trace.failed:
+            fields["failed"] = [f"{item.credential}:{item.outcome}" for item in trace.failed]
+        if trace.dropped:
+            fields["dropped"] = [item.field for item in trace.dropped]
+        _log.info("request", **fields)
+
+    def _milliseconds(self, until_s: float) -> float:
+        return round((until_s - self._began_s) * 1000, 1)
 
     def _open_exchange(self, body: bytes) -> Exchange:
         services = self._services
@@ -140,7 +146,7 @@ class _Call:
     def _resolve(self, envelope: Envelope) -> tuple[str, bool]:
         services = self._services
         wanted = envelope.model or services.settings.defaults.model or services.catalog.default_model
-        resolution = services.catalog.resolve(wanted, today=services.today(), aliases=services.aliases)
+        resolution = services.resolve(wanted)
         return resolution.model, resolution.think
 
     async def _unary(self, exchange: Exchange) -> web.Response:

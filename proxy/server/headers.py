@@ -9,6 +9,7 @@ from proxy.dispatch.trace import Trace
 from proxy.exchange import Exchange
 
 _SAFE_VALUE: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DROPPED_MAX_BYTES: Final = 1024
 
 
@@ -21,7 +22,7 @@ def answer_headers(headers: MutableMapping[str, str], exchange: Exchange, trace:
         headers["x-carousel-model"] = exchange.model
     if trace.dropped:
         headers["x-carousel-dropped"] = dropped_value(trace.dropped)
-    if trace.upstream_request_id and _SAFE_VALUE.fullmatch(trace.upstream_request_id):
+    if trace.upstream_request_id and _REQUEST_ID.fullmatch(trace.upstream_request_id):
         headers["x-carousel-upstream-request-id"] = trace.upstream_request_id
 
 

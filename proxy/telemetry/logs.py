@@ -7,7 +7,7 @@ a full disk behind standard error must not stop an answer.
 import datetime
 import logging
 import sys
-import threading
+import time
 from typing import BinaryIO
 
 import msgspec
@@ -31,14 +31,12 @@ class _Sink:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._lock = threading.Lock()
 
     def msg(self, line: bytes) -> None:
         """Write one rendered line."""
         try:
-            with self._lock:
-                self._stream.write(REDACTOR.clean(line) + b"\n")
-                self._stream.flush()
+            self._stream.write(REDACTOR.clean(line) + b"\n")
+            self._stream.flush()
         except (OSError, ValueError):
             return
 
@@ -63,7 +61,7 @@ def configure_logging(level: str, style: str, stream: BinaryIO | None = None) ->
     """Set level (a word such as ``info``) and style (``text`` or ``json``) for the whole process."""
     number = _LEVELS[level.lower()]
     structlog.configure(
-        processors=[_stamp, _as_json if style == "json" else _as_text],
+        processors=[_Stamp(), _as_json if style == "json" else _as_text],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_: _Sink(stream or sys.stderr.buffer),
         cache_logger_on_first_use=True,
@@ -72,13 +70,29 @@ def configure_logging(level: str, style: str, stream: BinaryIO | None = None) ->
     logging.captureWarnings(capture=True)
 
 
-def _stamp(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    now = datetime.datetime.now(datetime.UTC)
-    return {"time": f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z", "level": method, **event}
+class _Stamp:
+    """Puts time and level in front. Lines come many a second, so the text of the second is kept."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        second, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
+        if second != self._second:
+            self._second = second
+            self._text = f"{datetime.datetime.fromtimestamp(second, datetime.UTC):%Y-%m-%dT%H:%M:%S}"
+        return {"time": f"{self._text}.{milliseconds:03d}Z", "level": method, **event}
 
 
 def _as_json(_: WrappedLogger, __: str, event: EventDict) -> bytes:
-    return _encoder.encode(event)
+    try:
+        return _encoder.encode(event)
+    except UnicodeEncodeError:
+        # Header values that are no UTF-8 reach us with lone surrogates, which JSON cannot hold.
+        return _encoder.encode(
+            {name: str(value).encode(errors="replace").decode() for name, value in event.items()}
+        )
 
 
 def _as_text(_: WrappedLogger, __: str, event: EventDict) -> bytes:

@@ -1,7 +1,8 @@
 """What every kind of upstream offers to the dispatcher."""
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from proxy.credentials import Credential
 from proxy.exchange import Operation
@@ -9,8 +10,7 @@ from proxy.pool import Fault, UpstreamError
 from proxy.watch import Watch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamCall:
+class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
     """One request as it goes out.
 
     Attributes:
@@ -28,8 +28,7 @@ class UpstreamCall:
     beta: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """Who answered, as the answer itself tells.
 
     Attributes:

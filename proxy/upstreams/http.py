@@ -6,8 +6,9 @@ client library leaves this module: their texts hold request headers and raw upst
 
 import asyncio
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final
 
 import aiohttp
 from aiohttp_socks import ProxyConnector, ProxyError
@@ -83,7 +84,7 @@ class WayOut:
         """Send a POST and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
         # Plain bytes are written in one go, which for a large body holds up every other request.
         data = body if len(body) <= _AT_ONCE_BYTES else io.BytesIO(body)
-        with _faults(waiting=Fault.HEADERS_TIMEOUT):
+        with _SENDING:
             response = await watch.within(
                 limit_s,
                 self._session.post(
@@ -123,20 +124,30 @@ class HttpReply:
 
     async def read(self) -> bytes:
         """The next bytes; empty at the end. Raises UpstreamFault. Nothing is lost when it is cancelled."""
-        with _faults(waiting=Fault.STALLED):
+        with _STREAMING:
             return await self._content.readany()
 
     async def read_all(self, watch: Watch, limit_s: float) -> bytes:
         """The whole body, at most the cap of an upstream answer, within `limit_s` seconds. Raises UpstreamFault."""
-        return await self._collect(watch, limit_s, self._left_bytes)
+        content = self._content
+        if not content.is_eof():
+            return await self._collect(watch, limit_s, self._left_bytes)
+        # a short body comes with its head, and then there is nothing to wait for
+        with _SENDING:
+            body = content.read_nowait()
+        if len(body) > self._left_bytes:
+            raise UpstreamFault(Fault.BODY_TOO_LARGE)
+        return body
 
     async def read_error(self, watch: Watch, limit_s: float) -> bytes:
-        """As much of an error's body as is ever looked at, 64 KB; a broken one counts as what came of it."""
+        """As much of an error's body as is ever looked at, 64 KB; a broken or slow one counts as what came of it."""
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + limit_s
         chunks: list[bytes] = []
         size_bytes = 0
         try:
             while size_bytes < _ERROR_BODY_MAX_BYTES and (
-                chunk := await watch.within(limit_s, self._content.readany())
+                chunk := await watch.within(due_s - loop.time(), self._content.readany())
             ):
                 chunks.append(chunk)
                 size_bytes += len(chunk)
@@ -149,7 +160,7 @@ class HttpReply:
         due_s = loop.time() + limit_s
         chunks: list[bytes] = []
         left_bytes = max_bytes
-        with _faults(waiting=Fault.HEADERS_TIMEOUT):
+        with _SENDING:
             while chunk := await watch.within(due_s - loop.time(), self._content.readany()):
                 left_bytes -= len(chunk)
                 if left_bytes < 0:
@@ -165,27 +176,47 @@ class HttpReply:
             self._response.close()
 
 
-@contextmanager
-def _faults(*, waiting: Fault) -> Iterator[None]:
-    """Turn what the client library raises into the pool's faults; `waiting` names what ran out of time.
+class _Faults:
+    """Turns what the client library raises into the pool's faults; it holds no state, so one serves all.
 
     The library reports unreadable answers as a ``ClientResponseError`` with status 400 and the raw bytes in its
     text, so neither is looked at.
     """
-    try:
-        yield
-    except TimeoutError as error:
-        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-        raise UpstreamFault(Fault.CONNECT_TIMEOUT if connecting else waiting) from None
-    except aiohttp.ClientConnectorDNSError:
-        raise UpstreamFault(Fault.DNS) from None
-    except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError):
-        raise UpstreamFault(Fault.TLS) from None
-    except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, ProxyError):
-        raise UpstreamFault(Fault.CONNECT_REFUSED) from None
-    except aiohttp.ClientPayloadError:
-        raise UpstreamFault(Fault.TRUNCATED) from None
-    except aiohttp.ClientResponseError:
-        raise UpstreamFault(Fault.GARBAGE) from None
-    except (aiohttp.ClientError, OSError):
-        raise UpstreamFault(Fault.RESET) from None
+
+    def __init__(self, *, waiting: Fault) -> None:
+        """`waiting` names what ran out of time."""
+        self._waiting = waiting
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Raises UpstreamFault in place of `error`, where it has a meaning."""
+        if error is not None and (fault := self._meaning(error)) is not None:
+            raise UpstreamFault(fault) from None
+
+    def _meaning(self, error: BaseException) -> Fault | None:
+        match error:
+            case TimeoutError():
+                connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+                return Fault.CONNECT_TIMEOUT if connecting else self._waiting
+            case aiohttp.ClientConnectorDNSError():
+                return Fault.DNS
+            case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError():
+                return Fault.TLS
+            case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError() | ProxyError():
+                return Fault.CONNECT_REFUSED
+            case aiohttp.ClientPayloadError():
+                return Fault.TRUNCATED
+            case aiohttp.ClientResponseError():
+                return Fault.GARBAGE
+            case aiohttp.ClientError() | OSError():
+                return Fault.RESET
+            case _:
+                return None
+
+
+_SENDING: Final = _Faults(waiting=Fault.HEADERS_TIMEOUT)
+_STREAMING: Final = _Faults(waiting=Fault.STALLED)
