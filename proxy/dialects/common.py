@@ -126,7 +126,8 @@ class Observed:
     """What has been seen of one streamed answer so far.
 
     Attributes:
-        events: how many real events came: any but ``ping``; comments are none.
+        events: grows whenever real events come, any but ``ping``; comments are none. It is 1 after the first;
+            where content passes undecoded, all that comes at once counts as one.
         started: the first real event came.
         complete: ``message_stop`` came. The end of the connection never counts as one.
         stop_reason: from the last ``message_delta``.
@@ -135,7 +136,7 @@ class Observed:
         model: the model named by ``message_start``.
     """
 
-    events: int = 0
+    events: int = field(default=0, compare=False)
     started: bool = False
     complete: bool = False
     stop_reason: str | None = None

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final
 
 import aiohttp
-from aiohttp_socks import ProxyConnector, ProxyError
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -176,6 +176,20 @@ class HttpReply:
             self._response.close()
 
 
+# The first line that fits counts: most of these are kinds of others, and of OSError.
+_MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Fault | None], ...]] = (
+    ((aiohttp.ConnectionTimeoutError, ProxyTimeoutError), Fault.CONNECT_TIMEOUT),
+    ((TimeoutError,), None),
+    ((aiohttp.ClientConnectorDNSError,), Fault.DNS),
+    ((aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError), Fault.TLS),
+    ((aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError), Fault.CONNECT_REFUSED),
+    ((ProxyConnectionError, ProxyError), Fault.CONNECT_REFUSED),
+    ((aiohttp.ClientPayloadError,), Fault.TRUNCATED),
+    ((aiohttp.ClientResponseError,), Fault.GARBAGE),
+    ((aiohttp.ClientError, OSError), Fault.RESET),
+)
+
+
 class _Faults:
     """Turns what the client library raises into the pool's faults; it holds no state, so one serves all.
 
@@ -198,24 +212,8 @@ class _Faults:
             raise UpstreamFault(fault) from None
 
     def _meaning(self, error: BaseException) -> Fault | None:
-        match error:
-            case TimeoutError():
-                connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-                return Fault.CONNECT_TIMEOUT if connecting else self._waiting
-            case aiohttp.ClientConnectorDNSError():
-                return Fault.DNS
-            case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError():
-                return Fault.TLS
-            case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError() | ProxyError():
-                return Fault.CONNECT_REFUSED
-            case aiohttp.ClientPayloadError():
-                return Fault.TRUNCATED
-            case aiohttp.ClientResponseError():
-                return Fault.GARBAGE
-            case aiohttp.ClientError() | OSError():
-                return Fault.RESET
-            case _:
-                return None
+        fault = next((fault for kinds, fault in _MEANINGS if isinstance(error, kinds)), None)
+        return self._waiting if fault is None and isinstance(error, TimeoutError) else fault
 
 
 _SENDING: Final = _Faults(waiting=Fault.HEADERS_TIMEOUT)

@@ -1,5 +1,6 @@
 """An upstream's stream, decoded for translation or tapped while it passes."""
 
+import re
 from typing import Final
 
 import msgspec
@@ -10,8 +11,9 @@ from proxy.dialects.sse import EventSplitter, Frame, SseDecoder, parse_event
 from proxy.model.events import ContentBlockDelta, Event, MessageStart, Ping
 from proxy.model.grammar import GrammarError, StreamGrammar
 
-_DELTA: Final = b"event: content_block_delta\ndata: "
-_NEXT_DELTA: Final = b"\n\n" + _DELTA
+_BLANK: Final = b"\n\n"
+_CONTENT: Final = b"event: content_block_"
+_NO_CONTENT: Final = re.compile(rb"\n\n(?!event: content_block_|\Z)")
 _NEEDS_A_START: Final = frozenset(
     ("content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop")
 )
@@ -129,32 +131,40 @@ class StreamTap:
         whole = self._splitter.feed(chunk)
         if self._decoder is not None or b"\r" in whole:
             return self._read_any_line_ends(whole)
-        if not whole or self._only_deltas(whole):
+        return self._survey(whole) if whole else whole
+
+    def _survey(self, whole: bytes) -> bytes:
+        """Look at the events that may tell something; returns those before the first that cannot be read.
+
+        A blank line never stands inside an event, so what follows one is the first line of the next.
+        """
+        observed = self.observed
+        if observed.started and whole.startswith(_CONTENT) and _NO_CONTENT.search(whole) is None:
+            observed.events += 1
             return whole
-        events = whole.split(b"\n\n")
-        for place, event in enumerate(events):
-            if event.startswith(_DELTA) and self.observed.started:
-                self.observed.events += 1
-                continue
-            if not event:
-                continue
-            try:
-                self._look(event)
-            except StreamBroken as fault:
-                self.fault = fault
-                if not place:
-                    raise
-                return b"\n\n".join(events[:place]) + b"\n\n"
+        at = 0
+        while not observed.started and at < len(whole):
+            if not self._sound(whole, at):
+                return whole[:at]
+            at = _end(whole, at) + len(_BLANK)
+        if not at and not whole.startswith(_CONTENT) and not self._sound(whole, 0):
+            return b""
+        for found in _NO_CONTENT.finditer(whole, max(at - len(_BLANK), 0)):
+            if not self._sound(whole, found.end()):
+                return whole[: found.end()]
+        if whole.startswith(_CONTENT, at) or whole.find(_BLANK + _CONTENT, at) >= 0:
+            observed.events += 1
         return whole
 
-    def _only_deltas(self, whole: bytes) -> bool:
-        """Whether every event is a delta of two lines and a blank one, none of which data can hold."""
-        if not (self.observed.started and whole.startswith(_DELTA)):
+    def _sound(self, whole: bytes, begin: int) -> bool:
+        """Look at the event that begins there. False if it cannot be read; raises StreamBroken if it is the first."""
+        try:
+            self._look(whole[begin : _end(whole, begin)])
+        except StreamBroken as fault:
+            self.fault = fault
+            if not begin:
+                raise
             return False
-        events = whole.count(_NEXT_DELTA) + 1
-        if whole.count(b"\n") != 3 * events:
-            return False
-        self.observed.events += events
         return True
 
     def _read_any_line_ends(self, whole: bytes) -> bytes:
@@ -167,6 +177,8 @@ class StreamTap:
     def _look(self, event: bytes) -> None:
         if not self.observed.started:
             event = event.removeprefix(b"\xef\xbb\xbf")
+        if not event:
+            return
         frame = parse_event(event if event.isascii() else event.decode("utf-8", "replace").encode())
         if frame is not None:
             self._read(frame)
@@ -196,3 +208,9 @@ class StreamTap:
             msgspec.json.decode(data, type=msgspec.Raw)
         except (ValueError, RecursionError):
             raise StreamBroken("the first event is no JSON") from None
+
+
+def _end(whole: bytes, begin: int) -> int:
+    """Where the event that begins there ends; lone line ends at the end of the bytes belong to none."""
+    end = whole.find(_BLANK, begin)
+    return end if end >= 0 else len(whole)
