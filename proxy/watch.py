@@ -1,21 +1,27 @@
-"""Time limits on what a task awaits, re-armed for the price of an assignment.
+"""Time limits on what a task awaits, armed for the price of an assignment.
 
-``asyncio.timeout`` schedules and cancels a timer each time it is entered. A relay awaits twice a chunk, thousands
-of times a second, and nearly never runs out of time, so this one keeps a single timer and moves its deadline lazily.
+``asyncio.timeout`` makes and cancels a timer each time it is entered. A relay awaits twice a chunk, thousands of times
+a second, and nearly never runs out of time, so here nobody has a timer of their own: all watches of a loop are
+looked through together, twenty times a second.
 """
 
 import asyncio
 import math
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+from weakref import WeakKeyDictionary
 
 _T = TypeVar("_T")
+_LOOK_EVERY_S: Final = 0.05
 
 
 class Watch:
-    """Limits for the awaits of one task; made in that task, closed when its work ends."""
+    """Limits for the awaits of one task; made in that task, closed when its work ends.
 
-    __slots__ = ("_cancelling", "_due_s", "_fired", "_loop", "_timer", "_timer_s", "task")
+    A limit is kept to within 50 ms.
+    """
+
+    __slots__ = ("_alarm", "_alarm_s", "_cancelling", "_due_s", "_fired", "_loop", "_round", "task")
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -23,21 +29,20 @@ class Watch:
             raise RuntimeError("a watch belongs to a task")
         self.task = task
         self._loop = asyncio.get_running_loop()
+        self._round = _round_of(self._loop)
         self._cancelling = task.cancelling()
         self._due_s = math.inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_s = math.inf
         self._fired = False
+        self._alarm: Callable[[], None] | None = None
+        self._alarm_s = math.inf
 
     async def within(self, limit_s: float, work: Awaitable[_T]) -> _T:
         """Await `work`; raises TimeoutError when it takes longer than `limit_s` seconds.
 
         `work` is cancelled then, so it must be safe to cancel: a read that leaves its bytes in the buffer is.
         """
-        due_s = self._loop.time() + limit_s
-        self._due_s = due_s
-        if due_s < self._timer_s:
-            self._schedule(due_s)
+        self._due_s = self._loop.time() + limit_s
+        self._round.add(self)
         try:
             return await work
         except asyncio.CancelledError:
@@ -50,26 +55,68 @@ class Watch:
         finally:
             self._due_s = math.inf
 
+    def alarm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Call `callback` after `delay_s` seconds, whatever the task awaits; one at a time, the last one counts."""
+        self._alarm = callback
+        self._alarm_s = self._loop.time() + delay_s
+        self._round.add(self)
+
+    def silence(self) -> None:
+        """Forget the alarm."""
+        self._alarm = None
+        self._alarm_s = math.inf
+
     def close(self) -> None:
-        """Forget the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self._timer_s = math.inf
+        """Watch no more."""
+        self.silence()
+        self._round.discard(self)
 
-    def _schedule(self, when_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_s = when_s
-        self._timer = self._loop.call_at(when_s, self._tick)
+    def look(self, now_s: float) -> None:
+        """Fire what is due."""
+        if now_s >= self._alarm_s and (callback := self._alarm) is not None:
+            self.silence()
+            callback()
+        if now_s >= self._due_s:
+            self._due_s = math.inf
+            self._fired = True
+            self.task.cancel()
 
-    def _tick(self) -> None:
-        self._timer = None
-        self._timer_s = math.inf
-        if self._due_s == math.inf:
-            return
-        if self._loop.time() < self._due_s:
-            self._schedule(self._due_s)
-            return
-        self._fired = True
-        self.task.cancel()
+
+class _Round:
+    """The watches of one loop, and the one timer they share; it rests while there are none."""
+
+    __slots__ = ("_running", "_watches")
+
+    def __init__(self) -> None:
+        self._watches: set[Watch] = set()
+        self._running = False
+
+    def add(self, watch: Watch) -> None:
+        """Look after a watch until it is closed."""
+        self._watches.add(watch)
+        if not self._running:
+            self._running = True
+            asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._go)
+
+    def discard(self, watch: Watch) -> None:
+        """Look after it no more."""
+        self._watches.discard(watch)
+
+    def _go(self) -> None:
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        for watch in tuple(self._watches):
+            watch.look(now_s)
+        self._running = bool(self._watches)
+        if self._running:
+            loop.call_later(_LOOK_EVERY_S, self._go)
+
+
+_rounds: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Round]" = WeakKeyDictionary()
+
+
+def _round_of(loop: asyncio.AbstractEventLoop) -> _Round:
+    found = _rounds.get(loop)
+    if found is None:
+        found = _rounds[loop] = _Round()
+    return found

@@ -1,6 +1,7 @@
 """``serve``: read the configuration, refuse what is wrong with it, run the server."""
 
 import asyncio
+import gc
 import os
 import random
 import sys
@@ -31,6 +32,7 @@ from proxy.upstreams import UPSTREAMS
 
 _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
+_GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
 _NO_CREDENTIAL: Final = """\
 No credential is configured, so there is nothing to answer with.
 Set ANTHROPIC_API_KEY in the environment or in .env, or list credentials in sessions.json
@@ -63,7 +65,7 @@ def serve(flags: Mapping[str, str], *, env_file: Path | None, demo: bool, demo_i
     try:
         _require_fast_parser()
         configured = _configure(flags, env_file, demo=demo, demo_if_unconfigured=demo_if_unconfigured)
-    except (ConfigurationError, CannotStart, StoreError, CatalogError) as error:
+    except (ConfigurationError, CannotStart, StoreError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
         return 1
     try:
@@ -92,8 +94,17 @@ def _configure(
     REDACTOR.learn(keys.secrets())
     for warning in (*settings.warnings, *found.warnings):
         _log.warning(warning)
-    overlay = settings.model_catalog_file.read_bytes() if settings.model_catalog_file is not None else None
-    return Configured(settings, usable, keys, Catalog.load(overlay), demo)
+    return Configured(settings, usable, keys, _catalog(settings.model_catalog_file), demo)
+
+
+def _catalog(overlay: Path | None) -> Catalog:
+    """The built-in catalog with the operator's file laid over it. Raises CannotStart."""
+    try:
+        return Catalog.load(overlay.read_bytes() if overlay is not None else None)
+    except OSError as error:
+        raise CannotStart(f"MODEL_CATALOG_FILE: {overlay} cannot be read: {error.strerror}.") from None
+    except CatalogError as error:
+        raise CannotStart(f"MODEL_CATALOG_FILE: {error}.") from None
 
 
 def _secrets(settings: Settings, credentials: Iterable[Credential]) -> Iterator[Secret]:
@@ -142,7 +153,16 @@ async def _serve(configured: Configured, out: TextIO) -> int:
         def announce(address: Address) -> None:
             banner(out, address, configured.keys, credentials, demo=configured.demo)
 
-        return await run(await build_app(parts), settings, stopping, announce)
+        app = await build_app(parts)
+        _settle_memory()
+        return await run(app, settings, stopping, announce)
+
+
+def _settle_memory() -> None:
+    """Leave what the start has made out of every later look for garbage, and look less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
 
 def _run_in_loop(main: Coroutine[Any, Any, int]) -> int:

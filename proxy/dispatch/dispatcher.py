@@ -111,7 +111,9 @@ class Dispatcher:
         walk = Walk(tools.policy, tools.clock, self._budget, exchange.deadline_s, tools.rng)
         want = Want(exchange.model, exchange.limit_class, exchange.client)
         while True:
-            lease = await self._lease(want, walk, watch)
+            lease = await tools.places.take(want, walk, watch)
+            if not isinstance(lease, Lease):
+                raise answers.exhausted(lease, walk.last_failure, model=want.model, available=self.models())
             trace.credential = lease.name
             trace.attempts += 1
             began_s = tools.clock.monotonic_s()
@@ -147,12 +149,6 @@ class Dispatcher:
                     await asyncio.sleep(wait_s)
             case Stop():
                 raise answers.failed(failure, model=exchange.model)
-
-    async def _lease(self, want: Want, walk: Walk, watch: Watch) -> Lease:
-        taken = await self._tools.places.take(want, walk, watch)
-        if isinstance(taken, Lease):
-            return taken
-        raise answers.exhausted(taken, walk.last_failure, model=want.model, available=self.models())
 
     def end(self, opened: UnaryOpened | StreamOpened, outcome: Outcome) -> None:
         """End the lease of an answer, and the upstream call behind it where one is still open."""

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
+from structlog.typing import FilteringBoundLogger
 
 from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.dispatch.dispatcher import Dispatcher
+from proxy.log import get_logger
 from proxy.model.catalog import AliasRules, Catalog, Resolution
 from proxy.pool import Pool
 from proxy.server.inflight import Inflight
@@ -36,6 +38,7 @@ class Services:
         started_s: monotonic seconds of the start.
         ready: whether the start is complete.
         common_headers: on every answer.
+        log: takes one line a request; bound once, because an unbound logger is looked up anew for every line.
     """
 
     settings: Settings
@@ -49,6 +52,7 @@ class Services:
     started_s: float
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
+    log: FilteringBoundLogger = field(default_factory=lambda: get_logger("requests").bind())
     _resolved: dict[str, Resolution] = field(default_factory=dict)
     _resolved_on: int = -1
 

@@ -11,7 +11,6 @@ from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.trace import Trace
 from proxy.errors import GatewayError, InvalidRequest
 from proxy.exchange import Exchange, Operation
-from proxy.log import get_logger
 from proxy.pool import Abandoned, Failed, Outcome, Success
 from proxy.server.body import read_body
 from proxy.server.context import CALLER, SERVICES, Caller, Services
@@ -21,7 +20,6 @@ from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
 from proxy.watch import Watch
 
-_log = get_logger("requests")
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
 _COUNTING_CLASS: Final = "count_tokens"
 
@@ -115,7 +113,7 @@ class _Call:
             fields["failed"] = [f"{item.credential}:{item.outcome}" for item in trace.failed]
         if trace.dropped:
             fields["dropped"] = [item.field for item in trace.dropped]
-        _log.info("request", **fields)
+        self._services.log.info("request", **fields)
 
     def _milliseconds(self, until_s: float) -> float:
         return round((until_s - self._began_s) * 1000, 1)

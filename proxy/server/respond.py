@@ -48,13 +48,11 @@ class StreamAnswer:
         self._common = common
         self._task = watch.task
         self._response: web.StreamResponse | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._due = False
         self._in_flight = False
         self._shutting_down = False
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(policy.hold_back_s, self._hold_back_over)
+        watch.alarm(policy.hold_back_s, self._hold_back_over)
 
     @property
     def committed(self) -> bool:
@@ -124,15 +122,12 @@ class StreamAnswer:
         return self._response
 
     def close(self) -> None:
-        """Forget the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Commit no more by itself."""
+        self._watch.silence()
         if self._keeper is not None:
             self._keeper.cancel()
 
     def _hold_back_over(self) -> None:
-        self._timer = None
         self._due = True
         if self._in_flight:
             self._commit_early()
@@ -151,9 +146,7 @@ class StreamAnswer:
             await asyncio.sleep(self._policy.keep_alive_s)
 
     async def _stop_keeper(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._watch.silence()
         keeper = self._keeper
         if keeper is None:
             return
