@@ -148,7 +148,7 @@ def observe(observed: Observed, event: Event) -> None:
     match event:
         case MessageStart(message=message):
             observed.model = message.model
-            observed.usage = observed.usage.merge(message.usage)
+            observed.usage = message.usage
         case MessageDelta(delta=delta, usage=usage):
             observed.stop_reason = delta.stop_reason
             observed.usage = observed.usage.merge(usage)
