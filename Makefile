@@ -1,5 +1,5 @@
 # Everything from a clean clone: each target makes what it needs.
-# The commands a person types: run, test, check, lock.
+# The commands a person types: run, test, check, bench, lock.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 SOURCES := proxy tests app.py
 T ?= tests
 
-.PHONY: run test check format lint types contracts lock clean help
+.PHONY: run test check format lint types contracts bench lock clean help
 
 help: ## Show what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ types: .venv/.dev ## Check the types
 
 contracts: .venv/.dev ## Check that each layer imports only from those below
 	$(BIN)/lint-imports --no-cache
+
+bench: .venv/.dev ## Measure: one JSON line a figure; PEERS=1 adds the peers (needs wrk)
+	@$(BIN)/python -m tests.bench $(if $(PEERS),--peers)
 
 lock: .venv/.dev ## Compile the requirement files from pyproject.toml
 	deploy/lock.sh $(BIN)/uv

@@ -104,6 +104,11 @@ class RunningStream:
         if observed.error is not None and observed.events == 1 and self._pending is not None:
             raise self._pending
 
+    @property
+    def over(self) -> bool:
+        """Whether the answer is whole and its last frames have been handed out."""
+        return self.observed.complete and self._pending is None and not self._ready and self._reply.ended
+
     async def frames(self, silence_s: float) -> bytes | None:
         """The next frames; None after the whole answer; empty when `silence_s` seconds passed without any.
 

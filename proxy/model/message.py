@@ -60,7 +60,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 def _merged(earlier: _Count, later: _Count) -> _Count:
     changes: dict[str, object] = {}
     for name in earlier.__struct_fields__:
-        old, new = getattr(earlier, name), getattr(later, name)
+        new = getattr(later, name)
+        if new is None:
+            continue
+        old = getattr(earlier, name)
         if isinstance(old, msgspec.Struct) and isinstance(new, msgspec.Struct):
             changes[name] = _merged(old, new)
         elif new or old is None:

@@ -59,11 +59,7 @@ class Gate:
         except (ConnectionResetError, BrokenPipeError):
             raise
         except Exception as error:  # noqa: BLE001 - the last stop before the framework's own page
-            _log.error(
-                "unexpected error", request_id=caller.request_id, error=type(error).__name__, at=_place(error)
-            )
-            failure = GatewayError(500, ErrorKind.API, "Internal error of the gateway.", should_retry=False)
-            response = self._rendered(failure, route, request, caller)
+            response = self._rendered(internal_error(error, caller), route, request, caller)
         finally:
             services.inflight.leave()
         if services.inflight.draining:
@@ -100,6 +96,12 @@ class Gate:
     ) -> web.StreamResponse:
         dialect = route.dialect if route is not None else dialect_for_unknown(request.path)
         return error_response(error, dialect, caller, self._services)
+
+
+def internal_error(error: Exception, caller: Caller) -> GatewayError:
+    """What a client is told of a mistake of ours; the log gets its class and its place, never its text."""
+    _log.error("unexpected error", request_id=caller.request_id, error=type(error).__name__, at=_place(error))
+    return GatewayError(500, ErrorKind.API, "Internal error of the gateway.", should_retry=False)
 
 
 def error_response(error: GatewayError, dialect: Dialect, caller: Caller, services: Services) -> web.Response:

@@ -14,7 +14,7 @@ from proxy.exchange import Exchange, Operation
 from proxy.pool import Abandoned, Failed, Outcome, Success
 from proxy.server.body import read_body
 from proxy.server.context import CALLER, SERVICES, Caller, Services
-from proxy.server.gate import error_response, identity_headers
+from proxy.server.gate import error_response, identity_headers, internal_error
 from proxy.server.headers import answer_headers
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
@@ -172,22 +172,27 @@ class _Call:
         try:
             with services.inflight.stream(answer):
                 opened = await services.dispatcher.open(exchange, self._trace, answer, self._watch)
-                if not isinstance(opened, StreamOpened):
-                    raise TypeError("a stream was answered whole")
                 self._note(opened)
-                await self._relay(answer, opened)
+                await self._relay(answer, self._streamed(opened))
                 return answer.response
-        except GatewayError as error:
-            response = await answer.fail(error)
-            if response is None:
-                raise
-            return response
         except asyncio.CancelledError:
             if await answer.farewell():
                 return answer.response
             raise
+        except Exception as error:  # noqa: BLE001 - after the commit nothing may look like a clean end
+            shown = error if isinstance(error, GatewayError) else internal_error(error, self._caller)
+            response = await answer.fail(shown)
+            if response is None:
+                raise shown from None
+            return response
         finally:
             answer.close()
+
+    def _streamed(self, opened: UnaryOpened | StreamOpened) -> StreamOpened:
+        if isinstance(opened, StreamOpened):
+            return opened
+        self._services.dispatcher.end(opened, Abandoned())
+        raise TypeError("a stream was answered whole")
 
     async def _relay(self, answer: StreamAnswer, opened: StreamOpened) -> None:
         outcome: Outcome = Abandoned()

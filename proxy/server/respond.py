@@ -6,7 +6,8 @@ connection is closed; it never becomes a second attempt, and never a clean-looki
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -87,13 +88,16 @@ class StreamAnswer:
         silence_s = self._policy.keep_alive_s
         try:
             while (chunk := await frames(silence_s)) is not None:
-                await self._write(response, chunk or keep_alive)
+                if opened.stream.over:
+                    await self._within(response.write_eof(chunk))
+                    return None
+                await self._within(response.write(chunk or keep_alive))
         except StreamCut as cut:
             if cut.shown is not None:
-                await self._write(response, self._error_frame(cut.shown))
+                await self._within(response.write(self._error_frame(cut.shown)))
             self._end_abruptly()
             return cut.failure
-        await response.write_eof()
+        await self._within(response.write_eof())
         return None
 
     async def fail(self, error: GatewayError) -> web.StreamResponse | None:
@@ -101,7 +105,7 @@ class StreamAnswer:
         await self._stop_keeper()
         if self._response is None:
             return None
-        await self._write(self._response, self._error_frame(error))
+        await self._within(self._response.write(self._error_frame(error)))
         self._end_abruptly()
         return self._response
 
@@ -167,9 +171,9 @@ class StreamAnswer:
         await response.prepare(self._request)
         return response
 
-    async def _write(self, response: web.StreamResponse, frames: bytes) -> None:
+    async def _within(self, writing: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._watch.within(self._policy.write_stall_s, response.write(frames))
+            await self._watch.within(self._policy.write_stall_s, writing)
         except TimeoutError:
             raise ClientStalled from None
 

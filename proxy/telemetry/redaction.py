@@ -31,10 +31,9 @@ class _Form:
 
 
 _FORMS: Final = (
-    _Form((b"sk-ant-",), re.compile(rb"sk-ant-[A-Za-z0-9_-]{8,}")),
-    _Form((b"sk-carousel-",), re.compile(rb"sk-carousel-[A-Za-z0-9_-]{8,}")),
-    # the same two in base64
-    _Form((b"c2stYW50L", b"c2stY2Fyb3VzZW"), re.compile(rb"c2stY(?:W50L|2Fyb3VzZW)[A-Za-z0-9+/_-]{8,}=*")),
+    _Form((b"sk-",), re.compile(rb"sk-(?:ant|carousel)-[A-Za-z0-9_-]{8,}")),
+    # the same in base64
+    _Form((b"c2stY",), re.compile(rb"c2stY(?:W50L|2Fyb3VzZW)[A-Za-z0-9+/_-]{8,}=*")),
     _Form((b"earer", b"EARER"), re.compile(rb"(?i:bearer)\s*[A-Za-z0-9._~+/=-]{16,}")),
     _Form((b"essionKey=", b"essionkey="), re.compile(rb"(?i:sessionkey=)\s*[A-Za-z0-9._~+/=-]{16,}")),
     _Form((b"://",), re.compile(rb"://[^/\s:@\"']+:[^/\s@\"']+@")),

@@ -72,6 +72,11 @@ class ByteReply(Protocol):
         """The media type, lower case, without parameters."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """Whether the body's end has come and every byte before it was read: nothing more can follow."""
+        ...
+
     async def read(self) -> bytes:
         """The next bytes as they came; empty at the end of the body. Raises UpstreamFault. Safe to cancel."""
         ...

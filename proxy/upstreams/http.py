@@ -122,6 +122,11 @@ class HttpReply:
         """Whether the body came as asked for: not compressed."""
         return self.headers.get("Content-Encoding", "").strip().lower() in _PLAIN_ENCODINGS
 
+    @property
+    def ended(self) -> bool:
+        """See `ByteReply.ended`."""
+        return self._content.at_eof()
+
     async def read(self) -> bytes:
         """The next bytes; empty at the end. Raises UpstreamFault. Nothing is lost when it is cancelled."""
         with _STREAMING:
@@ -170,7 +175,7 @@ class HttpReply:
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else close it at once."""
-        if self._content.at_eof():
+        if self.ended:
             self._response.release()
         else:
             self._response.close()

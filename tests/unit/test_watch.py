@@ -62,9 +62,11 @@ async def test_a_shorter_limit_after_a_longer_one_is_kept() -> None:
 async def test_a_longer_limit_after_a_shorter_one_is_kept() -> None:
     """Protects work from the timer of a shorter limit that was met."""
     watch = Watch()
+    loop = asyncio.get_running_loop()
     await watch.within(_SHORT_S, asyncio.sleep(0))
-    late = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(_SHORT_S * 5, late.set_result, "late")
+    late = loop.create_future()
+    loop.call_soon(watch.look, loop.time() + 2 * _SHORT_S)
+    loop.call_later(2 * _LOOK_EVERY_S, late.set_result, "late")
     assert await watch.within(_NEVER_S, late) == "late"
     watch.close()
 
@@ -73,7 +75,7 @@ async def test_a_met_limit_does_not_fire_between_two_waits() -> None:
     """Protects what a task does while the watch has nothing to look after."""
     watch = Watch()
     await watch.within(_SHORT_S, asyncio.sleep(0))
-    await asyncio.sleep(_SHORT_S * 5)
+    watch.look(asyncio.get_running_loop().time() + _NEVER_S)
     assert watch.task.cancelling() == 0
     watch.close()
 
@@ -98,18 +100,26 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
         await task
 
 
-async def test_a_cancellation_in_the_same_moment_as_a_time_out_wins() -> None:
+@pytest.mark.parametrize("client_first", [True, False])
+async def test_a_cancellation_in_the_same_moment_as_a_time_out_wins(client_first: bool) -> None:
     """Protects a client's leaving from being swallowed by a limit that runs out just then."""
-    reached = asyncio.Event()
+    watches: list[Watch] = []
 
     async def work() -> None:
         watch = Watch()
-        reached.set()
-        await watch.within(0.0, _never())
+        watches.append(watch)
+        try:
+            await watch.within(_SHORT_S, _never())
+        finally:
+            watch.close()
 
     task = asyncio.create_task(work())  # noqa: TID251 - held by this test
-    await reached.wait()
-    asyncio.get_running_loop().call_soon(task.cancel)
+    await asyncio.sleep(0)
+    if client_first:
+        task.cancel()
+    watches[0].look(asyncio.get_running_loop().time() + _NEVER_S)
+    if not client_first:
+        task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 

@@ -1,0 +1,107 @@
+"""What stops a start, and what does not."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxy.commands.serve import CannotStart, _loop_factory, _require_fast_parser
+from tests.support.program import finished, started
+
+
+async def test_without_a_credential_it_says_what_to_set(tmp_path: Path) -> None:
+    """Protects a newcomer from a server that cannot answer anything."""
+    program = await finished(tmp_path)
+    assert program.process.returncode == 1
+    assert "ANTHROPIC_API_KEY" in program.output
+    assert "--demo" in program.output
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_demo_needs_nothing(tmp_path: Path) -> None:
+    """Protects the first minute with the program."""
+    async with started(tmp_path, "serve", "--demo") as program:
+        assert "DEMO MODE" in program.output
+        program.process.terminate()
+        assert await program.ended() == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "demo"), [("127.0.0.1:0", True), ("0.0.0.0:0", False)], ids=["loopback", "everywhere"]
+)
+async def test_a_demo_for_want_of_credentials_stays_on_this_machine(
+    tmp_path: Path, address: str, demo: bool
+) -> None:
+    """Protects a deployment that lost its credentials from answering with simulated ones."""
+    if demo:
+        async with started(tmp_path, "serve", "--demo-if-unconfigured", ADDRESS=address) as program:
+            assert "DEMO MODE" in program.output
+    else:
+        ended = await finished(tmp_path, "serve", "--demo-if-unconfigured", ADDRESS=address)
+        assert ended.process.returncode == 1
+
+
+async def test_a_demo_for_want_of_credentials_is_none_when_there_are_some(tmp_path: Path) -> None:
+    """Protects real credentials from being ignored."""
+    async with started(
+        tmp_path, "serve", "--demo-if-unconfigured", ANTHROPIC_API_KEY="a-key", LOG_LEVEL="error"
+    ) as program:
+        assert "DEMO MODE" not in program.output
+        assert "api-1" in program.output
+
+
+async def test_kinds_that_are_not_there_yet_are_named_and_left_out(tmp_path: Path) -> None:
+    """Protects an operator from believing that a credential is used."""
+    async with started(
+        tmp_path,
+        ANTHROPIC_API_KEY="a-key",
+        SESSIONS="sk-ant-sid01-cookie",
+        CLAUDE_WEB_BASE_URL="https://x.test",
+    ) as program:
+        await program.wrote("not supported in this version")
+        assert "with 1 credential(s): api-1" in program.output
+    assert "sid01-cookie" not in program.output
+
+
+async def test_the_first_start_makes_keys_and_the_second_keeps_them(tmp_path: Path) -> None:
+    """Protects clients from a key that changes with every start."""
+    found = []
+    for _ in range(2):
+        async with started(tmp_path, "serve", "--demo") as program:
+            found.append((tmp_path / "data" / "client.key").read_text())
+            program.process.terminate()
+            await program.ended()
+        assert found[0].strip() not in program.output
+    assert found[0] == found[1]
+    assert found[0].startswith("sk-carousel-")
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"as_of": 7}'], ids=["missing", "no JSON", "a wrong field"])
+async def test_a_catalog_that_cannot_be_used_stops_the_start_and_is_named(
+    tmp_path: Path, content: str | None
+) -> None:
+    """Protects an operator from searching for what is wrong, or from prices that are not theirs."""
+    file = tmp_path / "catalog.json"
+    if content is not None:
+        file.write_text(content)
+    program = await finished(tmp_path, ANTHROPIC_API_KEY="a-key", MODEL_CATALOG_FILE=str(file))
+    assert program.process.returncode == 1
+    assert "MODEL_CATALOG_FILE" in program.output
+    assert "Traceback" not in program.output
+
+
+def test_the_slow_parser_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects against a parser that has let smuggled requests through."""
+    from aiohttp import http_parser  # noqa: PLC0415 - looked at only here
+
+    _require_fast_parser()
+    monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
+    with pytest.raises(CannotStart, match="C extensions"):
+        _require_fast_parser()
+
+
+def test_without_uvloop_the_standard_loop_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects machines on which the faster loop cannot be installed."""
+    assert _loop_factory() is not None
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert _loop_factory() is None

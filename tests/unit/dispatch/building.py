@@ -1,0 +1,299 @@
+"""Exchanges, upstreams that do as they are told, and a store in memory, for the tests of dispatch."""
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from proxy.credentials import Credential, Kind
+from proxy.dialects.anthropic import AnthropicDialect
+from proxy.dialects.common import Dialect, Rendering
+from proxy.dialects.openai_chat import OpenAIChatDialect
+from proxy.dispatch.dispatcher import Dispatcher, Tools
+from proxy.dispatch.journal import Journal
+from proxy.dispatch.places import Places
+from proxy.exchange import Exchange, Operation
+from proxy.model.catalog import Catalog
+from proxy.pool import Fault, Pool, UpstreamError
+from proxy.settings import Policy, RequestDefaults
+from proxy.store.base import HealthRow, StoreError
+from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRefused
+from proxy.watch import Watch
+from tests.support.clock import FakeClock
+
+MODEL = "claude-sonnet-5-5"
+CATALOG = Catalog.load(None)
+ANTHROPIC = AnthropicDialect()
+CHAT = OpenAIChatDialect()
+NO_DEFAULTS = RequestDefaults(model=None, temperature=None, max_tokens=None, thinking_format=None)
+RENDERING = Rendering(request_id="req_1", created_s=1, model=MODEL)
+
+
+_Value = TypeVar("_Value")
+
+
+def changed(value: _Value, changes: Mapping[str, object]) -> _Value:
+    """The same value with other fields, of whichever sort its type is."""
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.replace(value, **changes)
+    return dataclasses.replace(value, **changes)  # type: ignore[type-var]  # it is one of the two
+
+
+def frame(kind: str, **fields: object) -> bytes:
+    """One event of a Messages stream."""
+    return f"event: {kind}\ndata: ".encode() + msgspec.json.encode({"type": kind, **fields}) + b"\n\n"
+
+
+START = frame(
+    "message_start",
+    message={
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": MODEL,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 3, "output_tokens": 1},
+    },
+)
+OPEN = frame("content_block_start", index=0, content_block={"type": "text", "text": ""})
+HELLO = frame("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hello"})
+CLOSE = frame("content_block_stop", index=0)
+DELTA = frame(
+    "message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 7}
+)
+STOP = frame("message_stop")
+PING = frame("ping")
+OVERLOADED = frame("error", error={"type": "overloaded_error", "message": "Overloaded"})
+WHOLE = (START, OPEN, HELLO, CLOSE, DELTA, STOP)
+MESSAGE = msgspec.json.encode(
+    {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": MODEL,
+        "content": [{"type": "text", "text": "Hello"}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 3, "output_tokens": 7},
+    }
+)
+
+
+def body(**fields: object) -> bytes:
+    """A small request; `fields` replace or add."""
+    plain = {"model": MODEL, "max_tokens": 64, "messages": [{"role": "user", "content": "Hello"}]}
+    return msgspec.json.encode(plain | fields)
+
+
+def exchange(raw: bytes | None = None, *, dialect: Dialect = ANTHROPIC, **changes: object) -> Exchange:
+    """One client call; `changes` are fields of `Exchange`."""
+    raw = body() if raw is None else raw
+    plain = Exchange(
+        id="req_1",
+        operation=Operation.MESSAGES,
+        dialect=dialect,
+        envelope=dialect.peek(raw),
+        body=raw,
+        client="client",
+        model=MODEL,
+        limit_class="sonnet-5-5",
+        started_s=1000.0,
+        deadline_s=1600.0,
+        created_s=1,
+    )
+    return changed(plain, changes)
+
+
+@dataclass(slots=True)
+class MemoryStore:
+    """A store that can be told to fail.
+
+    Attributes:
+        rows: what was saved, in order.
+        problem: raised by every call, if set.
+    """
+
+    rows: list[HealthRow] = field(default_factory=list)
+    problem: StoreError | None = None
+
+    async def save_health(self, rows: Sequence[HealthRow]) -> None:
+        """See `Store.save_health`."""
+        await asyncio.sleep(0)
+        if self.problem is not None:
+            raise self.problem
+        self.rows.extend(rows)
+
+    async def load_health(self) -> tuple[HealthRow, ...]:
+        """See `Store.load_health`."""
+        return tuple(self.rows)
+
+    async def forget_health(self, fingerprints: Collection[str]) -> None:
+        """See `Store.forget_health`."""
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+
+
+Chunk = bytes | Fault | Exception | None
+
+
+@dataclass(slots=True)
+class ScriptedReply:
+    """An answer whose bytes are given.
+
+    Attributes:
+        chunks: what each read gives: bytes, a fault, a mistake of ours, or None for a read that never ends.
+        content_type: as announced.
+        source: who answers.
+        closed: how often it was closed.
+    """
+
+    chunks: list[Chunk]
+    content_type: str = "text/event-stream"
+    source: Source = field(default_factory=lambda: Source("req_upstream", "org_1"))
+    closed: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """See `ByteReply.ended`."""
+        return not self.chunks
+
+    @property
+    def ended(self) -> bool:
+        """See `ByteReply.ended`."""
+        return not self.chunks
+
+    async def read(self) -> bytes:
+        """See `ByteReply.read`."""
+        if not self.chunks:
+            return b""
+        match self.chunks[0]:
+            case None:
+                await asyncio.get_running_loop().create_future()
+                return b""
+            case Fault() as fault:
+                raise UpstreamFault(fault)
+            case Exception() as mistake:
+                raise mistake
+            case chunk:
+                del self.chunks[0]
+                return chunk
+
+    async def read_all(self, watch: Watch, limit_s: float) -> bytes:
+        """See `ByteReply.read_all`."""
+        found = []
+        while chunk := await watch.within(limit_s, self.read()):
+            found.append(chunk)
+        return b"".join(found)
+
+    def close(self) -> None:
+        """See `ByteReply.close`."""
+        self.closed += 1
+
+
+def streamed(*chunks: Chunk) -> ScriptedReply:
+    """A streamed answer."""
+    return ScriptedReply(list(chunks))
+
+
+def whole(data: bytes = MESSAGE) -> ScriptedReply:
+    """An answer that is no stream."""
+    return ScriptedReply([data], "application/json")
+
+
+Answer = ScriptedReply | UpstreamError | Fault | None
+
+
+@dataclass(slots=True)
+class ScriptedUpstream:
+    """An upstream whose answers are given.
+
+    Attributes:
+        answers: one for each call: a reply, an error, a fault, or None for a call that never ends.
+        calls: alias and call, in order.
+    """
+
+    answers: list[Answer]
+    calls: list[tuple[str, UpstreamCall]] = field(default_factory=list)
+    dialect: str = "anthropic"
+
+    async def open(
+        self, call: UpstreamCall, credential: Credential, watch: Watch, limit_s: float
+    ) -> ScriptedReply:
+        """See `Upstream.open`."""
+        self.calls.append((credential.name, call))
+        match self.answers.pop(0):
+            case ScriptedReply() as reply:
+                return reply
+            case UpstreamError() as error:
+                raise UpstreamRefused(error, Source(None, "org_1"))
+            case Fault() as fault:
+                raise UpstreamFault(fault)
+            case None:
+                return await watch.within(limit_s, asyncio.get_running_loop().create_future())
+
+    async def close(self) -> None:
+        """See `Upstream.close`."""
+
+
+@dataclass(slots=True)
+class Bench:
+    """A dispatcher with everything around it."""
+
+    dispatcher: Dispatcher
+    pool: Pool
+    places: Places
+    store: MemoryStore
+    upstream: ScriptedUpstream
+    policy: Policy
+    clock: FakeClock
+
+
+def credential(name: str, **changes: object) -> Credential:
+    """An API key; `changes` are fields of `Credential`."""
+    plain = Credential(name=name, kind=Kind.ANTHROPIC, secret=None, base_url="https://api.test")
+    return changed(plain, changes)
+
+
+def bench(
+    *answers: Answer,
+    credentials: Sequence[Credential] = (),
+    defaults: RequestDefaults = NO_DEFAULTS,
+    **policy: object,
+) -> Bench:
+    """A dispatcher over these answers, and three credentials unless others are given."""
+    clock = FakeClock()
+    numbers = changed(Policy(jitter=0.0, backoff_base_s=0.0), policy)
+    members = tuple(credentials) or tuple(credential(f"api-{number}") for number in (1, 2, 3))
+    rng = random.Random(1)
+    pool = Pool(members, policy=numbers, clock=clock, rng=rng)
+    store = MemoryStore()
+    journal = Journal(store, clock, {item.name: f"print of {item.name}" for item in members})
+    places = Places(pool, numbers, journal)
+    upstream = ScriptedUpstream(list(answers))
+    tools = Tools(
+        pool=pool,
+        places=places,
+        journal=journal,
+        upstreams={Kind.ANTHROPIC: upstream},
+        catalog=CATALOG,
+        policy=numbers,
+        clock=clock,
+        rng=rng,
+        defaults=defaults,
+    )
+    return Bench(Dispatcher(tools), pool, places, store, upstream, numbers, clock)
+
+
+def refused(status: int, *, message: str = "no", **changes: object) -> UpstreamError:
+    """An upstream's answer other than success."""
+    plain = UpstreamError(
+        status=status, type="error", message=message, code=None, headers={}, kind=Kind.ANTHROPIC
+    )
+    return changed(plain, changes)

@@ -1,0 +1,129 @@
+"""What must survive is on disk before anyone is told; what cannot be written costs nobody an answer."""
+
+import asyncio
+
+import pytest
+
+from proxy.dispatch.journal import Journal
+from proxy.pool import HealthChange, Reason, State
+from proxy.store.base import HealthRow, StoreError
+from tests.support.clock import FakeClock
+from tests.unit.dispatch.building import MemoryStore
+from tests.unit.telemetry.recording import RecordedLog
+
+_PRINTS = {"api-1": "print-1", "api-2": "print-2"}
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> RecordedLog:
+    """What the module logs."""
+    found = RecordedLog()
+    monkeypatch.setattr("proxy.dispatch.journal._log", found)
+    return found
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still."""
+    return FakeClock()
+
+
+def _change(clock: FakeClock, *, cooling_s: float | None = 60.0, durable: bool = True) -> HealthChange:
+    until_ms = None if cooling_s is None else clock.wall_ms + round(cooling_s * 1000)
+    return HealthChange(
+        name="api-1",
+        limit_class="sonnet-5",
+        model="claude-x",
+        state=State.COOLING if cooling_s is not None else State.DISABLED,
+        reason=Reason.BILLING,
+        cause="billing",
+        since_unix_ms=clock.wall_ms,
+        until_unix_ms=until_ms,
+        rung=2,
+        durable=durable,
+    )
+
+
+async def test_a_lasting_change_is_kept_when_writing_returns(clock: FakeClock) -> None:
+    """Protects what a client was told from being forgotten by a crash in the next moment."""
+    store = MemoryStore()
+    await Journal(store, clock, _PRINTS).write([_change(clock, cooling_s=None)])
+    assert [(row.fingerprint, row.state) for row in store.rows] == [("print-1", "disabled")]
+
+
+@pytest.mark.parametrize(("cooling_s", "kept_at_once"), [(29.0, False), (30.0, False), (30.1, True)])
+async def test_a_short_rest_is_written_soon_and_keeps_nobody_waiting(
+    clock: FakeClock, cooling_s: float, kept_at_once: bool
+) -> None:
+    """Protects answers from waiting for the disk for something that is over in seconds."""
+    store = MemoryStore()
+    await Journal(store, clock, _PRINTS).write([_change(clock, cooling_s=cooling_s)])
+    assert bool(store.rows) is kept_at_once
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(store.rows) == 1
+
+
+async def test_a_change_that_need_not_last_is_only_logged(clock: FakeClock, log: RecordedLog) -> None:
+    """Protects the disk from what is derived again anyway."""
+    store = MemoryStore()
+    await Journal(store, clock, _PRINTS).write([_change(clock, durable=False)])
+    await asyncio.sleep(0)
+    assert store.rows == []
+    assert len(log.of("credential changed state")) == 1
+
+
+async def test_every_change_is_logged_by_alias_with_state_and_reason(
+    clock: FakeClock, log: RecordedLog
+) -> None:
+    """Protects operators, who read here why a credential is not used."""
+    change = _change(clock)
+    await Journal(MemoryStore(), clock, _PRINTS).write([change])
+    assert log.of("credential changed state") == [
+        {
+            "credential": "api-1",
+            "limit_class": "sonnet-5",
+            "model": "claude-x",
+            "state": "cooling",
+            "reason": "billing",
+            "cause": "billing",
+            "until_unix_ms": change.until_unix_ms,
+        }
+    ]
+
+
+@pytest.mark.parametrize("cooling_s", [None, 10.0])
+async def test_a_store_that_cannot_write_is_reported_and_stops_nothing(
+    clock: FakeClock, log: RecordedLog, cooling_s: float | None
+) -> None:
+    """Protects answers from a full disk."""
+    store = MemoryStore(problem=StoreError("the disk is full"))
+    await Journal(store, clock, _PRINTS).write([_change(clock, cooling_s=cooling_s)])
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert log.of("health not saved") == [{"problem": "the disk is full"}]
+
+
+async def test_what_was_written_is_read_again(clock: FakeClock) -> None:
+    """Protects every field over a restart."""
+    store = MemoryStore()
+    change = _change(clock)
+    await Journal(store, clock, _PRINTS).write([change])
+    assert await Journal(store, clock, _PRINTS).restored() == (change,)
+
+
+async def test_health_follows_the_key_and_not_the_name(clock: FakeClock) -> None:
+    """Protects a new key under an old name from the health of the old one, and a renamed key from losing its own."""
+    store = MemoryStore()
+    await Journal(store, clock, _PRINTS).write([_change(clock)])
+    renamed = await Journal(store, clock, {"renamed": "print-1", "api-1": "print-3"}).restored()
+    assert [change.name for change in renamed] == ["renamed"]
+
+
+@pytest.mark.parametrize(("state", "reason"), [("frozen", ""), ("cooling", "whim"), ("", "")])
+async def test_rows_in_words_of_another_version_are_left_out(
+    clock: FakeClock, state: str, reason: str
+) -> None:
+    """Protects the start from what a later or earlier version has written."""
+    row = HealthRow(fingerprint="print-1", state=state, reason=reason, since_unix_ms=1)
+    assert await Journal(MemoryStore([row]), clock, _PRINTS).restored() == ()

@@ -1,0 +1,223 @@
+"""Waiting for a place: bounded, in order, and never keeping a place that nobody uses."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import pytest
+
+from proxy.errors import ErrorKind, GatewayError
+from proxy.pool import (
+    Abandoned,
+    Exhausted,
+    Failed,
+    Failure,
+    FailureClass,
+    Lease,
+    Outcome,
+    RetryBudget,
+    Success,
+    Walk,
+    Want,
+)
+from proxy.watch import Watch
+from tests.unit.dispatch.building import Bench, bench, credential
+
+_OUT_OF_CREDIT = Failure(cls=FailureClass.BILLING, status=402, kind=ErrorKind.BILLING, message="")
+_WANT = Want("claude-sonnet-5-5", "sonnet-5-5", "client")
+
+
+def _narrow(places: int = 1, *, queue_length: int = 100, queue_wait_s: float = 10.0) -> Bench:
+    members = [credential("api-1", max_concurrency=places)]
+    return bench(credentials=members, queue_length=queue_length, queue_wait_s=queue_wait_s)
+
+
+def _walk(house: Bench) -> Walk:
+    budget = RetryBudget(house.policy, house.clock)
+    return Walk(house.policy, house.clock, budget, house.clock.now_s + 600.0, random.Random(1))
+
+
+async def _take(house: Bench) -> Lease:
+    watch = Watch()
+    try:
+        found = await house.places.take(_WANT, _walk(house), watch)
+    finally:
+        watch.close()
+    assert isinstance(found, Lease)
+    return found
+
+
+def _asked(house: Bench) -> "asyncio.Task[Lease]":
+    return asyncio.create_task(_take(house))  # noqa: TID251 - held by the test
+
+
+async def _turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_a_free_place_is_given_at_once() -> None:
+    """Protects the ordinary case from any waiting."""
+    house = _narrow()
+    lease = await _take(house)
+    assert lease.name == "api-1"
+    house.places.end(lease, Success())
+    assert house.pool.in_flight == 0
+
+
+async def test_a_pool_that_has_nobody_says_so_at_once() -> None:
+    """Protects clients from waiting for what cannot come."""
+    house = bench(credentials=[credential("api-1", models=("claude-opus-*",))])
+    watch = Watch()
+    assert isinstance(await house.places.take(_WANT, _walk(house), watch), Exhausted)
+    watch.close()
+
+
+async def test_those_who_wait_are_served_in_their_order() -> None:
+    """Protects the first in the queue from the last."""
+    house = _narrow()
+    held = await _take(house)
+    waiting = [_asked(house) for _ in range(3)]
+    await _turns()
+    assert not any(task.done() for task in waiting)
+    for task in waiting:
+        house.places.end(held, Success())
+        held = await task
+    house.places.end(held, Success())
+    assert house.pool.in_flight == 0
+
+
+async def test_a_place_given_back_with_a_record_to_write_goes_on_at_once() -> None:
+    """Protects those who wait from waiting for the disk as well."""
+    house = _narrow()
+    held = await _take(house)
+    task = _asked(house)
+    await _turns()
+    await house.places.give_back(held, Success())
+    house.places.end(await task, Success())
+    assert house.pool.in_flight == 0
+
+
+async def test_a_queue_that_is_full_refuses_at_once() -> None:
+    """Protects the server from an endless queue."""
+    house = _narrow(queue_length=1)
+    held = await _take(house)
+    first = _asked(house)
+    await _turns()
+    with pytest.raises(GatewayError) as refused:
+        await _take(house)
+    assert refused.value.status == 503
+    house.places.end(held, Success())
+    house.places.end(await first, Success())
+
+
+async def test_waiting_has_an_end() -> None:
+    """Protects clients from waiting for ever, and the queue from those who gave up."""
+    house = _narrow(queue_wait_s=0.01)
+    held = await _take(house)
+    with pytest.raises(GatewayError) as refused:
+        await _take(house)
+    assert refused.value.status == 503
+    assert "Queue: 0" in repr(house.pool)
+    house.places.end(held, Success())
+    assert house.pool.in_flight == 0
+
+
+async def test_after_the_longest_wait_a_later_tier_will_do() -> None:
+    """Protects a client from an error while a credential in reserve is idle."""
+    members = [
+        credential("first", max_concurrency=1),
+        credential("reserve", tier=1, base_url="https://b.test"),
+    ]
+    house = bench(credentials=members, queue_wait_s=0.01)
+    held = await _take(house)
+    spare = await _take(house)
+    assert (held.name, spare.name) == ("first", "reserve")
+    house.places.end(held, Success())
+    house.places.end(spare, Success())
+
+
+async def test_a_client_that_leaves_the_queue_takes_no_place() -> None:
+    """Protects places from being granted to nobody."""
+    house = _narrow()
+    held = await _take(house)
+    gone, patient = _asked(house), _asked(house)
+    await _turns()
+    gone.cancel()
+    await asyncio.wait([gone])
+    house.places.end(held, Success())
+    house.places.end(await patient, Success())
+    assert house.pool.in_flight == 0
+
+
+async def test_a_place_granted_to_a_client_that_leaves_in_the_same_moment_goes_to_the_next() -> None:
+    """Protects the worst bug there is: a place nobody has and nobody gives back."""
+    house = _narrow()
+    held = await _take(house)
+    gone, patient = _asked(house), _asked(house)
+    await _turns()
+    house.places.end(held, Success())
+    gone.cancel()
+    await asyncio.wait([gone])
+    assert gone.cancelled()
+    house.places.end(await asyncio.wait_for(patient, 20), Success())
+    assert house.pool.in_flight == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_whatever_the_order_of_arrivals_and_leavings_no_place_is_lost(seed: int) -> None:
+    """Protects every interleaving of taking, waiting, leaving and giving back."""
+    rng = random.Random(seed)
+    house = _narrow(places=2)
+    tasks: list[asyncio.Task[Lease]] = []
+    ended: set[asyncio.Task[Lease]] = set()
+    outcomes: list[Outcome] = [Success(), Abandoned()]
+
+    def arrive() -> None:
+        tasks.append(_asked(house))
+
+    def leave() -> None:
+        rng.choice(tasks).cancel()
+
+    def give_back() -> None:
+        for task in tasks:
+            if task.done() and not task.cancelled() and task not in ended:
+                ended.add(task)
+                house.places.end(task.result(), rng.choice(outcomes))
+                return
+
+    moves: list[Callable[[], None]] = [arrive, arrive, leave, give_back, give_back]
+    arrive()
+    for _ in range(60):
+        rng.choice(moves)()
+        for _ in range(rng.randrange(3)):
+            await asyncio.sleep(0)
+        assert house.pool.in_flight <= 2
+    for _ in range(len(tasks) + 5):
+        await _turns()
+        give_back()
+    assert all(task.done() for task in tasks)
+    assert house.pool.in_flight == 0
+    assert "Queue: 0" in repr(house.pool)
+
+
+async def test_a_sweep_serves_those_who_wait_for_a_trial_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects those who wait for the mere passing of time, which nobody gives them a sign of."""
+    house = bench(credentials=[credential("api-1")], trial_s=30.0)
+    broke = await _take(house)
+    await house.places.give_back(broke, Failed(_OUT_OF_CREDIT))
+    house.clock.advance(4000.0)
+    hanging = await _take(house)
+    assert hanging.trial
+    waiting = _asked(house)
+    await _turns()
+    monkeypatch.setattr("proxy.dispatch.places._SWEEP_EVERY_S", 0.0)
+    sweeper = asyncio.create_task(house.places.sweep_for_ever())  # noqa: TID251 - held by this test
+    await _turns()
+    assert not waiting.done()
+    house.clock.advance(31.0)
+    house.places.end(await asyncio.wait_for(waiting, 20), Success())
+    house.places.end(hanging, Abandoned())
+    sweeper.cancel()
+    await asyncio.wait([sweeper])
+    assert house.pool.in_flight == 0

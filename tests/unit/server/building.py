@@ -1,0 +1,74 @@
+"""A server without its process, for the tests of its parts."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from proxy.access import Keys
+from proxy.access.keys import OwnKey
+from proxy.model.catalog import AliasRules
+from proxy.secrets import Secret
+from proxy.server.context import SERVICES, Services
+from proxy.server.gate import Gate
+from proxy.server.inflight import Inflight
+from proxy.server.routes import Route, RouteTable
+from proxy.settings import Settings, load_settings
+from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
+from tests.unit.dispatch.building import CATALOG, Bench, bench
+
+Client = TestClient[web.Request, web.Application]
+AUTHORIZED = {"authorization": f"Bearer {CLIENT_KEY}"}
+ADMINISTRATOR = {"authorization": f"Bearer {ADMIN_KEY}"}
+
+
+def settings(**environment: str) -> Settings:
+    """A configuration; reads files, so it is for outside the loop."""
+    return load_settings({}, {"ADDRESS": "127.0.0.1:0", **environment}, Path("/nonexistent"))
+
+
+DEFAULT_SETTINGS = settings()
+
+
+def keys(*, require_auth: bool = True) -> Keys:
+    """One client key and an admin key."""
+    client, admin = OwnKey("client key", Secret(CLIENT_KEY)), OwnKey("admin key", Secret(ADMIN_KEY))
+    return Keys([client], admin, b"s" * 32, require_auth=require_auth)
+
+
+def services(
+    house: Bench | None = None,
+    *,
+    require_auth: bool = True,
+    common_headers: dict[str, str] | None = None,
+    configured: Settings = DEFAULT_SETTINGS,
+) -> Services:
+    """What handlers share."""
+    house = house or bench()
+    return Services(
+        settings=configured,
+        keys=keys(require_auth=require_auth),
+        pool=house.pool,
+        dispatcher=house.dispatcher,
+        catalog=CATALOG,
+        aliases=AliasRules(),
+        clock=house.clock,
+        inflight=Inflight(),
+        started_s=house.clock.now_s,
+        common_headers=common_headers or {},
+    )
+
+
+def application(shared: Services, routes: Iterable[Route]) -> web.Application:
+    """Routes behind the gate."""
+    gate = Gate(shared)
+    app = web.Application(middlewares=[gate.middleware])
+    gate.attach(RouteTable(app, tuple(routes)))
+    app[SERVICES] = shared
+    return app
+
+
+def client(shared: Services, routes: Iterable[Route]) -> Client:
+    """A client of them; open it with ``async with``."""
+    return TestClient(TestServer(application(shared, routes)))

@@ -1,0 +1,94 @@
+"""A body is read whole, or refused as soon as it is known to be too large, slow or broken."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import cast
+from unittest.mock import Mock
+
+import pytest
+from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
+
+from proxy.errors import GatewayError, InvalidRequest, TooLarge
+from proxy.server.body import read_body
+from proxy.watch import Watch
+
+_LIMIT_BYTES = 10
+
+
+@pytest.fixture(autouse=True)
+def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that does not come is given up at once."""
+    monkeypatch.setattr("proxy.server.body._STALLED_BODY_S", 0.02)
+
+
+def _reader(*pieces: bytes, end: bool = True) -> StreamReader:
+    protocol = Mock(spec=BaseProtocol, _reading_paused=False)
+    reader = StreamReader(protocol, 2**16, loop=asyncio.get_running_loop())
+    for piece in pieces:
+        reader.feed_data(piece)
+    if end:
+        reader.feed_eof()
+    return reader
+
+
+def _request(reader: StreamReader, length: int | None = None) -> web.Request:
+    return cast(web.Request, SimpleNamespace(content=reader, content_length=length))
+
+
+async def _read(reader: StreamReader, length: int | None = None) -> bytes:
+    watch = Watch()
+    try:
+        return await read_body(_request(reader, length), _LIMIT_BYTES, watch)
+    finally:
+        watch.close()
+
+
+@pytest.mark.parametrize("pieces", [[], [b"abc"], [b"abc", b"def"], [b"0123456789"], [b"01234", b"56789"]])
+@pytest.mark.parametrize("at_once", [True, False], ids=["with its head", "later"])
+async def test_a_body_of_at_most_the_limit_is_read_whole(pieces: list[bytes], at_once: bool) -> None:
+    """Protects requests, however their bytes arrive."""
+    reader = _reader(*pieces, end=at_once)
+    if not at_once:
+        asyncio.get_running_loop().call_soon(reader.feed_eof)
+    assert await _read(reader) == b"".join(pieces)
+
+
+@pytest.mark.parametrize("pieces", [[b"01234567890"], [b"0123456789", b"0"], [b"0"] * 11])
+@pytest.mark.parametrize("at_once", [True, False], ids=["with its head", "without an end"])
+async def test_a_body_over_the_limit_is_refused_without_waiting_for_its_end(
+    pieces: list[bytes], at_once: bool
+) -> None:
+    """Protects memory from bodies that do not say how large they are."""
+    with pytest.raises(TooLarge):
+        await _read(_reader(*pieces, end=at_once))
+
+
+async def test_a_declared_length_over_the_limit_is_refused_before_a_byte_is_read() -> None:
+    """Protects memory from bodies that do."""
+    with pytest.raises(TooLarge):
+        await _read(_reader(end=False), _LIMIT_BYTES + 1)
+
+
+async def test_a_body_that_stops_arriving_is_a_408() -> None:
+    """Protects connections from clients that went away in the middle of a sentence."""
+    with pytest.raises(GatewayError) as caught:
+        await _read(_reader(b"abc", end=False), 5)
+    assert caught.value.status == 408
+
+
+@pytest.mark.parametrize("pieces", [[], [b"abc"]])
+async def test_a_body_that_cannot_be_read_is_the_clients_mistake(pieces: list[bytes]) -> None:
+    """Protects against a 500 for bytes that are not compressed as they say."""
+    reader = _reader(*pieces, end=False)
+    reader.set_exception(web.RequestPayloadError("Can not decode content-encoding: gzip"))
+    with pytest.raises(InvalidRequest):
+        await _read(reader)
+
+
+async def test_a_client_that_leaves_in_the_middle_is_no_request() -> None:
+    """Protects the upstream from half a body."""
+    reader = _reader(b"abc", end=False)
+    reader.set_exception(ConnectionResetError())
+    with pytest.raises(ConnectionResetError):
+        await _read(reader, 5)

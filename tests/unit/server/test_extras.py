@@ -1,0 +1,202 @@
+"""The small endpoints: models in both shapes with paging, and how the server is."""
+
+import datetime
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxy.model.catalog import AliasRules
+from proxy.server.app import ROUTES
+from proxy.server.context import Services
+from tests.unit.dispatch.building import CATALOG, bench, credential
+from tests.unit.server.building import ADMINISTRATOR, AUTHORIZED, Client, client, services
+
+_NATIVE = {**AUTHORIZED, "anthropic-version": "2023-06-01"}
+_IDS = CATALOG.known_ids(datetime.date(2026, 11, 20))
+
+
+@pytest.fixture
+def shared() -> Services:
+    """What handlers share, on a day on which the tests' models are there."""
+    found = services()
+    found.clock.wall_ms = 1_795_000_000_000  # type: ignore[attr-defined]  # it is the tests' own clock
+    return found
+
+
+@pytest.fixture
+async def asked(shared: Services) -> AsyncIterator[Client]:
+    """A client of all routes."""
+    async with client(shared, ROUTES) as found:
+        yield found
+
+
+async def _json(asked: Client, path: str, headers: dict[str, str]) -> dict[str, object]:
+    answer = await asked.get(path, headers=headers)
+    assert answer.status == 200, await answer.text()
+    assert answer.headers["cache-control"] == "no-store"
+    found: dict[str, object] = await answer.json()
+    return found
+
+
+def _page_ids(page: dict[str, object]) -> list[str]:
+    assert isinstance(page["data"], list)
+    return [item["id"] for item in page["data"]]
+
+
+async def test_models_come_in_openais_shape(asked: Client) -> None:
+    """Protects OpenAI's clients, which fill their menus with these."""
+    page = await _json(asked, "/v1/models", AUTHORIZED)
+    assert set(page) == {"object", "data"}
+    assert _page_ids(page) == list(_IDS)
+    assert isinstance(page["data"], list)
+    assert set(page["data"][0]) == {"id", "object", "created", "owned_by"}
+
+
+async def test_models_come_in_anthropics_shape_when_its_version_is_sent(asked: Client) -> None:
+    """Protects Anthropic's clients; source: the models page of Anthropic's API documentation."""
+    page = await _json(asked, "/v1/models?limit=1000", _NATIVE)
+    assert set(page) == {"data", "first_id", "last_id", "has_more"}
+    assert _page_ids(page) == list(_IDS)
+    assert (page["first_id"], page["last_id"], page["has_more"]) == (_IDS[0], _IDS[-1], False)
+    assert isinstance(page["data"], list)
+    assert {"type", "id", "display_name", "created_at"} <= set(page["data"][0])
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+async def test_paging_forward_gives_each_model_once(asked: Client, limit: int) -> None:
+    """Protects clients that page from missing a model, or seeing one twice."""
+    found: list[str] = []
+    query = f"limit={limit}"
+    for _ in range(len(_IDS) + 1):
+        page = await _json(asked, f"/v1/models?{query}", _NATIVE)
+        found += _page_ids(page)
+        if not page["has_more"]:
+            break
+        query = f"limit={limit}&after_id={page['last_id']}"
+    assert found == list(_IDS)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+async def test_paging_backward_gives_each_model_once(asked: Client, limit: int) -> None:
+    """Protects clients that page from the end."""
+    found: list[str] = []
+    query = f"limit={limit}&before_id={_IDS[-1]}"
+    for _ in range(len(_IDS) + 1):
+        page = await _json(asked, f"/v1/models?{query}", _NATIVE)
+        found = _page_ids(page) + found
+        if not page["has_more"]:
+            break
+        query = f"limit={limit}&before_id={page['first_id']}"
+    assert found == list(_IDS[:-1])
+
+
+async def test_a_page_beyond_the_end_is_empty(asked: Client) -> None:
+    """Protects clients that ask once more than there is."""
+    page = await _json(asked, f"/v1/models?after_id={_IDS[-1]}", _NATIVE)
+    assert (page["data"], page["first_id"], page["last_id"], page["has_more"]) == ([], None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=x", "limit"),
+        ("limit=", "limit"),
+        ("limit=1e2", "limit"),
+        ("limit=%D9%A1", "limit"),
+        ("limit=99999999999999999999", "limit"),
+        ("after_id=nobody", "after_id"),
+        ("before_id=nobody", "before_id"),
+        ("after_id=", "after_id"),
+    ],
+)
+async def test_a_wrong_page_is_refused_by_name(asked: Client, query: str, field: str) -> None:
+    """Protects clients from a page they did not ask for."""
+    answer = await asked.get(f"/v1/models?{query}", headers=_NATIVE)
+    assert answer.status == 400
+    assert field in await answer.text()
+
+
+@pytest.mark.parametrize("name", ["sonnet", "claude-sonnet-5-5"])
+async def test_one_model_is_found_by_its_id_or_alias(asked: Client, name: str) -> None:
+    """Protects clients that look a model up before they use it."""
+    for headers in (AUTHORIZED, _NATIVE):
+        assert (await _json(asked, f"/v1/models/{name}", headers))["id"] == "claude-sonnet-5-5"
+
+
+@pytest.mark.parametrize("name", ["gpt-9", "claude-nothing-1", "x%2F..%2Fy", "%00", "%FF", "a" * 500])
+async def test_an_unknown_model_is_not_found(asked: Client, name: str) -> None:
+    """Protects clients from a model nobody serves."""
+    answer = await asked.get(f"/v1/models/{name}", headers=AUTHORIZED)
+    assert answer.status == 404
+
+
+async def test_only_models_that_a_credential_serves_are_listed() -> None:
+    """Protects clients from choosing a model that nobody here may use."""
+    house = bench(credentials=[credential("api-1", models=("claude-opus-5*",))])
+    async with client(services(house), ROUTES) as asked:
+        page = await _json(asked, "/v1/models", AUTHORIZED)
+        assert _page_ids(page)
+        assert all(name.startswith("claude-opus-5") for name in _page_ids(page))
+        assert (await asked.get("/v1/models/sonnet", headers=AUTHORIZED)).status == 404
+
+
+async def test_an_operators_own_name_is_answered_with_its_target(shared: Services) -> None:
+    """Protects clients that use a name of the operator's making."""
+    shared.aliases = AliasRules(exact=(("gpt-9", "claude-sonnet-5-5"),))
+    async with client(shared, ROUTES) as asked:
+        assert (await _json(asked, "/v1/models/gpt-9", AUTHORIZED))["id"] == "claude-sonnet-5-5"
+
+
+@pytest.mark.parametrize(("name", "shown"), [("claude-opus-5-5", "Claude Opus 5.5")])
+async def test_a_model_has_a_name_for_people(asked: Client, name: str, shown: str) -> None:
+    """Protects menus."""
+    assert (await _json(asked, f"/v1/models/{name}", _NATIVE))["display_name"] == shown
+
+
+@pytest.mark.parametrize("path", ["/health", "/live"])
+async def test_a_living_server_says_so_and_for_how_long(shared: Services, path: str) -> None:
+    """Protects probes, which restart what does not answer."""
+    shared.clock.advance(65.0)  # type: ignore[attr-defined]  # it is the tests' own clock
+    async with client(shared, ROUTES) as asked:
+        found = await _json(asked, path, {})
+    assert (found["status"], found["uptime_seconds"], found["active_sessions"]) == ("healthy", 65, 0)
+
+
+@pytest.mark.parametrize(
+    ("ready", "draining", "status", "word"),
+    [
+        (False, False, 503, "starting"),
+        (True, False, 200, "ready"),
+        (True, True, 503, "draining"),
+        (False, True, 503, "draining"),
+    ],
+)
+async def test_readiness_follows_start_and_drain(
+    shared: Services, ready: bool, draining: bool, status: int, word: str
+) -> None:
+    """Protects clients from a server that is not there yet, or not for long."""
+    shared.ready, shared.inflight.draining = ready, draining
+    async with client(shared, ROUTES) as asked:
+        answer = await asked.get("/ready")
+        assert (answer.status, await answer.json()) == (status, {"status": word})
+        assert (await asked.get("/live")).status == 200
+
+
+async def test_the_administrator_sees_each_credential_by_alias(asked: Client) -> None:
+    """Protects operators, who read here what their pool does."""
+    found = await _json(asked, "/admin/pool", ADMINISTRATOR)
+    assert isinstance(found["credentials"], list)
+    assert [item["name"] for item in found["credentials"]] == ["api-1", "api-2", "api-3"]
+    assert all(item["state"]["state"] == "ready" for item in found["credentials"])
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/v1/models", "/admin/pool"])
+async def test_head_answers_like_get_without_a_body(asked: Client, path: str) -> None:
+    """Protects probes that ask for the head alone."""
+    for headers in ({}, AUTHORIZED, ADMINISTRATOR):
+        get, head = await asked.get(path, headers=headers), await asked.head(path, headers=headers)
+        assert get.status == head.status
+        assert await head.read() == b""

@@ -1,0 +1,198 @@
+"""The production runner: a client that leaves stops the work, and signals end it in their order."""
+
+import asyncio
+import dataclasses
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from proxy.server.context import Services
+from proxy.server.routes import Access, Route
+from proxy.server.run import Stopping, run
+from proxy.settings import Settings
+from proxy.settings.shapes import Address
+from tests.unit.server.building import application, services, settings
+
+_PATIENT = settings(DRAIN_SECONDS="30")
+_HURRIED = settings(DRAIN_SECONDS="0")
+_REQUEST = b"GET /wait HTTP/1.1\r\nhost: gateway\r\n\r\n"
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A handler that waits, and what became of it."""
+
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, _: web.Request) -> web.StreamResponse:
+        """Wait until released or cancelled."""
+        self.began.set()
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return web.Response(text="done")
+
+
+@dataclass(slots=True)
+class _Running:
+    """A server that runs."""
+
+    port: int
+    task: "asyncio.Task[int]"
+    stopping: Stopping
+    shared: Services
+    waiting: _Waiting
+
+    async def connect(self, data: bytes = _REQUEST) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Send bytes on a connection of its own."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        return reader, writer
+
+    async def ended(self) -> int:
+        """Wait for the exit code."""
+        return await asyncio.wait_for(self.task, 20)
+
+
+@asynccontextmanager
+async def _server(configured: Settings = _PATIENT) -> AsyncIterator[_Running]:
+    waiting, shared, stopping = _Waiting(), services(configured=configured), Stopping()
+    app = application(shared, [Route("GET", "/wait", waiting.handle, Access.PUBLIC)])
+    announced: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(run(app, configured, stopping, announced.set_result))  # noqa: TID251 - held
+    address = await asyncio.wait_for(announced, 20)
+    yield _Running(address.port, task, stopping, shared, waiting)
+    if not task.done():
+        stopping.on_signal(signal.SIGTERM)
+        stopping.on_signal(signal.SIGTERM)
+        await asyncio.wait_for(task, 20)
+
+
+async def test_the_runner_cancels_handlers_whose_client_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the operator from paying for answers nobody reads: the library's default is not to."""
+    given: dict[str, object] = {}
+    plain = web.AppRunner
+
+    def make(app: web.Application, **options: Any) -> web.AppRunner:
+        given.update(options)
+        return plain(app, **options)
+
+    monkeypatch.setattr("proxy.server.run.web.AppRunner", make)
+    async with _server():
+        pass
+    assert given["handler_cancellation"] is True
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_a_client_that_leaves_in_the_middle_stops_its_handler(how: str) -> None:
+    """Protects the same at run time, for a polite end and for a reset."""
+    async with _server() as server:
+        _, writer = await server.connect()
+        await asyncio.wait_for(server.waiting.began.wait(), 20)
+        if how == "close":
+            writer.close()
+        else:
+            writer.transport.abort()
+        await asyncio.wait_for(server.waiting.cancelled.wait(), 20)
+
+
+async def test_the_first_signal_lets_answers_end() -> None:
+    """Protects clients whose answer is on its way when the server is told to stop."""
+    async with _server() as server:
+        reader, writer = await server.connect()
+        await asyncio.wait_for(server.waiting.began.wait(), 20)
+        server.stopping.on_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            while not server.shared.inflight.draining:  # noqa: ASYNC110 - a flag without an event
+                await asyncio.sleep(0)
+        server.waiting.release.set()
+        answer = await asyncio.wait_for(reader.read(), 20)
+        assert answer.endswith(b"done")
+        assert b"onnection: close" in answer
+        writer.close()
+        assert await server.ended() == 0
+        assert not server.waiting.cancelled.is_set()
+
+
+async def test_after_the_first_signal_no_new_connection_is_taken() -> None:
+    """Protects clients from a server that is about to go."""
+    async with _server() as server:
+        _, writer = await server.connect()
+        await asyncio.wait_for(server.waiting.began.wait(), 20)
+        server.stopping.on_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    _, late = await server.connect()
+                except ConnectionRefusedError:
+                    break
+                late.close()
+        writer.close()
+
+
+async def test_an_idle_server_ends_at_once_with_a_clean_code() -> None:
+    """Protects restarts from waiting for nothing."""
+    async with _server() as server:
+        server.stopping.on_signal(signal.SIGTERM)
+        assert await server.ended() == 0
+
+
+async def test_a_second_signal_cuts_it_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects an operator from waiting for an answer that does not end."""
+    monkeypatch.setattr("proxy.server.run._AFTER_CUT_S", 0.05)
+    async with _server() as server:
+        _, writer = await server.connect()
+        await asyncio.wait_for(server.waiting.began.wait(), 20)
+        server.stopping.on_signal(signal.SIGTERM)
+        server.stopping.on_signal(signal.SIGINT)
+        assert await server.ended() == 130
+        assert server.waiting.cancelled.is_set()
+        writer.close()
+
+
+async def test_when_the_time_is_over_streams_are_told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects streaming clients from being cut off without a word."""
+    monkeypatch.setattr("proxy.server.run._AFTER_CUT_S", 0.05)
+    told: list[str] = []
+
+    class Stream:
+        def shut_down(self) -> None:
+            """See `Interruptible.shut_down`."""
+            told.append("end")
+
+    async with _server(_HURRIED) as server:
+        _, writer = await server.connect()
+        await asyncio.wait_for(server.waiting.began.wait(), 20)
+        with server.shared.inflight.stream(Stream()):
+            server.stopping.on_signal(signal.SIGTERM)
+            assert await server.ended() == 0
+        writer.close()
+    assert told == ["end"]
+
+
+@pytest.mark.parametrize(("number", "interrupted"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
+async def test_a_signal_is_remembered_as_what_it_was(number: signal.Signals, interrupted: bool) -> None:
+    """Protects the person at the keyboard from the long drain of a deployment."""
+    stopping = Stopping()
+    stopping.on_signal(number)
+    assert stopping.first.is_set()
+    assert not stopping.second.is_set()
+    assert stopping.interrupted is interrupted
+
+
+async def test_an_address_that_is_taken_is_an_error_of_the_system() -> None:
+    """Protects an operator from a server that seems to run."""
+    async with _server() as server:
+        taken = dataclasses.replace(_PATIENT, address=Address("127.0.0.1", server.port))
+        app = application(services(), [])
+        with pytest.raises(OSError, match="ddress already in use"):
+            await run(app, taken, Stopping(), print)

@@ -1,0 +1,20 @@
+"""Calls and credentials for the tests of upstreams."""
+
+from proxy.credentials import Credential, Kind
+from proxy.exchange import Operation
+from proxy.secrets import Secret
+from proxy.upstreams.base import UpstreamCall
+from tests.unit.dispatch.building import changed
+
+BODY = b'{"model":"claude-sonnet-5-5","max_tokens":8,"messages":[{"role":"user","content":"Hello"}]}'
+
+
+def call(body: bytes = BODY, **changes: object) -> UpstreamCall:
+    """A small call; `changes` are fields of `UpstreamCall`."""
+    plain = UpstreamCall(operation=Operation.MESSAGES, body=body, stream=False, version="2023-06-01")
+    return changed(plain, changes)
+
+
+def credential(base_url: str, *, name: str = "api-1", key: str = "canary-key-1") -> Credential:
+    """An API key."""
+    return Credential(name=name, kind=Kind.ANTHROPIC, secret=Secret(key), base_url=base_url)
