@@ -1,5 +1,6 @@
 """Starting and ending the server, as an operator and a process manager do it."""
 
+import asyncio
 import shutil
 import signal
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 
 from proxy.clock import SystemClock
 from proxy.simulator import Pace, Simulator, Step
+from tests.support.house import read_answer
 from tests.support.program import ROOT, Program, finished, started
 
 CLIENT_KEY: Final = "canary-client-key-0123456789abcdef"
@@ -212,7 +214,8 @@ async def both_interrupted(
     async with AsyncExitStack() as stack:
         answers = {route: await stack.enter_async_context(streaming(web, program, route)) for route in ROUTES}
         program.send(number)
-        return {route: await answer.read() for route, answer in answers.items()}
+        rests = await asyncio.gather(*map(read_answer, answers.values()))
+        return {route: rest.body for route, rest in zip(answers, rests, strict=True)}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -286,7 +289,7 @@ async def test_nothing_that_is_written_holds_a_key(
         answers = [await ask(web, program), await ask(web, program)]
         # a cut stream's connection is closed behind it: one of its own, so that no later call is sent on it
         async with aiohttp.ClientSession() as other, streaming(other, program, "chat") as answer:
-            answers.append((answer.status, await answer.read()))
+            answers.append((answer.status, (await read_answer(answer)).body))
         answers.append(await ask(web, program))
         wrong = {"authorization": "Bearer canary-wrong-key-0123456789"}
         async with web.get(f"{program.url}/v1/models", headers=wrong) as answer:

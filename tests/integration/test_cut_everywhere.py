@@ -41,6 +41,11 @@ class CutReply:
     source: Source = field(default_factory=Source)
     content_type: str = "text/event-stream"
 
+    @property
+    def ended(self) -> bool:
+        """See `ByteReply.ended`."""
+        return not self.rest and self.how not in FAULTS
+
     async def read(self) -> bytes:
         """See `ByteReply.read`."""
         chunk, self.rest = self.rest, b""
