@@ -16,7 +16,7 @@ run: .venv/.runtime ## Start the server; without any credential, a simulated Cla
 	@exec $(BIN)/python app.py serve --demo-if-unconfigured
 
 test: .venv/.dev ## Run the tests, or a part of them: make test T=tests/unit
-	$(BIN)/python -m pytest $(T)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(T)
 
 check: format lint types contracts test ## Format, lint, types, layers, tests: what CI runs
 

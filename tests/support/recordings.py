@@ -61,7 +61,13 @@ _WRITTEN: Final = {path.stem: path.read_bytes() for path in sorted(_FOLDER.glob(
 RECORDINGS: Final = {
     **_WRITTEN,
     "data_in_several_lines": _WRITTEN["parallel_tools"].replace(b',"', b',\ndata: "'),
+    "thinking_with_crlf": _WRITTEN["thinking_summarized"].replace(b"\n", b"\r\n"),
+    "tools_with_cr": _WRITTEN["parallel_tools"].replace(b"\n", b"\r"),
+    "text_behind_a_byte_order_mark": b"\xef\xbb\xbf" + _WRITTEN["text"],
+    "text_between_comments": _WRITTEN["text"].replace(b"\n\n", b"\n\n: comment\n\n"),
     "sim_text": spoken(),
+    "sim_one_tool": spoken(text="weather", tools=[_WEATHER]),
+    "sim_pause_turn": spoken(Step(stop_reason="pause_turn")),
     "sim_long_unicode": LONG_UNICODE,
     "sim_thinking_and_tools": THINKING_AND_TOOLS,
     "sim_max_tokens": spoken(max_tokens=3),

@@ -164,11 +164,6 @@ class ScriptedReply:
         """See `ByteReply.ended`."""
         return not self.chunks
 
-    @property
-    def ended(self) -> bool:
-        """See `ByteReply.ended`."""
-        return not self.chunks
-
     async def read(self) -> bytes:
         """See `ByteReply.read`."""
         if not self.chunks:

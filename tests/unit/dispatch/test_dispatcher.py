@@ -10,7 +10,18 @@ from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.trace import Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Exchange
-from proxy.pool import Abandoned, Failed, Fault, State, Success, classify_fault
+from proxy.pool import (
+    Abandoned,
+    Failed,
+    FailureClass,
+    Fault,
+    Lease,
+    Outcome,
+    Settled,
+    State,
+    Success,
+    classify_fault,
+)
 from proxy.settings import RequestDefaults
 from proxy.watch import Watch
 from tests.unit.dispatch.building import (
@@ -225,11 +236,20 @@ async def test_ending_a_stream_closes_its_call() -> None:
     assert house.pool.in_flight == 0
 
 
-async def test_a_stream_that_breaks_counts_against_its_credential() -> None:
-    """Protects clients from a credential whose answers break off again and again."""
+async def test_a_stream_that_breaks_counts_against_its_credential(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects clients from a credential whose answers break off: after the first byte every break is a cut."""
     house = bench(streamed(START), credentials=[credential("api-1")])
     opened = await _open(house, exchange(body(stream=True)))
+    outcomes: list[Outcome] = []
+    settle = house.pool.settle
+
+    def settled(lease: Lease, outcome: Outcome) -> Settled:
+        outcomes.append(outcome)
+        return settle(lease, outcome)
+
+    monkeypatch.setattr(house.pool, "settle", settled)
     house.dispatcher.end(opened, Failed(classify_fault(Fault.RESET)))
+    assert [outcome.failure.cls for outcome in outcomes if isinstance(outcome, Failed)] == [FailureClass.CUT]
     assert house.pool.snapshot()[0].failed == 1
 
 

@@ -178,8 +178,9 @@ async def test_betas_of_one_call_are_not_those_of_the_next(
     simulator: Simulator, upstream: AnthropicApi
 ) -> None:
     """Protects clients from the betas of others: what is kept of a credential's headers holds none."""
+    same = credential(simulator.url)
     for beta in ("first", None, "second"):
-        reply = await upstream.open(call(beta=beta), credential(simulator.url), Watch(), 10.0)
+        reply = await upstream.open(call(beta=beta), same, Watch(), 10.0)
         await reply.read_all(Watch(), 10.0)
         reply.close()
     betas = [received.header("anthropic-beta") for received in simulator.record.requests]
