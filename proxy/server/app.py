@@ -111,7 +111,7 @@ async def build_app(parts: Parts) -> web.Application:
         clock=clock,
         inflight=Inflight(),
         started_s=clock.monotonic_s(),
-        common_headers={"x-carousel-demo": "1"} if parts.demo else {},
+        common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store))
 

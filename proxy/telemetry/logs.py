@@ -92,6 +92,8 @@ def configure_logging(level: str, style: str, stream: BinaryIO | None = None) ->
     )
     logging.basicConfig(handlers=[_StandardLibraryHandler()], level=max(number, logging.INFO), force=True)
     logging.captureWarnings(capture=True)
+    # what anybody can provoke with a malformed line is no error of ours, and one line each would fill a disk
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
 
 class _Stamp:

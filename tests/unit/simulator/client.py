@@ -34,21 +34,6 @@ class Answer(NamedTuple):
         return msgspec.json.decode(self.body, type=dict[str, object])
 
 
-class FakeClock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def monotonic_s(self) -> float:
-        """Seconds, as set."""
-        return self.now_s
-
-    def unix_ms(self) -> int:
-        """The same as Unix time."""
-        return int(self.now_s * 1000)
-
-
 def question(text: str = "Hello", **fields: object) -> dict[str, object]:
     """A smallest request for an answer."""
     return {"model": MODEL, "max_tokens": 1000, "messages": [{"role": "user", "content": text}]} | fields

@@ -6,7 +6,8 @@ import pytest
 from proxy.simulator.api import Api, Reply, Request, key_of, replayed
 from proxy.simulator.limits import AnswerHeaders
 from proxy.simulator.script import Insert, Step
-from tests.unit.simulator.client import MODEL, FakeClock, event_data, event_names, question
+from tests.support.clock import FakeClock
+from tests.unit.simulator.client import MODEL, event_data, event_names, question
 
 _VERSION = {"anthropic-version": "2023-06-01"}
 _MARK = {"type": "ephemeral"}

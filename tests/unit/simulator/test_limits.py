@@ -1,7 +1,7 @@
 """The headers every answer has."""
 
 from proxy.simulator.limits import AnswerHeaders, organization_of
-from tests.unit.simulator.client import FakeClock
+from tests.support.clock import FakeClock
 
 
 def test_every_key_has_an_organization_of_its_own() -> None:
@@ -31,5 +31,5 @@ def test_the_reset_time_follows_the_clock() -> None:
     headers = AnswerHeaders(clock)
     name = "anthropic-ratelimit-input-tokens-reset"
     assert dict(headers.pairs("k", "r"))[name] == "1970-01-01T00:01:40Z"
-    clock.now_s += 1
+    clock.advance(1)
     assert dict(headers.pairs("k", "r"))[name] == "1970-01-01T00:01:41Z"
