@@ -30,6 +30,6 @@ def test_the_reset_time_follows_the_clock() -> None:
     clock = FakeClock()
     headers = AnswerHeaders(clock)
     name = "anthropic-ratelimit-input-tokens-reset"
-    assert dict(headers.pairs("k", "r"))[name] == "1970-01-01T00:01:40Z"
+    assert dict(headers.pairs("k", "r"))[name] == "2026-11-18T11:06:40Z"
     clock.advance(1)
-    assert dict(headers.pairs("k", "r"))[name] == "1970-01-01T00:01:41Z"
+    assert dict(headers.pairs("k", "r"))[name] == "2026-11-18T11:06:41Z"
