@@ -55,7 +55,7 @@ class CutReply:
 
     async def read_all(self, watch: Watch, limit_s: float) -> bytes:
         """See `ByteReply.read_all`."""
-        raise NotImplementedError
+        raise AssertionError(f"a stream is not read whole: {watch}, {limit_s}")
 
     def close(self) -> None:
         """See `ByteReply.close`."""

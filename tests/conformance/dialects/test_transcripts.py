@@ -59,7 +59,7 @@ def test_tap_and_decoder_see_the_same(name: str) -> None:
     assert _verbatim([data])[1] == _translated([data])[1]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(name=st.sampled_from(NAMES), points=st.lists(st.integers(min_value=0, max_value=6000), max_size=12))
 def test_random_cuts_give_the_same_bytes(name: str, points: list[int]) -> None:
     """Cut points nobody thought of."""
