@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
+from typing import Final
 
 from proxy.credentials.credential import Credential
 from proxy.credentials.draft import NAME_PREFIX, Draft
@@ -11,6 +12,8 @@ from proxy.credentials.file import drafts_from_file, drafts_from_keys_json
 from proxy.credentials.reading import Reader
 from proxy.secrets import Secret
 from proxy.settings import ConfigurationError, Findings, Settings, read_text, warn_if_readable
+
+_IDLE_FIELDS: Final = ("requests_per_minute", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,16 @@ def load_credentials(settings: Settings, environ: Mapping[str, str]) -> Credenti
     found = tuple(draft.settled(names.of(draft), sources) for draft in once)
     if findings.problems:
         raise ConfigurationError(findings.problems)
+    for credential in found:
+        _warn_of_idle_fields(credential, findings)
     return Credentials(found, tuple(findings.warnings))
+
+
+def _warn_of_idle_fields(credential: Credential, findings: Findings) -> None:
+    """Tell the operator what was read and does nothing yet."""
+    for field in _IDLE_FIELDS:
+        if getattr(credential, field) is not None:
+            findings.warn(f"{credential.name}: {field} is read but has no effect in this version.")
 
 
 def _without_repeats(drafts: Iterable[Draft], settings: Settings, findings: Findings) -> list[Draft]:

@@ -119,3 +119,12 @@ def test_a_file_others_can_read_is_told(mode: int, warned: bool, tmp_path: Path)
     write(tmp_path, {"name": "a", "kind": "anthropic", "key": "sk-a"})
     (tmp_path / "sessions.json").chmod(mode)
     assert bool(load(tmp_path, {}).warnings) is warned
+
+
+@pytest.mark.parametrize(("field", "value"), [("requests_per_minute", 5), ("model", "claude-opus-5-5")])
+def test_a_field_that_does_nothing_yet_is_told(tmp_path: Path, field: str, value: object) -> None:
+    """Protects an operator from trusting in a limit that is not kept."""
+    write(tmp_path, {"name": "work", "kind": "anthropic", "key": "sk-b", field: value})
+    assert load(tmp_path, {}).warnings == (f"work: {field} is read but has no effect in this version.",)
+    write(tmp_path, {"name": "work", "kind": "anthropic", "key": "sk-b"})
+    assert load(tmp_path, {}).warnings == ()
