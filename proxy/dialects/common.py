@@ -80,10 +80,17 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Translated(msgspec.Struct, frozen=True):
-    """A client's request in the canonical form, with what was lost on the way."""
+    """A client's request in the canonical form, with what was lost on the way.
+
+    Attributes:
+        request: what to ask.
+        dropped: what was lost.
+        wants_call: whether the client demanded a tool call that the model can only be asked for in words.
+    """
 
     request: Request
     dropped: tuple[Dropped, ...] = ()
+    wants_call: bool = False
 
 
 class Rendering(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.streams import RunningStream, StreamCut
 from proxy.exchange import Exchange, Operation
 from proxy.model.collect import Collector
+from proxy.model.content import ToolUseBlock
 from proxy.model.message import Message, Usage
 from proxy.pool import Failure, Fault, Lease, classify, classify_event, classify_fault
 from proxy.settings import Policy
@@ -37,13 +38,25 @@ class AttemptFailed(Exception):
 
 @dataclass(slots=True)
 class UnaryOpened:
-    """A whole answer, ready to be sent."""
+    """A whole answer, ready to be sent.
+
+    Attributes:
+        lease: the place it came from.
+        source: who answered.
+        body: for the client.
+        usage: what it used, so far as told.
+        stop_reason: why it ended.
+        calls_tool: whether it holds a tool call; False for an answer that was not decoded.
+        place_free: whether its place was given back while the question was asked once more.
+    """
 
     lease: Lease
     source: Source
     body: bytes
     usage: Usage | None
     stop_reason: str | None = None
+    calls_tool: bool = False
+    place_free: bool = False
 
 
 @dataclass(slots=True)
@@ -116,7 +129,10 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def _rendered(self, message: Message, reply: ByteReply) -> UnaryOpened:
         body = self.exchange.dialect.encode_message(message, self.rendering)
-        return UnaryOpened(self.lease, reply.source, body, message.usage, message.stop_reason)
+        calls_tool = any(isinstance(block, ToolUseBlock) for block in message.content)
+        return UnaryOpened(
+            self.lease, reply.source, body, message.usage, message.stop_reason, calls_tool=calls_tool
+        )
 
     async def _collected(self, reply: ByteReply, due_s: float) -> UnaryOpened:
         """Read a stream to its end for a client that wants one whole answer; all of it can still be retried."""

@@ -16,6 +16,7 @@ from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
 from proxy.dispatch.prepare import Prepared, prepare
 from proxy.dispatch.trace import FailedAttempt, Trace
+from proxy.errors import GatewayError
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog
 from proxy.pool import (
@@ -28,6 +29,7 @@ from proxy.pool import (
     Pool,
     RetryBudget,
     Stop,
+    Success,
     Walk,
     Want,
     after_commit,
@@ -85,6 +87,19 @@ class Tools:
     defaults: RequestDefaults
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One exchange on its way through the pool, with the memory of its attempts."""
+
+    exchange: Exchange
+    prepared: Prepared
+    want: Want
+    walk: Walk
+    trace: Trace
+    hold: Hold
+    watch: Watch
+
+
 class Dispatcher:
     """Finds an answer for an exchange."""
 
@@ -110,6 +125,39 @@ class Dispatcher:
         self._budget.on_request()
         walk = Walk(tools.policy, tools.clock, self._budget, exchange.deadline_s, tools.rng)
         want = Want(exchange.model, exchange.limit_class, exchange.client)
+        question = _Question(exchange, prepared, want, walk, trace, hold, watch)
+        opened = await self._answered(question)
+        if isinstance(opened, UnaryOpened) and self._lacks_call(opened, question):
+            return await self._ask_once_more(opened, question)
+        return opened
+
+    def _lacks_call(self, opened: UnaryOpened, question: "_Question") -> bool:
+        """Whether a demanded tool call is missing, and attempts, time and budget allow another."""
+        if not question.prepared.wants_call or opened.calls_tool or opened.stop_reason != "end_turn":
+            return False
+        policy = self._tools.policy
+        left_s = question.exchange.deadline_s - self._tools.clock.monotonic_s()
+        if question.trace.attempts > policy.retry_count or left_s < policy.min_attempt_s:
+            return False
+        return self._budget.try_spend()
+
+    async def _ask_once_more(self, first: UnaryOpened, question: "_Question") -> UnaryOpened | StreamOpened:
+        """Ask again for a tool call; the first answer stands where there is no second one."""
+        trace = question.trace
+        self.end(first, Success())
+        first.place_free = True
+        answered = trace.credential
+        trace.failed.append(FailedAttempt(answered, "no_tool_call", 200, 0.0))
+        try:
+            return await self._answered(question)
+        except GatewayError:
+            trace.credential = answered
+            return first
+
+    async def _answered(self, question: "_Question") -> UnaryOpened | StreamOpened:
+        tools = self._tools
+        exchange, prepared, want = question.exchange, question.prepared, question.want
+        walk, trace, hold, watch = question.walk, question.trace, question.hold, question.watch
         while True:
             lease = await tools.places.take(want, walk, watch)
             if not isinstance(lease, Lease):
@@ -156,6 +204,8 @@ class Dispatcher:
             opened.reply.close()
             if isinstance(outcome, Failed):
                 outcome = Failed(after_commit(outcome.failure))
+        elif opened.place_free:
+            return
         self._tools.places.end(opened.lease, outcome)
 
     def models(self) -> tuple[str, ...]:

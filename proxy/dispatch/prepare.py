@@ -26,12 +26,14 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         verbatim: whether the answer's bytes go to the client untouched.
         collect: whether a streamed answer is gathered into a whole one for a client that asked for no stream.
         dropped: what could not be carried.
+        wants_call: whether a whole answer without a tool call is worth asking once more.
     """
 
     call: UpstreamCall
     verbatim: bool
     collect: bool = False
     dropped: tuple[Dropped, ...] = ()
+    wants_call: bool = False
 
 
 def prepare(exchange: Exchange, catalog: Catalog, defaults: RequestDefaults) -> Prepared:
@@ -94,4 +96,10 @@ def _translated(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults
         stream=exchange.stream or collect,
         version=_TRANSLATED_VERSION,
     )
-    return Prepared(call=call, verbatim=False, collect=collect, dropped=translated.dropped)
+    return Prepared(
+        call=call,
+        verbatim=False,
+        collect=collect,
+        dropped=translated.dropped,
+        wants_call=translated.wants_call,
+    )

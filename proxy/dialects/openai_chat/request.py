@@ -63,7 +63,7 @@ def decode_request(body: bytes, target: Target) -> Translated:
         conversation.dropped + tooling.dropped + reasoning.dropped + sampling.dropped + lost_fields(chat)
     )
     unknown = unknown_fields(body, ChatRequest.__struct_fields__)
-    return Translated(request, (*dropped, *unknown))
+    return Translated(request, (*dropped, *unknown), tooling.wish is not None)
 
 
 def _no_budget(tooling: Tooling, turns: list[InputMessage]) -> str | None:
