@@ -8,7 +8,7 @@ looked through together, twenty times a second.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 _T = TypeVar("_T")
@@ -16,25 +16,33 @@ _LOOK_EVERY_S: Final = 0.05
 
 
 class Watch:
-    """Limits for the awaits of one task; made in that task, closed when its work ends.
+    """Limits for the awaits of one task; closed when its work ends.
 
     A limit is kept to within 50 ms.
+
+    Attributes:
+        task: whose awaits they are; only it may call `within`.
     """
 
     __slots__ = ("_alarm", "_alarm_s", "_cancelling", "_due_s", "_fired", "_loop", "_round", "task")
 
-    def __init__(self) -> None:
-        task = asyncio.current_task()
+    def __init__(self, task: "asyncio.Task[Any] | None" = None) -> None:
+        """`task` is the current one where none is given; looking for it costs a system call."""
+        task = task or asyncio.current_task()
         if task is None:
             raise RuntimeError("a watch belongs to a task")
         self.task = task
-        self._loop = asyncio.get_running_loop()
+        self._loop = task.get_loop()
         self._round = _round_of(self._loop)
         self._cancelling = task.cancelling()
         self._due_s = math.inf
         self._fired = False
         self._alarm: Callable[[], None] | None = None
         self._alarm_s = math.inf
+
+    def now_s(self) -> float:
+        """The loop's time, monotonic seconds."""
+        return self._loop.time()
 
     async def within(self, limit_s: float, work: Awaitable[_T]) -> _T:
         """Await `work`; raises TimeoutError when it takes longer than `limit_s` seconds.

@@ -28,6 +28,7 @@ from proxy.store.files import ensure_private_dir
 from proxy.store.sqlite import SqliteStore
 from proxy.telemetry.logs import configure_logging
 from proxy.telemetry.redaction import REDACTOR
+from proxy.telemetry.requests import RequestLine
 from proxy.upstreams import UPSTREAMS
 
 _log = get_logger("serve")
@@ -48,6 +49,7 @@ class Configured:
     credentials: tuple[Credential, ...]
     keys: Keys
     catalog: Catalog
+    record: Callable[[RequestLine], None]
     demo: bool
 
 
@@ -82,7 +84,7 @@ def _configure(
     flags: Mapping[str, str], env_file: Path | None, *, demo: bool, demo_if_unconfigured: bool
 ) -> Configured:
     settings = load_settings(flags, os.environ, Path.cwd(), env_file=env_file)
-    configure_logging(settings.log_level, settings.log_format)
+    record = configure_logging(settings.log_level, settings.log_format)
     found = load_credentials(settings, os.environ)
     demo = demo or (demo_if_unconfigured and not found.found and settings.address.loopback)
     usable = demo_credentials() if demo else _usable(found.found)
@@ -94,7 +96,7 @@ def _configure(
     REDACTOR.learn(keys.secrets())
     for warning in (*settings.warnings, *found.warnings):
         _log.warning(warning)
-    return Configured(settings, usable, keys, _catalog(settings.model_catalog_file), demo)
+    return Configured(settings, usable, keys, _catalog(settings.model_catalog_file), record, demo)
 
 
 def _catalog(overlay: Path | None) -> Catalog:
@@ -147,6 +149,7 @@ async def _serve(configured: Configured, out: TextIO) -> int:
             store=store,
             clock=SystemClock(),
             rng=random.Random(),  # noqa: S311 - jitter
+            record=configured.record,
             demo=configured.demo,
         )
 

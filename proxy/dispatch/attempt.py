@@ -79,7 +79,6 @@ class Attempt(msgspec.Struct, frozen=True):
     policy: Policy
     clock: Clock
     watch: Watch
-    rendering: Rendering
 
     async def run(self) -> UnaryOpened | StreamOpened:
         """Make the call. Raises AttemptFailed; whatever it opened is closed again then, as on cancellation."""
@@ -96,8 +95,8 @@ class Attempt(msgspec.Struct, frozen=True):
         try:
             if not stream:
                 return await self._whole(reply, due_s)
-            if self.prepared.collect:
-                return await self._collected(reply, due_s)
+            if self.prepared.collect and self.prepared.rendering is not None:
+                return await self._collected(reply, due_s, self.prepared.rendering)
             return await self._streamed(reply, due_s)
         except UpstreamFault as fault:
             reply.close()
@@ -120,21 +119,22 @@ class Attempt(msgspec.Struct, frozen=True):
                 raise self._failed(Fault.GARBAGE, reply)
             return UnaryOpened(self.lease, reply.source, body, None)
         try:
-            if self.prepared.verbatim:
+            rendering = self.prepared.rendering
+            if rendering is None:
                 summary = summarize(body)
                 return UnaryOpened(self.lease, reply.source, body, summary.usage, summary.stop_reason)
-            return self._rendered(decode_message(body), reply)
+            return self._rendered(decode_message(body), reply, rendering)
         except MessageBroken:
             raise self._failed(Fault.GARBAGE, reply) from None
 
-    def _rendered(self, message: Message, reply: ByteReply) -> UnaryOpened:
-        body = self.exchange.dialect.encode_message(message, self.rendering)
+    def _rendered(self, message: Message, reply: ByteReply, rendering: Rendering) -> UnaryOpened:
+        body = self.exchange.dialect.encode_message(message, rendering)
         calls_tool = any(isinstance(block, ToolUseBlock) for block in message.content)
         return UnaryOpened(
             self.lease, reply.source, body, message.usage, message.stop_reason, calls_tool=calls_tool
         )
 
-    async def _collected(self, reply: ByteReply, due_s: float) -> UnaryOpened:
+    async def _collected(self, reply: ByteReply, due_s: float, rendering: Rendering) -> UnaryOpened:
         """Read a stream to its end for a client that wants one whole answer; all of it can still be retried."""
         self._demand_event_stream(reply)
         decoder = StreamDecoder(self.policy.event_max_bytes)
@@ -156,11 +156,11 @@ class Attempt(msgspec.Struct, frozen=True):
                 raise self._failed(Fault.BROKEN_STREAM, reply) from None
             self._raise_told(decoder.observed, reply)
         reply.close()
-        return self._rendered(collector.message(), reply)
+        return self._rendered(collector.message(), reply, rendering)
 
     async def _streamed(self, reply: ByteReply, due_s: float) -> StreamOpened:
         self._demand_event_stream(reply)
-        verbatim = self.prepared.verbatim
+        verbatim = self.prepared.rendering is None
         stream = RunningStream(reply, self._lane(), self.policy, self.clock, self.watch, verbatim=verbatim)
         try:
             await stream.prime(self._left_s(due_s))
@@ -186,8 +186,6 @@ class Attempt(msgspec.Struct, frozen=True):
             )
 
     def _lane(self) -> StreamLane:
-        if self.prepared.verbatim:
+        if (rendering := self.prepared.rendering) is None:
             return VerbatimLane(self.policy.event_max_bytes)
-        return TranslatedLane(
-            self.exchange.dialect.stream_encoder(self.rendering), self.policy.event_max_bytes
-        )
+        return TranslatedLane(self.exchange.dialect.stream_encoder(rendering), self.policy.event_max_bytes)

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from proxy.clock import Clock
 from proxy.credentials import Kind
-from proxy.dialects.common import Rendering, ThinkingFormat
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
@@ -216,13 +215,6 @@ class Dispatcher:
 
     def _attempt(self, exchange: Exchange, prepared: Prepared, lease: Lease, watch: Watch) -> Attempt:
         tools = self._tools
-        rendering = Rendering(
-            request_id=exchange.id,
-            created_s=exchange.created_s,
-            model=exchange.model,
-            thinking_format=self._thinking_format(exchange),
-            include_usage=exchange.envelope.include_usage,
-        )
         return Attempt(
             exchange=exchange,
             prepared=prepared,
@@ -231,11 +223,4 @@ class Dispatcher:
             policy=tools.policy,
             clock=tools.clock,
             watch=watch,
-            rendering=rendering,
         )
-
-    def _thinking_format(self, exchange: Exchange) -> ThinkingFormat:
-        """The operator's choice, else ``<think>`` for ids with the suffix that asks for it."""
-        if (choice := self._tools.defaults.thinking_format) is not None:
-            return ThinkingFormat(choice)
-        return ThinkingFormat.THINK if exchange.think else ThinkingFormat.REASONING_CONTENT

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from proxy.dialects.anthropic import encode_request, splice
-from proxy.dialects.common import Dropped, Target
+from proxy.dialects.common import Dropped, Rendering, Target, ThinkingFormat
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
 from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
@@ -23,14 +23,14 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         call: what goes out.
-        verbatim: whether the answer's bytes go to the client untouched.
+        rendering: how the answer is translated; None where its bytes go to the client untouched.
         collect: whether a streamed answer is gathered into a whole one for a client that asked for no stream.
         dropped: what could not be carried.
         wants_call: whether a whole answer without a tool call is worth asking once more.
     """
 
     call: UpstreamCall
-    verbatim: bool
+    rendering: Rendering | None = None
     collect: bool = False
     dropped: tuple[Dropped, ...] = ()
     wants_call: bool = False
@@ -62,7 +62,7 @@ def _native(exchange: Exchange, facts: ModelFacts) -> Prepared:
         version=exchange.version or _TRANSLATED_VERSION,
         beta=exchange.beta,
     )
-    return Prepared(call=call, verbatim=True, dropped=dropped)
+    return Prepared(call=call, dropped=dropped)
 
 
 def _thinking(facts: ModelFacts, max_tokens: int | None) -> Thinking | None:
@@ -72,6 +72,13 @@ def _thinking(facts: ModelFacts, max_tokens: int | None) -> Thinking | None:
     if max_tokens is None or max_tokens <= _THINKING_LEAST_TOKENS:
         return None
     return ThinkingEnabled(budget_tokens=min(_THINKING_TOKENS, max_tokens - 1))
+
+
+def _thinking_format(exchange: Exchange, defaults: RequestDefaults) -> ThinkingFormat:
+    """The operator's choice, else ``<think>`` for ids with the suffix that asks for it."""
+    if (choice := defaults.thinking_format) is not None:
+        return ThinkingFormat(choice)
+    return ThinkingFormat.THINK if exchange.think else ThinkingFormat.REASONING_CONTENT
 
 
 def _translated(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults) -> Prepared:
@@ -98,7 +105,13 @@ def _translated(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults
     )
     return Prepared(
         call=call,
-        verbatim=False,
+        rendering=Rendering(
+            request_id=exchange.id,
+            created_s=exchange.created_s,
+            model=exchange.model,
+            thinking_format=_thinking_format(exchange, defaults),
+            include_usage=exchange.envelope.include_usage,
+        ),
         collect=collect,
         dropped=translated.dropped,
         wants_call=translated.wants_call,

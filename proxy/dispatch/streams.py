@@ -1,7 +1,5 @@
 """A streamed answer while it runs: frames for the client, limits on silence, and an honest end."""
 
-import asyncio
-
 from proxy.clock import Clock
 from proxy.dialects.common import StreamBroken, StreamError
 from proxy.dispatch import answers
@@ -48,7 +46,6 @@ class RunningStream:
     __slots__ = (
         "_clock",
         "_lane",
-        "_loop",
         "_pending",
         "_policy",
         "_progress_s",
@@ -77,8 +74,7 @@ class RunningStream:
         self._policy = policy
         self._watch = watch
         self._verbatim = verbatim
-        self._loop = asyncio.get_running_loop()
-        now_s = self._loop.time()
+        now_s = watch.now_s()
         self._received_s = now_s
         self._progress_s = now_s
         self._wall_s = now_s + policy.stream_wall_s
@@ -91,11 +87,11 @@ class RunningStream:
 
         Raises UpstreamFault when none comes within `limit_s` seconds, and StreamCut when it is an error event.
         """
-        due_s = self._loop.time() + limit_s
+        due_s = self._watch.now_s() + limit_s
         observed = self.observed
         while not observed.started:
             try:
-                chunk = await self._watch.within(due_s - self._loop.time(), self._reply.read())
+                chunk = await self._watch.within(due_s - self._watch.now_s(), self._reply.read())
             except TimeoutError:
                 raise UpstreamFault(Fault.FIRST_EVENT_TIMEOUT) from None
             if not chunk:
@@ -114,13 +110,23 @@ class RunningStream:
 
         Raises StreamCut.
         """
-        silent_until_s = self._loop.time() + silence_s
+        watch = self._watch
+        silent_until_s = watch.now_s() + silence_s
         while not self._ready:
             if self._pending is not None:
                 raise self._pending
-            chunk = await self._chunk(silent_until_s)
-            if chunk is None:
+            limit_s = min(self._stalled_s(), self._dead_s(), silent_until_s) - watch.now_s()
+            try:
+                chunk = await watch.within(limit_s, self._reply.read())
+            except TimeoutError:
+                if self.observed.complete:
+                    return None
+                self._check_limits()
                 return b""
+            except UpstreamFault as fault:
+                if self.observed.complete:
+                    return None
+                raise self._cut(fault.fault) from None
             if not chunk:
                 if self.observed.complete:
                     return None
@@ -130,31 +136,23 @@ class RunningStream:
         self._ready = b""
         return frames
 
-    async def _chunk(self, silent_until_s: float) -> bytes | None:
-        """Bytes as they come; empty at the end; None when the client has heard nothing for long enough."""
-        complete = self.observed.complete
-        limits = self._policy
-        stalled_s = self._received_s + (_AFTER_STOP_S if complete else limits.idle_timeout_s)
-        silent_s = self._progress_s + limits.ping_only_timeout_s
-        dead_s = min(stalled_s, silent_s, self._wall_s)
-        try:
-            limit_s = min(dead_s, silent_until_s) - self._loop.time()
-            chunk = await self._watch.within(limit_s, self._reply.read())
-        except TimeoutError:
-            if complete:
-                return b""
-            if self._loop.time() >= dead_s:
-                raise self._cut(Fault.STALLED if dead_s == stalled_s else Fault.PING_ONLY) from None
-            return None
-        except UpstreamFault as fault:
-            if complete:
-                return b""
-            raise self._cut(fault.fault) from None
-        return chunk
+    def _stalled_s(self) -> float:
+        """When no byte has come for too long, monotonic seconds."""
+        return self._received_s + (_AFTER_STOP_S if self.observed.complete else self._policy.idle_timeout_s)
+
+    def _dead_s(self) -> float:
+        """When nothing but pings has come for too long, or the whole has lasted too long."""
+        return min(self._progress_s + self._policy.ping_only_timeout_s, self._wall_s)
+
+    def _check_limits(self) -> None:
+        """Raises StreamCut where the upstream, and not only the client, has waited long enough."""
+        stalled_s, dead_s = self._stalled_s(), self._dead_s()
+        if self._watch.now_s() >= min(stalled_s, dead_s):
+            raise self._cut(Fault.STALLED if stalled_s <= dead_s else Fault.PING_ONLY)
 
     def _take(self, chunk: bytes) -> None:
         """Feed one chunk to the lane; what ends the stream waits until the frames before it have been sent."""
-        self._received_s = self._loop.time()
+        self._received_s = self._watch.now_s()
         observed = self.observed
         events_before = observed.events
         try:

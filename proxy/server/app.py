@@ -1,7 +1,7 @@
 """The composition root: from a configuration to a running application."""
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -26,6 +26,8 @@ from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, Access, Route, RouteTabl
 from proxy.settings import Settings
 from proxy.store.base import Store
 from proxy.tasks import finish_all, spawn
+from proxy.telemetry.logs import no_request_line
+from proxy.telemetry.requests import RequestLine
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.http import WaysOut
 
@@ -65,6 +67,7 @@ class Parts:
         store: where health is kept.
         clock: the time.
         rng: jitter.
+        record: takes the line of each request.
         demo: whether the simulated Claude answers.
     """
 
@@ -75,6 +78,7 @@ class Parts:
     store: Store
     clock: Clock
     rng: random.Random
+    record: Callable[[RequestLine], None] = no_request_line
     demo: bool = False
 
 
@@ -110,6 +114,7 @@ async def build_app(parts: Parts) -> web.Application:
         aliases=_alias_rules(settings),
         clock=clock,
         inflight=Inflight(),
+        record=parts.record,
         started_s=clock.monotonic_s(),
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )

@@ -1,20 +1,20 @@
 """What handlers share, made once by the composition root."""
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
-from structlog.typing import FilteringBoundLogger
 
 from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.dispatch.dispatcher import Dispatcher
-from proxy.log import get_logger
 from proxy.model.catalog import AliasRules, Catalog, Resolution
 from proxy.pool import Pool
 from proxy.server.inflight import Inflight
 from proxy.settings import Settings
+from proxy.telemetry.requests import RequestLine
 
 _DAY_MS: Final = 86_400_000
 _EPOCH: Final = datetime.date(1970, 1, 1).toordinal()
@@ -38,7 +38,7 @@ class Services:
         started_s: monotonic seconds of the start.
         ready: whether the start is complete.
         common_headers: on every answer.
-        log: takes one line a request; bound once, because an unbound logger is looked up anew for every line.
+        record: takes the line of each request.
     """
 
     settings: Settings
@@ -49,10 +49,10 @@ class Services:
     aliases: AliasRules
     clock: Clock
     inflight: Inflight
+    record: Callable[[RequestLine], None]
     started_s: float
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
-    log: FilteringBoundLogger = field(default_factory=lambda: get_logger("requests").bind())
     _resolved: dict[str, Resolution] = field(default_factory=dict)
     _resolved_on: int = -1
 
@@ -79,10 +79,12 @@ class Caller:
     """One request as the middleware knows it.
 
     Attributes:
+        services: what its handler may use.
         request_id: ours.
         client: name of the client key; empty on public and admin routes.
     """
 
+    services: Services
     request_id: str
     client: str = ""
 

@@ -1,8 +1,8 @@
 """The one middleware: request id, who may pass, and every error in the envelope of the dialect that was called."""
 
+import random
 import re
 import traceback
-from secrets import token_hex
 from typing import Final
 
 from aiohttp import web
@@ -18,6 +18,7 @@ from proxy.server.routes import Access, Handler, Route, RouteTable, dialect_for_
 from proxy.telemetry.redaction import REDACTOR
 
 _log = get_logger("gate")
+_ID_BITS: Final = 96
 _HOST: Final = re.compile(r"[A-Za-z0-9._:\-\[\]]*")
 
 
@@ -27,6 +28,7 @@ class Gate:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._routes: RouteTable | None = None
+        self._ids = random.Random()  # noqa: S311 - an id names a request, it opens nothing
 
     def attach(self, routes: RouteTable) -> None:
         """Tell the gate which routes there are."""
@@ -46,7 +48,7 @@ class Gate:
         services = self._services
         routes = self._routes
         route = routes.matched(request) if routes is not None else None
-        caller = Caller("req_" + token_hex(12))
+        caller = Caller(services, f"req_{self._ids.getrandbits(_ID_BITS):024x}")
         request[CALLER] = caller
         services.inflight.enter()
         try:

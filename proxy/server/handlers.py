@@ -13,11 +13,12 @@ from proxy.errors import GatewayError, InvalidRequest
 from proxy.exchange import Exchange, Operation
 from proxy.pool import Abandoned, Failed, Outcome, Success
 from proxy.server.body import read_body
-from proxy.server.context import CALLER, SERVICES, Caller, Services
+from proxy.server.context import CALLER, Caller, Services
 from proxy.server.gate import error_response, identity_headers, internal_error
 from proxy.server.headers import answer_headers
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
+from proxy.telemetry.requests import RequestLine
 from proxy.watch import Watch
 
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
@@ -59,9 +60,10 @@ class _Call:
         self._request = request
         self._dialect = dialect
         self._operation = operation
-        self._services: Services = request.app[SERVICES]
-        self._caller: Caller = request[CALLER]
-        self._watch = Watch()
+        caller = request[CALLER]
+        self._services: Services = caller.services
+        self._caller: Caller = caller
+        self._watch = Watch(request.task)
         self._trace = Trace()
         self._exchange: Exchange | None = None
         self._status = 499
@@ -89,31 +91,35 @@ class _Call:
     def end(self) -> None:
         """Close the books: one log line for the request."""
         self._watch.close()
-        trace = self._trace
-        fields: dict[str, object] = {
-            "id": self._caller.request_id,
-            "client": self._caller.client,
-            "path": self._path,
-            "status": self._status,
-        }
+        services, trace = self._services, self._trace
+        line = RequestLine(
+            time="",
+            level="info",
+            room="requests",
+            event="request",
+            id=self._caller.request_id,
+            client=self._caller.client,
+            path=self._path,
+            status=self._status,
+            took_ms=self._milliseconds(services.clock.monotonic_s()),
+        )
         if (exchange := self._exchange) is not None:
-            fields["model"] = exchange.model[:100]
-            fields["stream"] = exchange.stream
+            line.model = exchange.model[:100]
+            line.stream = exchange.stream
         if trace.attempts:
-            fields["credential"] = trace.credential
-            fields["attempts"] = trace.attempts
-        fields["took_ms"] = self._milliseconds(self._services.clock.monotonic_s())
+            line.credential = trace.credential
+            line.attempts = trace.attempts
         if trace.first_event_s is not None:
-            fields["first_ms"] = self._milliseconds(trace.first_event_s)
+            line.first_ms = self._milliseconds(trace.first_event_s)
         if (usage := trace.usage) is not None:
-            fields["input_tokens"] = usage.input_tokens
-            fields["output_tokens"] = usage.output_tokens
-            fields["stop_reason"] = trace.stop_reason
+            line.input_tokens = usage.input_tokens
+            line.output_tokens = usage.output_tokens
+            line.stop_reason = trace.stop_reason
         if trace.failed:
-            fields["failed"] = [f"{item.credential}:{item.outcome}" for item in trace.failed]
+            line.failed = [f"{item.credential}:{item.outcome}" for item in trace.failed]
         if trace.dropped:
-            fields["dropped"] = [item.field for item in trace.dropped]
-        self._services.log.info("request", **fields)
+            line.dropped = [item.field for item in trace.dropped]
+        services.record(line)
 
     def _milliseconds(self, until_s: float) -> float:
         return round((until_s - self._began_s) * 1000, 1)
@@ -156,13 +162,13 @@ class _Call:
         self._note(opened)
         self._trace.usage = opened.usage
         self._trace.stop_reason = opened.stop_reason
-        response = web.Response(
-            body=opened.body,
-            content_type="application/json",
-            headers={**services.common_headers, **identity_headers(self._dialect, exchange.id)},
-        )
-        answer_headers(response.headers, exchange, self._trace)
-        return response
+        headers = {
+            "content-type": "application/json",
+            **services.common_headers,
+            **identity_headers(self._dialect, exchange.id),
+        }
+        answer_headers(headers, exchange, self._trace)
+        return web.Response(body=opened.body, headers=headers)
 
     async def _stream(self, exchange: Exchange) -> web.StreamResponse:
         services = self._services

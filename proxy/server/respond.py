@@ -85,13 +85,16 @@ class StreamAnswer:
         self._exchange.body = b""
         keep_alive = self._exchange.dialect.keep_alive
         frames = opened.stream.frames
-        silence_s = self._policy.keep_alive_s
+        silence_s, stall_s = self._policy.keep_alive_s, self._policy.write_stall_s
+        within = self._watch.within
         try:
             while (chunk := await frames(silence_s)) is not None:
                 if opened.stream.over:
-                    await self._within(response.write_eof(chunk))
+                    await within(stall_s, response.write_eof(chunk))
                     return None
-                await self._within(response.write(chunk or keep_alive))
+                await within(stall_s, response.write(chunk or keep_alive))
+        except TimeoutError:
+            raise ClientStalled from None
         except StreamCut as cut:
             if cut.shown is not None:
                 await self._within(response.write(self._error_frame(cut.shown)))

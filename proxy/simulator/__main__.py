@@ -19,6 +19,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first-token-delay", type=float, default=0.0, help="seconds before the first byte")
     parser.add_argument("--tokens-per-second", type=float, default=None, help="text deltas a second")
     parser.add_argument("--events", type=int, default=None, help="text deltas in an answer")
+    parser.add_argument("--writes", type=int, default=1, help="parts a stream at full speed is sent in")
     parser.add_argument("--stamped", action="store_true", help="let each text delta say when it was sent")
     parser.add_argument("--prefix", default="", help="what every answer begins with")
     parser.add_argument("--record-limit", type=int, default=1000, help="requests kept in the record")
@@ -36,6 +37,7 @@ async def serve(arguments: argparse.Namespace) -> None:
         first_token_delay_s=arguments.first_token_delay,
         tokens_per_s=arguments.tokens_per_second,
         events=arguments.events,
+        writes=arguments.writes,
         stamped=arguments.stamped,
     )
     simulator = Simulator(prefix=arguments.prefix, pace=pace, record_limit=arguments.record_limit)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from proxy.clock import Clock
 from proxy.simulator import http
@@ -88,19 +88,41 @@ class Call:
     def send_whole(self, reply: Reply) -> None:
         """Answer at once, in one write."""
         body = reply.frames[0] if len(reply.frames) == 1 else b"".join(reply.frames)
-        request = self.request
-        text = self.services.headers.text(request.key, request.request_id)
-        first = (
-            f"HTTP/1.1 {reply.status} {http.reason(reply.status)}\r\ncontent-type: {reply.content_type}\r\n"
-        )
-        self.received.status = reply.status
         if reply.streamed:
-            head = f"{first}{text}cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
-            self.send(b"%b%b%b" % (head.encode(), http.chunk(body), http.LAST_CHUNK))
+            self.send(b"%b%b%b" % (self._stream_head(reply), http.chunk(body), http.LAST_CHUNK))
         else:
-            head = f"{first}{text}content-length: {len(body)}\r\n\r\n"
-            self.send(head.encode() if request.method == "HEAD" else head.encode() + body)
+            head = f"{self._first_lines(reply)}content-length: {len(body)}\r\n\r\n"
+            self.send(head.encode() if self.request.method == "HEAD" else head.encode() + body)
         self._finish(EndedBy.SERVER, keep=True)
+
+    def send_in_parts(self, reply: Reply, parts: int) -> None:
+        """Answer with a stream that leaves in so many writes of about one size, cut between events."""
+        waiting = [http.chunk(part) for part in _parts(b"".join(reply.frames), parts)]
+        waiting[0] = self._stream_head(reply) + waiting[0]
+        waiting[-1] += http.LAST_CHUNK
+        waiting.reverse()
+        loop = asyncio.get_running_loop()
+
+        def send_next() -> None:
+            if self.over:
+                return
+            self.send(waiting.pop())
+            if waiting:
+                # a turn of the loop, because what is written within one leaves together
+                loop.call_soon(send_next)
+            else:
+                self._finish(EndedBy.SERVER, keep=True)
+
+        send_next()
+
+    def _first_lines(self, reply: Reply) -> str:
+        self.received.status = reply.status
+        text = self.services.headers.text(self.request.key, self.request.request_id)
+        return f"HTTP/1.1 {reply.status} {http.reason(reply.status)}\r\ncontent-type: {reply.content_type}\r\n{text}"
+
+    def _stream_head(self, reply: Reply) -> bytes:
+        head = f"{self._first_lines(reply)}cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
+        return head.encode()
 
     def begin(
         self, reply: Reply, headers: Mapping[str, str] | None = None, *, close_delimited: bool = False
@@ -186,6 +208,16 @@ class Call:
     def _finish(self, who: EndedBy, *, keep: bool) -> None:
         if not self.over:
             self._ended(who, keep)
+
+
+def _parts(stream: bytes, count: int) -> Iterator[bytes]:
+    """A stream of whole events in at most `count` parts of whole events, none of them empty."""
+    begin = 0
+    for number in range(1, count + 1):
+        cut = stream.find(b"\n\n", max(len(stream) * number // count - 2, begin)) + 2
+        if cut > begin:
+            yield stream[begin:cut]
+            begin = cut
 
 
 def reset(transport: asyncio.Transport) -> None:

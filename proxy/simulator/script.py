@@ -17,6 +17,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
         first_token_delay_s: seconds of silence before the first byte of the answer, at least 0.
         tokens_per_s: text deltas a second; None is as fast as the connection takes them.
         events: exactly so many text deltas; None is as many as the answer has words.
+        writes: in so many parts a stream at full speed leaves, each a packet of its own, cut between events.
         stamped: each text delta at a pace says when it was sent, as ``t=`` and monotonic seconds, so that a client
             on the same machine can tell how long it took.
     """
@@ -24,6 +25,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     first_token_delay_s: float = 0.0
     tokens_per_s: float | None = None
     events: int | None = None
+    writes: int = 1
     stamped: bool = False
 
     def __post_init__(self) -> None:
@@ -31,6 +33,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a pace cannot be negative")
         if self.events is not None and self.events < 1:
             raise ValueError("a pace has at least one event")
+        if self.writes < 1:
+            raise ValueError("a pace has at least one write")
 
 
 class Insert(msgspec.Struct, frozen=True):

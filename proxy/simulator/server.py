@@ -149,7 +149,11 @@ class Simulator:
         step = self._scripts.next(request.key, request.path) if request.key else None
         call.received.step = step.do if step is not None else _PLAIN.do
         if step is None and (self._at_once or not request.path.startswith("/v1/messages")):
-            call.send_whole(self._api.reply(request, events=self._pace.events, step=None, whole=True))
+            reply = self._api.reply(request, events=self._pace.events, step=None, whole=True)
+            if reply.streamed and self._pace.writes > 1:
+                call.send_in_parts(reply, self._pace.writes)
+            else:
+                call.send_whole(reply)
             return None
         return _run(call, step or _PLAIN)
 

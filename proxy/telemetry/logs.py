@@ -1,7 +1,8 @@
 """Log lines: text for people, JSON for machines, one line an event, on standard error.
 
 Both structlog's loggers and the standard library's end in the same sink, which redacts and never raises:
-a full disk behind standard error must not stop an answer.
+a full disk behind standard error must not stop an answer. The line each request gets is the one on the path of every
+answer: it goes to the sink as it is, and is rendered and redacted together with those of its twentieth of a second.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import datetime
 import logging
 import sys
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -17,6 +19,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from proxy.telemetry.redaction import REDACTOR
+from proxy.telemetry.requests import RequestLine
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -26,14 +29,18 @@ _LEVELS = {
     "critical": logging.CRITICAL,
 }
 _FLUSH_AFTER_S = 0.05
+_IN_HEAD = frozenset(("time", "level", "room", "event"))
 _encoder = msgspec.json.Encoder(enc_hook=lambda value: type(value).__name__)
 
 
 class _Sink:
     """Where structlog's rendered lines go: warnings and worse at once, the rest together, 20 times a second."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, style: str) -> None:
         self._stream = stream
+        self._as_json = style == "json"
+        self._stamp = _Stamp()
+        self._pending: list[RequestLine] = []
         self._flushing: asyncio.AbstractEventLoop | None = None
 
     def msg(self, line: bytes) -> None:
@@ -44,24 +51,49 @@ class _Sink:
     def info(self, line: bytes) -> None:
         """Write one rendered line soon; now where no loop runs."""
         self._write(line)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._flush()
-            return
-        if self._flushing is not loop:
-            self._flushing = loop
-            loop.call_later(_FLUSH_AFTER_S, self._flush)
+        self._flush_soon()
 
     debug = info
     warning = error = critical = exception = msg
 
+    def request(self, line: RequestLine) -> None:
+        """Render and write the line of a request soon; now where no loop runs."""
+        line.time = self._stamp.text()
+        self._pending.append(line)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._flushing is not None and self._flushing.is_running():
+            return
+        try:
+            loop = self._flushing = asyncio.get_running_loop()
+        except RuntimeError:
+            self._flush()
+            return
+        loop.call_later(_FLUSH_AFTER_S, self._flush)
+
     def _write(self, line: bytes) -> None:
+        self._render_pending()
         with suppress(OSError, ValueError):
             self._stream.write(REDACTOR.clean(line) + b"\n")
 
+    def _render_pending(self) -> None:
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        with suppress(OSError, ValueError):
+            self._stream.write(REDACTOR.clean(self._rendered(pending)))
+
+    def _rendered(self, lines: list[RequestLine]) -> bytes:
+        if self._as_json:
+            with suppress(UnicodeEncodeError):
+                return _encoder.encode_lines(lines)
+        render = _json_of if self._as_json else _text_of
+        return b"".join(render(line.told()) + b"\n" for line in lines)
+
     def _flush(self) -> None:
         self._flushing = None
+        self._render_pending()
         with suppress(OSError, ValueError):
             self._stream.flush()
 
@@ -80,10 +112,15 @@ class _StandardLibraryHandler(logging.Handler):
         structlog.get_logger(room=record.name).log(record.levelno, message, **extra)
 
 
-def configure_logging(level: str, style: str, stream: BinaryIO | None = None) -> None:
-    """Set level (a word such as ``info``) and style (``text`` or ``json``) for the whole process."""
+def configure_logging(
+    level: str, style: str, stream: BinaryIO | None = None
+) -> Callable[[RequestLine], None]:
+    """Set level (a word such as ``info``) and style (``text`` or ``json``) for the whole process.
+
+    Returns what takes the line of each request, once it is answered.
+    """
     number = _LEVELS[level.lower()]
-    sink = _Sink(stream or sys.stderr.buffer)
+    sink = _Sink(stream or sys.stderr.buffer, style)
     structlog.configure(
         processors=[_Stamp(), _as_json if style == "json" else _as_text],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -94,6 +131,11 @@ def configure_logging(level: str, style: str, stream: BinaryIO | None = None) ->
     logging.captureWarnings(capture=True)
     # what anybody can provoke with a malformed line is no error of ours, and one line each would fill a disk
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    return sink.request if number <= logging.INFO else no_request_line
+
+
+def no_request_line(line: RequestLine) -> None:
+    """Keep nothing of a request: for levels above ``info``."""
 
 
 class _Stamp:
@@ -104,14 +146,26 @@ class _Stamp:
         self._text = ""
 
     def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        return {"time": self.text(), "level": method, **event}
+
+    def text(self) -> str:
+        """The time now, in UTC to the millisecond."""
         second, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
         if second != self._second:
             self._second = second
             self._text = f"{datetime.datetime.fromtimestamp(second, datetime.UTC):%Y-%m-%dT%H:%M:%S}"
-        return {"time": f"{self._text}.{milliseconds:03d}Z", "level": method, **event}
+        return f"{self._text}.{milliseconds:03d}Z"
 
 
 def _as_json(_: WrappedLogger, __: str, event: EventDict) -> bytes:
+    return _json_of(event)
+
+
+def _as_text(_: WrappedLogger, __: str, event: EventDict) -> bytes:
+    return _text_of(event)
+
+
+def _json_of(event: Mapping[str, object]) -> bytes:
     try:
         return _encoder.encode(event)
     except UnicodeEncodeError:
@@ -121,9 +175,13 @@ def _as_json(_: WrappedLogger, __: str, event: EventDict) -> bytes:
         )
 
 
-def _as_text(_: WrappedLogger, __: str, event: EventDict) -> bytes:
-    head = f"{event.pop('time')} {event.pop('level'):<8}{event.pop('room', '')}: {event.pop('event', '')}"
-    tail = "".join(f" {name}={_shown(value)}" for name, value in event.items() if value is not None)
+def _text_of(event: Mapping[str, object]) -> bytes:
+    head = f"{event['time']} {event['level']:<8}{event.get('room', '')}: {event.get('event', '')}"
+    tail = "".join(
+        f" {name}={_shown(value)}"
+        for name, value in event.items()
+        if value is not None and name not in _IN_HEAD
+    )
     return _one_line(head + tail).encode(errors="replace")
 
 

@@ -15,12 +15,15 @@ from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, Prox
 from multidict import CIMultiDict
 from yarl import URL
 
+from proxy import __version__
 from proxy.pool import Fault
 from proxy.secrets import Secret
 from proxy.settings import Policy
 from proxy.upstreams.base import Source, UpstreamFault
 from proxy.watch import Watch
 
+# Every call says who makes it, and so the client library has no name of its own to fill in.
+USER_AGENT: Final = f"carousel/{__version__}"
 _SOCKS_SCHEMES = ("socks4", "socks5", "socks5h")
 _IDLE_CONNECTION_S = 30.0
 _ERROR_BODY_MAX_BYTES = 64 * 1024
@@ -73,7 +76,6 @@ class WayOut:
             auto_decompress=False,
             trust_env=False,
             requote_redirect_url=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
             max_line_size=16_384,
             max_field_size=16_384,
         )

@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,10 +24,13 @@ from tests.bench.peers import peers
 from tests.bench.programs import LOAD_CORE, Program, Running, carousel, nginx, relay, running, upstream
 
 EVENTS: Final = 200
+WRITES: Final = 10
 FAST_PORT: Final = 19100
 BURST_PORT: Final = 19101
 PACED_PORT: Final = 19102
-PORT: Final = 19110
+PORTS: Final = {"carousel": 19110, "relay": 19111, "nginx": 19112, "litellm": 19113, "portkey": 19114}
+ROUNDS: Final = 7
+SLICES: Final = 5
 SIZES: Final = {
     "small": ("Hello!", 0, 2000),
     "300kb": ("word " * 60_000, 0, 200),
@@ -58,9 +61,9 @@ class Report:
 def programs() -> dict[str, Make]:
     """What is compared; each takes the upstream's port and a folder of its own."""
     return {
-        "carousel": lambda port, folder: carousel(PORT, port, folder),
-        "relay": lambda port, _: relay(PORT, port),
-        "nginx": lambda port, folder: nginx(PORT, port, folder),
+        "carousel": lambda port, folder: carousel(PORTS["carousel"], port, folder),
+        "relay": lambda port, _: relay(PORTS["relay"], port),
+        "nginx": lambda port, folder: nginx(PORTS["nginx"], port, folder),
     }
 
 
@@ -77,61 +80,97 @@ async def started(make: Make, port: int) -> AsyncIterator[Running | None]:
             yield found
 
 
-async def unary(report: Report, name: str, make: Make) -> None:
+async def unary(report: Report, chosen: dict[str, Make]) -> None:
     """Calls a second, added latency, large requests, and what an idle program weighs."""
-    async with started(make, FAST_PORT) as found:
-        if found is None:
-            return
-        report.figure("start_to_ready", name, found.started_in_s, "s")
-        report.figure("rss_idle", name, found.rss_mib(), "MiB")
-        for dialect in found.program.paths:
-            path, small = PATHS[dialect], body()
-            with tempfile.TemporaryDirectory() as folder:
-                place = Path(folder)
-                await measure.throughput(found.program, place, path, small, seconds=1)
-                seconds = report.seconds(6)
-                rate = await measure.throughput(found.program, place, path, small, seconds=seconds)
-            report.figure(f"unary_{dialect}", name, rate, "requests/s")
-            await _latencies(report, found.program, dialect)
+    async with _all_started(chosen, FAST_PORT) as found:
+        for each in found:
+            report.figure("start_to_ready", each.program.name, each.started_in_s, "s")
+            report.figure("rss_idle", each.program.name, each.rss_mib(), "MiB")
+        await _rounds(report, found, "unary", body(), "requests/s")
+        await _latencies(report, found)
 
 
-async def _latencies(report: Report, program: Program, dialect: str) -> None:
-    path = PATHS[dialect]
-    make_body = chat_body if dialect == "chat" else body
-    for size, (text, images, calls) in SIZES.items():
-        request = make_body(text=text, images=images)
-        count = max(int(calls * report.scale), 10)
-        same = body(text=text, images=images)
-        direct = await measure.sequential(upstream(FAST_PORT), PATHS["messages"], same, count=count)
-        through = await measure.sequential(program, path, request, count=count)
-        report.figure(
-            f"sequential_{size}_{dialect}",
-            program.name,
-            statistics.median(through) * 1000,
-            "ms p50",
-            p99=percentile(through, 99) * 1000,
-            direct_p50=statistics.median(direct) * 1000,
-            added_p50=(statistics.median(through) - statistics.median(direct)) * 1000,
-        )
-
-
-async def bursts(report: Report, name: str, make: Make) -> None:
+async def bursts(report: Report, chosen: dict[str, Make]) -> None:
     """Streams of 200 events a second."""
-    async with started(make, BURST_PORT) as found:
-        if found is None:
-            return
-        for dialect in found.program.paths:
-            with tempfile.TemporaryDirectory() as folder:
-                place, request = Path(folder), body(stream=True)
-                await measure.throughput(found.program, place, PATHS[dialect], request, seconds=1)
+    async with _all_started(chosen, BURST_PORT) as found:
+        await _rounds(report, found, f"streams_{EVENTS}_events", body(stream=True), "streams/s")
+
+
+@asynccontextmanager
+async def _all_started(chosen: dict[str, Make], upstream_port: int) -> AsyncIterator[list[Running]]:
+    """Every program that is installed, side by side on the tested core; all but one of them idle at any time."""
+    async with AsyncExitStack() as opened:
+        found = []
+        for name, make in chosen.items():
+            sys.stderr.write(f"starts: {name}\n")
+            running_one = await opened.enter_async_context(started(make, upstream_port))
+            if running_one is not None:
+                found.append(running_one)
+        yield found
+
+
+async def _rounds(report: Report, found: list[Running], name: str, request: bytes, unit: str) -> None:
+    """Load one program after the other, again and again: what a neighbour takes from the machine, it takes from all."""
+    places = [(each.program, dialect) for each in found for dialect in each.program.paths]
+    rates: dict[tuple[str, str], list[float]] = {(each.name, dialect): [] for each, dialect in places}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(ROUNDS + 1):
+            sys.stderr.write(f"{name}: round {number} of {ROUNDS}\n")
+            seconds = report.seconds(2) if number else 1
+            for program, dialect in places:
                 rate = await measure.throughput(
-                    found.program, place, PATHS[dialect], request, seconds=report.seconds(6)
+                    program, Path(folder), PATHS[dialect], request, seconds=seconds
                 )
-            report.figure(f"streams_{EVENTS}_events_{dialect}", name, rate, "streams/s")
+                if number:
+                    rates[program.name, dialect].append(rate)
+    for (program_name, dialect), seen in rates.items():
+        report.figure(f"{name}_{dialect}", program_name, statistics.median(seen), unit, best=max(seen))
+        ceiling = rates.get(("relay", dialect))
+        if ceiling and program_name != "relay":
+            shares = [rate / most for rate, most in zip(seen, ceiling, strict=True)]
+            report.figure(f"{name}_{dialect}_of_relay", program_name, statistics.median(shares), "ratio")
 
 
-async def pacing(report: Report, name: str, make: Make) -> None:
+async def _latencies(report: Report, found: list[Running]) -> None:
+    """Sequential calls, a few to one program and then a few to the next, the upstream itself among them."""
+    for dialect in PATHS:
+        programs = [each.program for each in found if dialect in each.program.paths]
+        make_body = chat_body if dialect == "chat" else body
+        for size, (text, images, calls) in SIZES.items():
+            count = max(int(calls * report.scale) // SLICES, 5)
+            same, request = body(text=text, images=images), make_body(text=text, images=images)
+            direct: list[float] = []
+            through: dict[str, list[float]] = {program.name: [] for program in programs}
+            for _ in range(SLICES):
+                direct += await measure.sequential(upstream(FAST_PORT), PATHS["messages"], same, count=count)
+                for program in programs:
+                    through[program.name] += await measure.sequential(
+                        program, PATHS[dialect], request, count=count
+                    )
+            for name, times in through.items():
+                _report_latency(report, f"sequential_{size}_{dialect}", name, times, direct)
+
+
+def _report_latency(report: Report, figure: str, name: str, times: list[float], direct: list[float]) -> None:
+    report.figure(
+        figure,
+        name,
+        statistics.median(times) * 1000,
+        "ms p50",
+        p99=percentile(times, 99) * 1000,
+        direct_p50=statistics.median(direct) * 1000,
+        added_p50=(statistics.median(times) - statistics.median(direct)) * 1000,
+    )
+
+
+async def pacing(report: Report, chosen: dict[str, Make]) -> None:
     """Many open streams at 10 events a second: what they lose, what they wait, what they weigh."""
+    for name, make in chosen.items():
+        sys.stderr.write(f"pacing: {name}\n")
+        await _paced(report, name, make)
+
+
+async def _paced(report: Report, name: str, make: Make) -> None:
     async with started(make, PACED_PORT) as found:
         if found is None or found.program.bursts_only:
             return
@@ -167,7 +206,7 @@ async def _weigh(found: Running, streams: int) -> float:
 async def run(parts: list[str], chosen: dict[str, Make], report: Report) -> None:
     """Measure every program in each part, next to each other in time."""
     fast = upstream(FAST_PORT)
-    burst = upstream(BURST_PORT, "--events", str(EVENTS))
+    burst = upstream(BURST_PORT, "--events", str(EVENTS), "--writes", str(WRITES))
     slow = upstream(PACED_PORT, "--events", str(EVENTS), "--tokens-per-second", "10", "--stamped")
     async with running(fast, LOAD_CORE), running(burst, LOAD_CORE), running(slow, LOAD_CORE):
         with tempfile.TemporaryDirectory() as folder:
@@ -177,9 +216,7 @@ async def run(parts: list[str], chosen: dict[str, Make], report: Report) -> None
             rate = await measure.throughput(burst, place, path, body(stream=True), seconds=2)
             report.figure(f"streams_{EVENTS}_events_messages", "upstream", rate, "streams/s")
         for part in parts:
-            for name, make in chosen.items():
-                sys.stderr.write(f"{part}: {name}\n")
-                await PARTS[part](report, name, make)
+            await PARTS[part](report, chosen)
 
 
 PARTS: Final = {"unary": unary, "bursts": bursts, "pacing": pacing}
@@ -198,7 +235,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="length of the run; 0.2 is a quick look")
     options = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
-    chosen = programs() | (peers(PORT) if options.peers else {})
+    chosen = programs() | (peers(PORTS) if options.peers else {})
     if options.program:
         chosen = {name: make for name, make in chosen.items() if name in options.program}
     uvloop.run(run(options.part or list(PARTS), chosen, Report(options.scale)))

@@ -7,7 +7,7 @@ Portkey: its gateway on Node.js; it has no keys of its own, the caller's is pass
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -31,11 +31,11 @@ general_settings:
 """
 
 
-def peers(port: int) -> dict[str, Make]:
+def peers(ports: Mapping[str, int]) -> dict[str, Make]:
     """What is compared beside the ceiling and the floor; each is installed when first asked for."""
     return {
-        "litellm": lambda upstream, folder: _litellm(port, upstream, folder),
-        "portkey": lambda upstream, folder: _portkey(port, upstream, folder),
+        "litellm": lambda upstream, folder: _litellm(ports["litellm"], upstream, folder),
+        "portkey": lambda upstream, folder: _portkey(ports["portkey"], upstream, folder),
     }
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from proxy.dialects.common import ThinkingFormat
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.trace import Trace
 from proxy.errors import GatewayError
@@ -23,7 +22,6 @@ from proxy.pool import (
     Success,
     classify_fault,
 )
-from proxy.settings import RequestDefaults
 from proxy.watch import Watch
 from tests.unit.dispatch.building import (
     CHAT,
@@ -335,29 +333,6 @@ async def test_the_size_of_a_collected_answer_has_a_bound() -> None:
     error = await _refused(house, exchange(body(max_tokens=30_000), dialect=CHAT))
     assert error.status == 502
     assert len(house.upstream.calls) == 1
-
-
-@pytest.mark.parametrize(
-    ("chosen", "think", "wanted"),
-    [
-        (None, False, ThinkingFormat.REASONING_CONTENT),
-        (None, True, ThinkingFormat.THINK),
-        ("none", True, ThinkingFormat.NONE),
-        ("both", False, ThinkingFormat.BOTH),
-    ],
-)
-async def test_thinking_is_shown_as_the_operator_or_else_the_models_name_says(
-    chosen: str | None, think: bool, wanted: ThinkingFormat
-) -> None:
-    """Protects clients that can only choose a model's name, and operators who decide for all."""
-    defaults = RequestDefaults(
-        model=None,
-        temperature=None,
-        max_tokens=None,
-        thinking_format=chosen,  # type: ignore[arg-type]  # one of the words of the setting
-    )
-    house = bench(defaults=defaults)
-    assert house.dispatcher._thinking_format(exchange(dialect=CHAT, think=think)) is wanted
 
 
 _DEMAND = body(

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from proxy.dialects.common import ThinkingFormat
 from proxy.dispatch.prepare import prepare
 from proxy.errors import InvalidRequest
 from proxy.exchange import Operation
@@ -24,7 +25,7 @@ def test_a_messages_request_goes_out_byte_for_byte() -> None:
     """Protects prompt caches, and fields that are newer than we are."""
     prepared = prepare(exchange(_ODD), CATALOG, NO_DEFAULTS)
     assert prepared.call.body is _ODD
-    assert prepared.verbatim
+    assert prepared.rendering is None
     assert prepared.call.stream
     assert prepared.dropped == ()
 
@@ -40,7 +41,7 @@ def test_version_and_betas_are_the_clients_or_the_usual_ones() -> None:
 def test_under_another_model_only_the_model_changes() -> None:
     """Protects everything else of the body, down to its bytes, when a name stood for another."""
     prepared = prepare(exchange(_ODD, model="claude-opus-5-5"), CATALOG, NO_DEFAULTS)
-    assert prepared.verbatim
+    assert prepared.rendering is None
     assert _sent(prepared.call.body) == _sent(_ODD) | {"model": "claude-opus-5-5"}
     assert b"[1,  2.50, {" in prepared.call.body
     assert b"caf\\u00e9" in prepared.call.body
@@ -93,7 +94,8 @@ def test_a_chat_request_is_translated() -> None:
     raw = body(max_tokens=99, stream=True, logit_bias={"1": 2}, messages=[{"role": "user", "content": "Hi"}])
     prepared = prepare(exchange(raw, dialect=CHAT), CATALOG, NO_DEFAULTS)
     sent = _sent(prepared.call.body)
-    assert not prepared.verbatim
+    assert prepared.rendering is not None
+    assert prepared.rendering.model == MODEL
     assert not prepared.collect
     assert (sent["model"], sent["max_tokens"], sent["stream"]) == (MODEL, 99, True)
     assert [item.field for item in prepared.dropped] == ["logit_bias"]
@@ -131,3 +133,30 @@ def test_what_cannot_be_carried_is_refused_by_name() -> None:
     with pytest.raises(InvalidRequest) as refused:
         prepare(exchange(body(n=2), dialect=CHAT), CATALOG, NO_DEFAULTS)
     assert refused.value.param == "n"
+
+
+_CHAT = body(messages=[{"role": "user", "content": "Hi"}])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "think", "wanted"),
+    [
+        (None, False, ThinkingFormat.REASONING_CONTENT),
+        (None, True, ThinkingFormat.THINK),
+        ("none", True, ThinkingFormat.NONE),
+        ("both", False, ThinkingFormat.BOTH),
+    ],
+)
+def test_thinking_is_shown_as_the_operator_or_else_the_models_name_says(
+    chosen: str | None, think: bool, wanted: ThinkingFormat
+) -> None:
+    """Protects clients that can only choose a model's name, and operators who decide for all."""
+    defaults = RequestDefaults(
+        model=None,
+        temperature=None,
+        max_tokens=None,
+        thinking_format=chosen,  # type: ignore[arg-type]  # one of the words of the setting
+    )
+    rendering = prepare(exchange(_CHAT, dialect=CHAT, think=think), CATALOG, defaults).rendering
+    assert rendering is not None
+    assert rendering.thinking_format is wanted

@@ -15,6 +15,7 @@ from proxy.server.gate import Gate
 from proxy.server.inflight import Inflight
 from proxy.server.routes import Route, RouteTable
 from proxy.settings import Settings, load_settings
+from proxy.telemetry.logs import no_request_line
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
 from tests.unit.dispatch.building import CATALOG, Bench, bench
 
@@ -55,6 +56,7 @@ def services(
         aliases=AliasRules(),
         clock=house.clock,
         inflight=Inflight(),
+        record=no_request_line,
         started_s=house.clock.now_s,
         common_headers=common_headers or {},
     )

@@ -12,6 +12,7 @@ from proxy.exchange import Operation
 from proxy.pool import Fault
 from proxy.server.app import ROUTES
 from proxy.server.handlers import NoHold
+from proxy.telemetry.requests import RequestLine
 from tests.unit.dispatch.building import (
     HELLO,
     MESSAGE,
@@ -30,7 +31,6 @@ from tests.unit.dispatch.building import (
     whole,
 )
 from tests.unit.server.building import AUTHORIZED, client, services
-from tests.unit.telemetry.recording import RecordedLog
 
 _CHAT = "/v1/chat/completions"
 _MESSAGES = "/v1/messages"
@@ -212,19 +212,21 @@ async def test_a_stream_is_told_of_a_shutdown() -> None:
 async def test_each_call_is_one_line_of_the_log_without_its_texts(stream: bool) -> None:
     """Protects operators, who count by these lines, and clients, whose words are in none."""
     house = bench(Fault.RESET, streamed(*WHOLE) if stream else whole())
-    shared, log = services(house), RecordedLog()
-    shared.log = log  # type: ignore[assignment]  # it takes the same calls
+    lines: list[RequestLine] = []
+    shared = services(house)
+    shared.record = lines.append
     async with client(shared, ROUTES) as asked:
         data = body(stream=stream, messages=[{"role": "user", "content": "canary"}])
         answer = await asked.post(_MESSAGES, data=data, headers=AUTHORIZED)
         await answer.read()
-    (line,) = log.of("request")
-    assert line["status"] == 200
-    assert line["credential"] == "api-2"
-    assert line["attempts"] == 2
-    assert line["output_tokens"] == 7
-    assert line["client"] == "env-1"
-    assert "canary" not in str(log.lines)
+    (line,) = lines
+    assert line.status == 200
+    assert line.credential == "api-2"
+    assert line.attempts == 2
+    assert line.output_tokens == 7
+    assert line.client == "env-1"
+    assert line.failed == ["api-1:server"]
+    assert "canary" not in str(lines)
 
 
 def test_a_whole_answer_is_never_committed_early() -> None:

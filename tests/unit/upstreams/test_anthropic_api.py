@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from aioresponses import aioresponses
 
+from proxy import __version__
 from proxy.exchange import Operation
 from proxy.pool import FailureClass, Fault, classify, classify_fault
 from proxy.settings import Policy
@@ -165,6 +166,8 @@ async def test_a_call_carries_our_key_and_nothing_that_was_not_asked_for(
     assert (received.method, received.path, received.body) == ("POST", "/v1/messages", BODY)
     assert dict(received.headers) == {
         "host": simulator.url.removeprefix("http://"),
+        "user-agent": f"carousel/{__version__}",
+        "accept": "*/*",
         "content-type": "application/json",
         "content-length": str(len(BODY)),
         "accept-encoding": "identity",
