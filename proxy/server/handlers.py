@@ -175,12 +175,11 @@ class _Call:
         common = {**services.common_headers, **identity_headers(self._dialect, exchange.id)}
         policy = services.settings.policy
         answer = StreamAnswer(self._request, exchange, self._trace, policy, self._watch, common)
+        services.inflight.stream_begins(answer)
         try:
-            with services.inflight.stream(answer):
-                opened = await services.dispatcher.open(exchange, self._trace, answer, self._watch)
-                self._note(opened)
-                await self._relay(answer, self._streamed(opened))
-                return answer.response
+            opened = await services.dispatcher.open(exchange, self._trace, answer, self._watch)
+            self._note(opened)
+            await self._relay(answer, self._streamed(opened))
         except asyncio.CancelledError:
             if await answer.farewell():
                 return answer.response
@@ -191,7 +190,10 @@ class _Call:
             if response is None:
                 raise shown from None
             return response
+        else:
+            return answer.response
         finally:
+            services.inflight.stream_ends(answer)
             answer.close()
 
     def _streamed(self, opened: UnaryOpened | StreamOpened) -> StreamOpened:

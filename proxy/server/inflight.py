@@ -1,8 +1,6 @@
 """Requests that are being answered, and how the program lets them end."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -36,14 +34,13 @@ class Inflight:
         if self.count == 0:
             self._idle.set()
 
-    @contextmanager
-    def stream(self, stream: Interruptible) -> Iterator[None]:
-        """While a stream runs, it can be shut down."""
+    def stream_begins(self, stream: Interruptible) -> None:
+        """From now on it can be shut down."""
         self._streams.add(stream)
-        try:
-            yield
-        finally:
-            self._streams.discard(stream)
+
+    def stream_ends(self, stream: Interruptible) -> None:
+        """It needs no telling any more; safe to call twice."""
+        self._streams.discard(stream)
 
     async def drained(self, within_s: float) -> bool:
         """Wait until no request is left; False when `within_s` seconds were not enough."""

@@ -7,12 +7,14 @@ client library leaves this module: their texts hold request headers and raw upst
 import asyncio
 import io
 from collections.abc import Mapping
+from functools import lru_cache
 from types import TracebackType
 from typing import Final
 
 import aiohttp
+from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TYPE
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 from yarl import URL
 
 from proxy import __version__
@@ -29,6 +31,9 @@ _IDLE_CONNECTION_S = 30.0
 _ERROR_BODY_MAX_BYTES = 64 * 1024
 _AT_ONCE_BYTES = 1024 * 1024
 _PLAIN_ENCODINGS = ("", "identity")
+_REQUEST_ID: Final = istr("request-id")
+_ORGANIZATION: Final = istr("anthropic-organization-id")
+_WORKSPACE: Final = istr("anthropic-workspace-id")
 
 
 class WaysOut:
@@ -112,17 +117,14 @@ class HttpReply:
         headers = response.headers
         self.status = response.status
         self.headers: Mapping[str, str] = headers
-        self.content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        self.source = Source(
-            headers.get("request-id"),
-            headers.get("anthropic-organization-id"),
-            headers.get("anthropic-workspace-id"),
-        )
+        self.content_type = _media_type(headers.get(CONTENT_TYPE, ""))
+        self.source = Source(headers.get(_REQUEST_ID), headers.get(_ORGANIZATION), headers.get(_WORKSPACE))
 
     @property
     def plain(self) -> bool:
         """Whether the body came as asked for: not compressed."""
-        return self.headers.get("Content-Encoding", "").strip().lower() in _PLAIN_ENCODINGS
+        encoding = self.headers.get(CONTENT_ENCODING)
+        return encoding is None or encoding.strip().lower() in _PLAIN_ENCODINGS
 
     @property
     def ended(self) -> bool:
@@ -181,6 +183,11 @@ class HttpReply:
             self._response.release()
         else:
             self._response.close()
+
+
+@lru_cache(maxsize=64)
+def _media_type(value: str) -> str:
+    return value.partition(";")[0].strip().lower()
 
 
 # The first line that fits counts: most of these are kinds of others, and of OSError.

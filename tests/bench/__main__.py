@@ -24,7 +24,7 @@ from tests.bench.peers import peers
 from tests.bench.programs import LOAD_CORE, Program, Running, carousel, nginx, relay, running, upstream
 
 EVENTS: Final = 200
-WRITES: Final = 10
+WRITES: Final = 20
 FAST_PORT: Final = 19100
 BURST_PORT: Final = 19101
 PACED_PORT: Final = 19102

@@ -48,8 +48,8 @@ def peek(body: bytes) -> Envelope:
     return Envelope(
         model=seen.model or "",
         stream=bool(seen.stream),
-        own_fields=tuple(name for name in OWN_FIELDS if is_given(getattr(seen, name))),
-        continuing=any(turn.role == "assistant" for turn in seen.messages or ()),
+        own_fields=tuple([name for name in OWN_FIELDS if is_given(getattr(seen, name))]),
+        continuing="assistant" in [turn.role for turn in seen.messages or ()],
         has_thinking=is_given(seen.thinking),
         max_tokens=seen.max_tokens,
     )

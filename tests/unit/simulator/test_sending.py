@@ -5,7 +5,18 @@ import asyncio
 import pytest
 
 from proxy.simulator import Pace, Simulator, Step
-from tests.unit.simulator.client import Answer, ask, connect, event_names, question, request_bytes, until
+from tests.unit.simulator.client import (
+    Answer,
+    ask,
+    chunk_sizes,
+    connect,
+    converse,
+    event_names,
+    parse,
+    question,
+    request_bytes,
+    until,
+)
 
 
 async def _asked(simulator: Simulator, pace: Pace, *, stream: bool) -> tuple[Answer, float, float]:
@@ -72,3 +83,22 @@ async def test_a_slow_reader_holds_the_sender_back(simulator: Simulator) -> None
         handed_over.append(simulator.record.requests[0].bytes_sent)
     assert 0 < handed_over[-1] < len(recording) / 2
     writer.close()
+
+
+@pytest.mark.parametrize("writes", [1, 2, 20, 1000])
+async def test_a_burst_leaves_in_so_many_parts_of_whole_events(writes: int) -> None:
+    """Benchmarks read what a network would bring: several packets, none of which cuts an event."""
+    simulator = Simulator(pace=Pace(events=200, writes=writes))
+    await simulator.start()
+    try:
+        wire, _ = await converse(simulator, request_bytes(question(stream=True), close=True))
+        plain = event_names((await ask(simulator, question(stream=True))).body)
+    finally:
+        await simulator.stop()
+    body = parse(wire).body
+    sizes = chunk_sizes(wire)
+    ends = [sum(sizes[: number + 1]) for number in range(len(sizes))]
+    assert all(body[:end].endswith(b"\n\n") for end in ends)
+    assert len([size for size in sizes if size]) == min(writes, 205)
+    assert event_names(body) == plain
+    assert plain.count("content_block_delta") == 200

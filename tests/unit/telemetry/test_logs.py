@@ -13,6 +13,7 @@ from proxy.log import get_logger
 from proxy.secrets import Secret
 from proxy.telemetry.logs import configure_logging
 from proxy.telemetry.redaction import Redactor
+from proxy.telemetry.requests import RequestLine
 
 
 class _Broken(io.BytesIO):
@@ -181,3 +182,94 @@ def test_a_value_that_has_no_json_shows_its_class() -> None:
     """Protects the log from what a value would tell about itself."""
     (line,) = _lines("json", lambda: get_logger("x").info("event", value=object()))
     assert _decoded(line)["value"] == "object"
+
+
+def _request_line(**changes: object) -> RequestLine:
+    line = RequestLine(
+        time="",
+        level="info",
+        room="requests",
+        event="request",
+        id="req_1",
+        client="env-1",
+        path="/v1/messages",
+        status=200,
+        took_ms=1.5,
+    )
+    for name, value in changes.items():
+        setattr(line, name, value)
+    return line
+
+
+def test_a_requests_line_holds_what_is_known_and_nothing_else() -> None:
+    """Protects machines that count by these lines: absent is absent, and no zero stands for unknown."""
+    stream = io.BytesIO()
+    record = configure_logging("info", "json", stream)
+    record(_request_line(stream=False, output_tokens=0, failed=["api-1:server"]))
+    found = _decoded(stream.getvalue().decode())
+    assert found.pop("time")
+    assert found == {
+        "level": "info",
+        "room": "requests",
+        "event": "request",
+        "id": "req_1",
+        "client": "env-1",
+        "path": "/v1/messages",
+        "status": 200,
+        "stream": False,
+        "took_ms": 1.5,
+        "output_tokens": 0,
+        "failed": ["api-1:server"],
+    }
+
+
+def test_a_requests_line_as_text_has_the_same_head_as_every_other() -> None:
+    """Protects people's eyes."""
+    stream = io.BytesIO()
+    configure_logging("info", "text", stream)(_request_line(credential="api-1", attempts=2))
+    head, _, rest = stream.getvalue().decode().partition(" ")
+    assert head.endswith("Z")
+    assert rest == (
+        "info    requests: request id=req_1 client=env-1 path=/v1/messages status=200"
+        " credential=api-1 attempts=2 took_ms=1.5\n"
+    )
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+async def test_lines_keep_their_order_whoever_writes_them(style: str) -> None:
+    """Protects the story a log tells: a request's line waits, and still comes before what happened after it."""
+    stream = io.BytesIO()
+    record = configure_logging("info", style, stream)
+    record(_request_line(path="/first"))
+    get_logger("x").info("second")
+    record(_request_line(path="/third"))
+    record(_request_line(path="/fourth"))
+    get_logger("x").warning("fifth")
+    places = [
+        stream.getvalue().index(word) for word in (b"/first", b"second", b"/third", b"/fourth", b"fifth")
+    ]
+    assert places == sorted(places)
+    assert stream.getvalue().count(b"\n") == 5
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_requests_line_is_redacted_and_stays_one_line(style: str) -> None:
+    """Protects secrets that a client put into its path or its model's name, and the lines of the others."""
+    stream = io.BytesIO()
+    configure_logging("info", style, stream)(_request_line(path="/canary-secret\n", model="\ud800"))
+    written = stream.getvalue()
+    assert b"canary" not in written
+    assert b"[redacted]" in written
+    assert written.count(b"\n") == 1
+
+
+def test_requests_are_not_told_above_their_level() -> None:
+    """Protects the operator's choice of how much to read."""
+    stream = io.BytesIO()
+    configure_logging("warning", "json", stream)(_request_line())
+    assert not stream.getvalue()
+
+
+def test_a_full_disk_stops_no_request() -> None:
+    """Protects answers from the state of standard error."""
+    configure_logging("info", "json", _Broken())(_request_line())
