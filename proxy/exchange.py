@@ -1,7 +1,8 @@
 """One client call, from the moment its request was read."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from proxy.dialects.common import Dialect, Envelope
 
@@ -13,8 +14,7 @@ class Operation(StrEnum):
     COUNT_TOKENS = "count_tokens"
 
 
-@dataclass(slots=True, kw_only=True)
-class Exchange:
+class Exchange(msgspec.Struct, kw_only=True):
     """One client call.
 
     Attributes:

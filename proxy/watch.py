@@ -7,9 +7,10 @@ looked through together, twenty times a second.
 
 import asyncio
 import math
+import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
-from weakref import WeakKeyDictionary
 
 _T = TypeVar("_T")
 _LOOK_EVERY_S: Final = 0.05
@@ -120,11 +121,18 @@ class _Round:
             loop.call_later(_LOOK_EVERY_S, self._go)
 
 
-_rounds: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Round]" = WeakKeyDictionary()
+class _Latest(threading.local):
+    """The round of the loop that was asked for last: a process serves from one, and tests from one after the other."""
+
+    loop: "weakref.ref[asyncio.AbstractEventLoop] | None" = None
+    round: _Round
+
+
+_latest = _Latest()
 
 
 def _round_of(loop: asyncio.AbstractEventLoop) -> _Round:
-    found = _rounds.get(loop)
-    if found is None:
-        found = _rounds[loop] = _Round()
-    return found
+    if _latest.loop is None or _latest.loop() is not loop:
+        _latest.loop = weakref.ref(loop)
+        _latest.round = _Round()
+    return _latest.round

@@ -36,8 +36,7 @@ class Dropped:
     reason: str
 
 
-@dataclass(slots=True)
-class Envelope:
+class Envelope(msgspec.Struct):
     """What a peek at the body tells, without decoding it.
 
     Attributes:

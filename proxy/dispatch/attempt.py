@@ -1,7 +1,5 @@
 """One upstream call: opened, and read until it is known to be real, or failed in the pool's words."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 from proxy.clock import Clock
@@ -36,8 +34,7 @@ class AttemptFailed(Exception):
         self.source = source
 
 
-@dataclass(slots=True)
-class UnaryOpened:
+class UnaryOpened(msgspec.Struct):
     """A whole answer, ready to be sent.
 
     Attributes:
@@ -59,8 +56,7 @@ class UnaryOpened:
     place_free: bool = False
 
 
-@dataclass(slots=True)
-class StreamOpened:
+class StreamOpened(msgspec.Struct):
     """A streamed answer whose first real event has come."""
 
     lease: Lease

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from proxy.clock import Clock
 from proxy.credentials import Kind
 from proxy.dispatch import answers
@@ -86,8 +88,7 @@ class Tools:
     defaults: RequestDefaults
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(msgspec.Struct, frozen=True):
     """One exchange on its way through the pool, with the memory of its attempts."""
 
     exchange: Exchange
@@ -158,7 +159,7 @@ class Dispatcher:
         exchange, prepared, want = question.exchange, question.prepared, question.want
         walk, trace, hold, watch = question.walk, question.trace, question.hold, question.watch
         while True:
-            lease = await tools.places.take(want, walk, watch)
+            lease = tools.places.take(want, walk) or await tools.places.wait(want, walk, watch)
             if not isinstance(lease, Lease):
                 raise answers.exhausted(lease, walk.last_failure, model=want.model, available=self.models())
             trace.credential = lease.name

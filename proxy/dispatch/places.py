@@ -21,15 +21,10 @@ class Places:
         self._journal = journal
         self._waiting: dict[Ticket, asyncio.Future[Lease]] = {}
 
-    async def take(self, want: Want, walk: Walk, watch: Watch) -> Lease | Exhausted:
-        """A lease, at once or after a bounded wait. Raises GatewayError when the queue or its time is full."""
-        match self._pool.pick(want, walk):
-            case Lease() as lease:
-                return lease
-            case Exhausted() as exhausted:
-                return exhausted
-            case Saturated():
-                return await self._wait(want, walk, watch)
+    def take(self, want: Want, walk: Walk) -> Lease | Exhausted | None:
+        """A lease, or why there will be none; None when one has to be waited for."""
+        found = self._pool.pick(want, walk)
+        return None if isinstance(found, Saturated) else found
 
     async def give_back(self, lease: Lease, outcome: Outcome) -> None:
         """End a lease, wake whoever gets its place, and have what changed written down before anyone is told."""
@@ -69,7 +64,8 @@ class Places:
             else:
                 future.set_result(lease)
 
-    async def _wait(self, want: Want, walk: Walk, watch: Watch) -> Lease:
+    async def wait(self, want: Want, walk: Walk, watch: Watch) -> Lease:
+        """A lease after a bounded wait. Raises GatewayError when the queue or its time is full."""
         ticket = self._pool.enqueue(want, walk)
         if ticket is None:
             raise answers.queue_full()

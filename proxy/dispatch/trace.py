@@ -1,6 +1,8 @@
 """What one exchange went through, for its headers, its log line and its explanation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from proxy.dialects.common import Dropped
 from proxy.model.message import Usage
@@ -23,8 +25,7 @@ class FailedAttempt:
     took_s: float
 
 
-@dataclass(slots=True)
-class Trace:
+class Trace(msgspec.Struct):
     """The story of one exchange.
 
     Attributes:
@@ -40,7 +41,7 @@ class Trace:
 
     credential: str = ""
     attempts: int = 0
-    failed: list[FailedAttempt] = field(default_factory=list)
+    failed: list[FailedAttempt] = []
     dropped: tuple[Dropped, ...] = ()
     upstream_request_id: str | None = None
     first_event_s: float | None = None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
 from proxy.access import Keys
@@ -74,8 +75,7 @@ class Services:
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 
 
-@dataclass(slots=True)
-class Caller:
+class Caller(msgspec.Struct):
     """One request as the middleware knows it.
 
     Attributes:

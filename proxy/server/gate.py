@@ -6,6 +6,7 @@ import traceback
 from typing import Final
 
 from aiohttp import web
+from aiohttp.hdrs import HOST
 from aiohttp.typedefs import Middleware
 
 from proxy.access import presented_key
@@ -37,13 +38,9 @@ class Gate:
     @property
     def middleware(self) -> Middleware:
         """The middleware for the application."""
+        return self._pass
 
-        @web.middleware
-        async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-            return await self._pass(request, handler)
-
-        return gate
-
+    @web.middleware
     async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         services = self._services
         routes = self._routes
@@ -71,7 +68,7 @@ class Gate:
     def _admit(self, request: web.Request, route: Route | None, caller: Caller) -> None:
         """Raises Unauthorized unless the matched route may be opened; a missing route needs a client key too."""
         headers = request.headers
-        if not _HOST.fullmatch(headers.get("Host", "")):
+        if not _HOST.fullmatch(headers.get(HOST, "")):
             raise GatewayError(
                 400, ErrorKind.INVALID_REQUEST, "The Host header is not a host name.", param="Host"
             )

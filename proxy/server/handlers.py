@@ -5,6 +5,7 @@ import re
 from typing import Final
 
 from aiohttp import web
+from multidict import istr
 
 from proxy.dialects.common import Dialect, Envelope
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
@@ -22,6 +23,8 @@ from proxy.telemetry.requests import RequestLine
 from proxy.watch import Watch
 
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
+_VERSION: Final = istr("anthropic-version")
+_BETA: Final = istr("anthropic-beta")
 _COUNTING_CLASS: Final = "count_tokens"
 
 
@@ -143,8 +146,8 @@ class _Call:
             deadline_s=self._began_s + services.settings.policy.deadline_s,
             created_s=services.clock.unix_ms() // 1000,
             think=think,
-            version=_forwardable(headers.get("anthropic-version"), "anthropic-version"),
-            beta=_forwardable(", ".join(headers.getall("anthropic-beta", ())) or None, "anthropic-beta"),
+            version=_forwardable(headers.get(_VERSION), _VERSION),
+            beta=_forwardable(", ".join(headers.getall(_BETA, ())) or None, _BETA),
         )
 
     def _resolve(self, envelope: Envelope) -> tuple[str, bool]:

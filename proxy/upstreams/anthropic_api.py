@@ -14,7 +14,7 @@ from proxy.exchange import Operation
 from proxy.pool import Fault, UpstreamError
 from proxy.settings import Policy
 from proxy.upstreams.base import UpstreamCall, UpstreamFault, UpstreamRefused
-from proxy.upstreams.http import USER_AGENT, HttpReply, WaysOut
+from proxy.upstreams.http import HttpReply, WaysOut
 from proxy.watch import Watch
 
 _PATHS: Final = {
@@ -87,9 +87,6 @@ class AnthropicApi:
             key = credential.secret.reveal() if credential.secret is not None else ""
             headers = CIMultiDict(
                 {
-                    "user-agent": USER_AGENT,
-                    "accept": "*/*",
-                    "accept-encoding": "identity",
                     "content-type": "application/json",
                     "anthropic-version": call.version,
                     "x-api-key": key,

@@ -24,8 +24,8 @@ from proxy.settings import Policy
 from proxy.upstreams.base import Source, UpstreamFault
 from proxy.watch import Watch
 
-# Every call says who makes it, and so the client library has no name of its own to fill in.
-USER_AGENT: Final = f"carousel/{__version__}"
+# Every call says who makes it, and none leaves anything for the client library to fill in.
+_ALWAYS: Final = {"user-agent": f"carousel/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
 _SOCKS_SCHEMES = ("socks4", "socks5", "socks5h")
 _IDLE_CONNECTION_S = 30.0
 _ERROR_BODY_MAX_BYTES = 64 * 1024
@@ -74,6 +74,7 @@ class WayOut:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ttl_dns_cache=60)
         self._session = aiohttp.ClientSession(
             connector=connector,
+            headers=_ALWAYS,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=None, sock_connect=policy.connect_timeout_s, sock_read=None

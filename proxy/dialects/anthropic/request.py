@@ -3,7 +3,8 @@
 Source: "Create a Message" in Anthropic's API reference.
 """
 
-from typing import Annotated
+from operator import attrgetter
+from typing import Annotated, Final
 
 import msgspec
 
@@ -42,13 +43,21 @@ class _Peek(msgspec.Struct):
     system_prompt: Anything = msgspec.UNSET
 
 
+_own = attrgetter(*OWN_FIELDS)
+_NONE_OWN: Final = (msgspec.UNSET,) * len(OWN_FIELDS)
+
+
+def _given(seen: _Peek) -> tuple[str, ...]:
+    return tuple(name for name in OWN_FIELDS if is_given(getattr(seen, name)))
+
+
 def peek(body: bytes) -> Envelope:
     """See `proxy.dialects.common.Dialect.peek`."""
     seen = decode_json(_Peek, body)
     return Envelope(
         model=seen.model or "",
         stream=bool(seen.stream),
-        own_fields=tuple([name for name in OWN_FIELDS if is_given(getattr(seen, name))]),
+        own_fields=() if _own(seen) == _NONE_OWN else _given(seen),
         continuing="assistant" in [turn.role for turn in seen.messages or ()],
         has_thinking=is_given(seen.thinking),
         max_tokens=seen.max_tokens,

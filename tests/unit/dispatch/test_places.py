@@ -40,7 +40,8 @@ def _walk(house: Bench) -> Walk:
 async def _take(house: Bench) -> Lease:
     watch = Watch()
     try:
-        found = await house.places.take(_WANT, _walk(house), watch)
+        walk = _walk(house)
+        found = house.places.take(_WANT, walk) or await house.places.wait(_WANT, walk, watch)
     finally:
         watch.close()
     assert isinstance(found, Lease)
@@ -68,9 +69,7 @@ async def test_a_free_place_is_given_at_once() -> None:
 async def test_a_pool_that_has_nobody_says_so_at_once() -> None:
     """Protects clients from waiting for what cannot come."""
     house = bench(credentials=[credential("api-1", models=("claude-opus-*",))])
-    watch = Watch()
-    assert isinstance(await house.places.take(_WANT, _walk(house), watch), Exhausted)
-    watch.close()
+    assert isinstance(house.places.take(_WANT, _walk(house)), Exhausted)
 
 
 async def test_those_who_wait_are_served_in_their_order() -> None:
