@@ -53,6 +53,12 @@ class Report:
         sys.stdout.buffer.write(msgspec.json.encode({**line, **extra}) + b"\n")
         sys.stdout.flush()
 
+    def failure(self, name: str, program: str, problem: str) -> None:
+        """One line for what a program could not do."""
+        line = {"figure": name, "program": program, "failed": problem}
+        sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+        sys.stdout.flush()
+
     def seconds(self, whole: float) -> float:
         """A duration, shortened for a quick look."""
         return max(whole * self.scale, 1.0)
@@ -117,10 +123,18 @@ async def _rounds(report: Report, found: list[Running], name: str, request: byte
         for number in range(ROUNDS + 1):
             sys.stderr.write(f"{name}: round {number} of {ROUNDS}\n")
             seconds = report.seconds(2) if number else 1
-            for program, dialect in places:
-                rate = await measure.throughput(
-                    program, Path(folder), PATHS[dialect], request, seconds=seconds
-                )
+            for program, dialect in tuple(places):
+                try:
+                    rate = await measure.throughput(
+                        program, Path(folder), PATHS[dialect], request, seconds=seconds
+                    )
+                except measure.NotAnsweredError as problem:
+                    if not program.peer:
+                        raise
+                    report.failure(f"{name}_{dialect}", program.name, str(problem))
+                    places.remove((program, dialect))
+                    del rates[program.name, dialect]
+                    continue
                 if number:
                     rates[program.name, dialect].append(rate)
     for (program_name, dialect), seen in rates.items():
@@ -172,7 +186,7 @@ async def pacing(report: Report, chosen: dict[str, Make]) -> None:
 
 async def _paced(report: Report, name: str, make: Make) -> None:
     async with started(make, PACED_PORT) as found:
-        if found is None or found.program.bursts_only:
+        if found is None or found.program.peer:
             return
         for dialect in found.program.paths:
             for streams in (200, 1000):

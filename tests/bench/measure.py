@@ -24,6 +24,10 @@ _OPENED_A_SECOND: Final = 250
 clock = SystemClock()
 
 
+class NotAnsweredError(Exception):
+    """A program answered with something else than a success."""
+
+
 def body(*, stream: bool = False, text: str = "Hello!", images: int = 0) -> bytes:
     """A request both dialects take, with `images` pictures of 500 KB each in the Messages shape."""
     content: object = text
@@ -53,7 +57,7 @@ def _picture() -> str:
 
 
 async def throughput(program: Program, folder: Path, path: str, request: bytes, *, seconds: float) -> float:
-    """Answers a second by wrk, on the load core. Raises RuntimeError when any was not a success."""
+    """Answers a second by wrk, on the load core. Raises NotAnsweredError when any was not a success."""
     script = folder / "load.lua"
     quoted = request.decode().replace("\\", "\\\\").replace("'", "\\'")
     script.write_text(
@@ -78,9 +82,9 @@ async def throughput(program: Program, folder: Path, path: str, request: bytes, 
     )
     output, _ = await process.communicate()
     text = output.decode()
-    rate = _RATE.search(text)
-    if rate is None or _BAD.search(text):
-        raise RuntimeError(f"wrk: {text}")
+    rate, bad = _RATE.search(text), _BAD.search(text)
+    if rate is None or bad is not None:
+        raise NotAnsweredError(bad[0] if bad is not None else text)
     return float(rate[1])
 
 
@@ -93,7 +97,7 @@ async def sequential(program: Program, path: str, request: bytes, *, count: int)
         began_s = clock.monotonic_s()
         status = await connection.ask(call)
         if status != 200:
-            raise RuntimeError(f"status {status}")
+            raise NotAnsweredError(f"status {status}")
         if number >= count // 10:
             times.append(clock.monotonic_s() - began_s)
     connection.close()

@@ -64,7 +64,7 @@ def _litellm(port: int, upstream: int, folder: Path) -> Program:
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "NO_DOCS": "True",
     }
-    return Program("litellm", port, command, settings, folder, ready="/health/readiness", bursts_only=True)
+    return Program("litellm", port, command, settings, folder, ready="/health/readiness", peer=True)
 
 
 def _portkey(port: int, upstream: int, folder: Path) -> Program | None:
@@ -86,7 +86,7 @@ def _portkey(port: int, upstream: int, folder: Path) -> Program | None:
             "x-portkey-provider": "anthropic",
             "x-portkey-custom-host": f"http://127.0.0.1:{upstream}/v1",
         },
-        bursts_only=True,
+        peer=True,
     )
 
 

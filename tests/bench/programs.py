@@ -32,7 +32,7 @@ class Program:
         paths: which endpoints it has: ``chat``, ``messages``.
         ready: what is asked until it answers.
         headers: that its callers have to send beside the usual ones.
-        bursts_only: whether paced streams are left out.
+        peer: whether it is another project's: paced streams are left out, and what it cannot do is told.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Program:
     paths: tuple[str, ...] = ("chat", "messages")
     ready: str = "/"
     headers: Mapping[str, str] = field(default_factory=dict)
-    bursts_only: bool = False
+    peer: bool = False
 
 
 @dataclass(slots=True)
