@@ -40,10 +40,15 @@ Make = Callable[[int, Path], Program | None]
 
 
 class Report:
-    """Writes figures as they come."""
+    """Writes figures as they come.
+
+    Attributes:
+        ceilings: the relay's rates of each round, by figure.
+    """
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
+        self.ceilings: dict[str, list[float]] = {}
 
     def figure(self, name: str, program: str, value: float, unit: str, **more: float) -> None:
         """One line."""
@@ -117,13 +122,14 @@ async def _all_started(chosen: dict[str, Make], upstream_port: int) -> AsyncIter
 
 async def _rounds(report: Report, found: list[Running], name: str, request: bytes, unit: str) -> None:
     """Load one program after the other, again and again: what a neighbour takes from the machine, it takes from all."""
-    places = [(each.program, dialect) for each in found for dialect in each.program.paths]
+    places = [(each.program, dialect) for dialect in PATHS for each in found if dialect in each.program.paths]
     rates: dict[tuple[str, str], list[float]] = {(each.name, dialect): [] for each, dialect in places}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(ROUNDS + 1):
             sys.stderr.write(f"{name}: round {number} of {ROUNDS}\n")
             seconds = report.seconds(2) if number else 1
-            for program, dialect in tuple(places):
+            # there and back again, so that none always follows the same other one
+            for program, dialect in tuple(places)[:: 1 if number % 2 else -1]:
                 try:
                     rate = await measure.throughput(
                         program, Path(folder), PATHS[dialect], request, seconds=seconds
@@ -139,7 +145,10 @@ async def _rounds(report: Report, found: list[Running], name: str, request: byte
                     rates[program.name, dialect].append(rate)
     for (program_name, dialect), seen in rates.items():
         report.figure(f"{name}_{dialect}", program_name, statistics.median(seen), unit, best=max(seen))
-        ceiling = rates.get(("relay", dialect))
+        if program_name == "relay":
+            report.ceilings[f"{name}_{dialect}"] = seen
+    for (program_name, dialect), seen in rates.items():
+        ceiling = report.ceilings.get(f"{name}_{dialect}")
         if ceiling and program_name != "relay":
             shares = [rate / most for rate, most in zip(seen, ceiling, strict=True)]
             report.figure(f"{name}_{dialect}_of_relay", program_name, statistics.median(shares), "ratio")
@@ -179,32 +188,33 @@ def _report_latency(report: Report, figure: str, name: str, times: list[float], 
 
 async def pacing(report: Report, chosen: dict[str, Make]) -> None:
     """Many open streams at 10 events a second: what they lose, what they wait, what they weigh."""
-    for name, make in chosen.items():
-        sys.stderr.write(f"pacing: {name}\n")
-        await _paced(report, name, make)
+    for dialect in PATHS:
+        for streams in (200, 1000):
+            for name, make in chosen.items():
+                sys.stderr.write(f"pacing: {streams} {dialect} streams through {name}\n")
+                await _paced(report, make, dialect, streams)
 
 
-async def _paced(report: Report, name: str, make: Make) -> None:
+async def _paced(report: Report, make: Make, dialect: str, streams: int) -> None:
+    """One figure, of a fresh process: what an earlier load left behind would be memory that costs nothing."""
     async with started(make, PACED_PORT) as found:
-        if found is None or found.program.peer:
+        if found is None or dialect not in found.program.paths:
             return
-        for dialect in found.program.paths:
-            for streams in (200, 1000):
-                idle_mib = found.rss_mib()
-                weighing = asyncio.get_running_loop().create_task(_weigh(found, streams))
-                seen = await measure.paced(
-                    found.program, PATHS[dialect], body(stream=True), streams=streams, events=EVENTS
-                )
-                heaviest_mib = await weighing
-                report.figure(
-                    f"paced_{streams}x10_{dialect}",
-                    name,
-                    percentile(seen.delays_s, 50) * 1000,
-                    "ms p50",
-                    p99=percentile(seen.delays_s, 99) * 1000,
-                    lost=seen.expected - seen.received,
-                    kib_per_stream=(heaviest_mib - idle_mib) * 1024 / streams,
-                )
+        idle_mib = found.rss_mib()
+        weighing = asyncio.get_running_loop().create_task(_weigh(found, streams))
+        seen = await measure.paced(
+            found.program, PATHS[dialect], body(stream=True), streams=streams, events=EVENTS
+        )
+        heaviest_mib = await weighing
+        report.figure(
+            f"paced_{streams}x10_{dialect}",
+            found.program.name,
+            percentile(seen.delays_s, 50) * 1000,
+            "ms p50",
+            p99=percentile(seen.delays_s, 99) * 1000,
+            lost=seen.expected - seen.received,
+            kib_per_stream=(heaviest_mib - idle_mib) * 1024 / streams,
+        )
 
 
 async def _weigh(found: Running, streams: int) -> float:
@@ -217,8 +227,12 @@ async def _weigh(found: Running, streams: int) -> float:
     return max(weights)
 
 
-async def run(parts: list[str], chosen: dict[str, Make], report: Report) -> None:
-    """Measure every program in each part, next to each other in time."""
+async def run(parts: list[str], ours: dict[str, Make], others: dict[str, Make], report: Report) -> None:
+    """Measure in each part ours next to each other in time, then each of the others alone.
+
+    The others work on for a while after a load has ended, and would take that from whoever came next.
+    """
+    groups = [ours, *({name: make} for name, make in others.items())]
     fast = upstream(FAST_PORT)
     burst = upstream(BURST_PORT, "--events", str(EVENTS), "--writes", str(WRITES))
     slow = upstream(PACED_PORT, "--events", str(EVENTS), "--tokens-per-second", "10", "--stamped")
@@ -230,7 +244,8 @@ async def run(parts: list[str], chosen: dict[str, Make], report: Report) -> None
             rate = await measure.throughput(burst, place, path, body(stream=True), seconds=2)
             report.figure(f"streams_{EVENTS}_events_messages", "upstream", rate, "streams/s")
         for part in parts:
-            await PARTS[part](report, chosen)
+            for group in groups if part != "pacing" else [ours]:
+                await PARTS[part](report, group)
 
 
 PARTS: Final = {"unary": unary, "bursts": bursts, "pacing": pacing}
@@ -249,10 +264,11 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="length of the run; 0.2 is a quick look")
     options = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
-    chosen = programs() | (peers(PORTS) if options.peers else {})
+    ours, others = programs(), peers(PORTS) if options.peers else {}
     if options.program:
-        chosen = {name: make for name, make in chosen.items() if name in options.program}
-    uvloop.run(run(options.part or list(PARTS), chosen, Report(options.scale)))
+        ours = {name: make for name, make in ours.items() if name in options.program}
+        others = {name: make for name, make in others.items() if name in options.program}
+    uvloop.run(run(options.part or list(PARTS), ours, others, Report(options.scale)))
 
 
 if __name__ == "__main__":
