@@ -17,6 +17,17 @@ _WORK_WAS_DONE: Final = frozenset(
 )
 
 
+def overloaded(retry_after_s: float) -> GatewayError:
+    """The provider is overloaded: it said so, or said so often enough that it is spared for a while."""
+    return GatewayError(
+        529,
+        ErrorKind.OVERLOADED,
+        "Overloaded",
+        code="server_is_overloaded",
+        retry_after_s=retry_after_s,
+    )
+
+
 def queue_full() -> GatewayError:
     """Every place is taken and so is the queue, or waiting took too long."""
     return GatewayError(
@@ -108,13 +119,7 @@ def failed(failure: Failure, *, model: str) -> GatewayError:
         case FailureClass.RATE:
             return rate_limited(max(failure.retry_after_s or 1.0, 1.0))
         case FailureClass.OVERLOADED:
-            return GatewayError(
-                529,
-                ErrorKind.OVERLOADED,
-                "Overloaded",
-                code="server_is_overloaded",
-                retry_after_s=failure.retry_after_s or _OVERLOADED_RETRY_S,
-            )
+            return overloaded(failure.retry_after_s or _OVERLOADED_RETRY_S)
         case FailureClass.CHALLENGE:
             return GatewayError(
                 503,

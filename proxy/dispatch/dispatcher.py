@@ -19,12 +19,15 @@ from proxy.dispatch.prepare import Prepared, prepare
 from proxy.dispatch.trace import FailedAttempt, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Exchange
+from proxy.log import get_logger
 from proxy.model.catalog import Catalog
 from proxy.pool import (
     Abandoned,
     Again,
+    Breakers,
     Failed,
     Failure,
+    FailureClass,
     Lease,
     Outcome,
     Pool,
@@ -38,6 +41,8 @@ from proxy.pool import (
 from proxy.settings import Policy, RequestDefaults
 from proxy.upstreams.base import Upstream
 from proxy.watch import Watch
+
+_log = get_logger("dispatch")
 
 
 class Hold(Protocol):
@@ -106,6 +111,7 @@ class Dispatcher:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._budget = RetryBudget(tools.policy, tools.clock)
+        self._breakers = Breakers(tools.policy, tools.clock, tools.rng)
 
     @property
     def budget(self) -> RetryBudget:
@@ -122,6 +128,8 @@ class Dispatcher:
         tools = self._tools
         prepared = prepare(exchange, tools.catalog, tools.defaults)
         trace.dropped = prepared.dropped
+        if (wait_s := self._breakers.turned_away_s(exchange.limit_class)) > 0:
+            raise answers.overloaded(wait_s)
         self._budget.on_request()
         walk = Walk(tools.policy, tools.clock, self._budget, exchange.deadline_s, tools.rng)
         want = Want(exchange.model, exchange.limit_class, exchange.client)
@@ -178,8 +186,11 @@ class Dispatcher:
             else:
                 tools.pool.learn(lease, opened.source.organization, opened.source.workspace)
                 tools.places.answered(lease)
+                self._judge(exchange.limit_class, overloaded=False)
                 return opened
             hold.attempt_ended()
+            if failure.cls is not FailureClass.ENDPOINT:
+                self._judge(exchange.limit_class, overloaded=failure.cls is FailureClass.OVERLOADED)
             trace.failed.append(
                 FailedAttempt(
                     lease.name, failure.cls.value, failure.status, tools.clock.monotonic_s() - began_s
@@ -213,6 +224,10 @@ class Dispatcher:
         tools = self._tools
         today = datetime.datetime.fromtimestamp(tools.clock.unix_ms() / 1000, datetime.UTC).date()
         return tools.pool.servable(tools.catalog.known_ids(today))
+
+    def _judge(self, limit_class: str, *, overloaded: bool) -> None:
+        if self._breakers.record(limit_class, overloaded=overloaded):
+            _log.warning("the provider is overloaded, most calls are turned away", limit_class=limit_class)
 
     def _attempt(self, exchange: Exchange, prepared: Prepared, lease: Lease, watch: Watch) -> Attempt:
         tools = self._tools

@@ -3,6 +3,7 @@
 Pure and synchronous: nothing here waits, opens a socket or reads a clock that was not handed in.
 """
 
+from proxy.pool.breaker import Breaker, Breakers
 from proxy.pool.failure import (
     Failure,
     FailureClass,
@@ -34,6 +35,8 @@ from proxy.pool.views import MemberView, StateView
 __all__ = [
     "Abandoned",
     "Again",
+    "Breaker",
+    "Breakers",
     "Exhausted",
     "ExhaustedReason",
     "Failed",

@@ -167,6 +167,19 @@ class Policy:
     blocked_max_s: float = _of(
         900.0, "POOL_BLOCKED_MAX_S", 1, 86_400, "Longest time a challenged way out rests."
     )
+    overload_window_s: float = _of(
+        10.0, "POOL_OVERLOAD_WINDOW_S", 1, 3600, "Window in which overloads of the provider are counted."
+    )
+    overload_calls: int = _of(
+        20, "POOL_OVERLOAD_CALLS", 1, 100_000, "Fewest answers in that window to judge the provider by."
+    )
+    overload_share: float = _of(
+        0.5, "POOL_OVERLOAD_SHARE", 0.01, 1, "Share of overloads among them that has calls turned away here."
+    )
+    overload_open_s: float = _of(10.0, "POOL_OVERLOAD_OPEN_S", 1, 3600, "Time for which they are.")
+    overload_admitted_share: float = _of(
+        0.2, "POOL_OVERLOAD_ADMITTED_SHARE", 0, 1, "Share of the calls that is asked all the same meanwhile."
+    )
     trial_s: float = _of(
         30.0, "POOL_TRIAL_S", 1, 3600, "Time a trial request has before its place is taken back."
     )
