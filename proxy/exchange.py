@@ -6,6 +6,9 @@ import msgspec
 
 from proxy.dialects.common import Dialect, Envelope
 
+Conversation = tuple[str, str, bytes]
+"""Name of the client key, what the client calls the conversation, and the digest of how it began."""
+
 
 class Operation(StrEnum):
     """What a client asks an upstream to do."""
@@ -30,6 +33,7 @@ class Exchange(msgspec.Struct, kw_only=True):
         started_s: monotonic seconds when the request had been read.
         deadline_s: monotonic seconds after which nothing more is tried.
         created_s: Unix seconds, shown as ``created``.
+        conversation: what tells it from the client's other conversations; nothing of it can be read.
         version: the client's ``anthropic-version``, if any.
         beta: the client's ``anthropic-beta``, if any.
     """
@@ -46,6 +50,7 @@ class Exchange(msgspec.Struct, kw_only=True):
     deadline_s: float
     created_s: int
     think: bool = False
+    conversation: Conversation = ("", "", b"")
     version: str | None = None
     beta: str | None = None
 
@@ -53,6 +58,11 @@ class Exchange(msgspec.Struct, kw_only=True):
     def stream(self) -> bool:
         """Whether the client wants a streamed answer."""
         return self.envelope.stream
+
+    @property
+    def continuing(self) -> bool:
+        """Whether earlier turns of this conversation were answered somewhere: the history or a name for it says so."""
+        return self.envelope.continuing or "conversation_id" in self.envelope.own_fields
 
     @property
     def renamed(self) -> bool:

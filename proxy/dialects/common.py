@@ -45,6 +45,9 @@ class Envelope(msgspec.Struct):
         include_usage: ``stream_options.include_usage`` of Chat Completions; always False for other dialects.
         own_fields: which of our own top-level fields (``conversation_id``, ...) are present.
         continuing: whether the history holds an assistant message, so that a prompt cache may exist.
+        opening: a digest of how the conversation began; turns of one conversation share it.
+        conversation: what the body calls the conversation or its prompt cache; empty where it does not.
+        session: the client's own session, named in the body's metadata; empty where it is not.
         has_thinking: whether a ``thinking`` field is present (Messages).
         max_tokens: ``max_tokens`` where it is an integer (Messages), else None.
     """
@@ -54,6 +57,9 @@ class Envelope(msgspec.Struct):
     include_usage: bool = False
     own_fields: tuple[str, ...] = ()
     continuing: bool = False
+    opening: bytes = b""
+    conversation: str = ""
+    session: str = ""
     has_thinking: bool = False
     max_tokens: int | None = None
 

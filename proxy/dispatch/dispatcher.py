@@ -18,13 +18,14 @@ from proxy.dispatch.places import Places
 from proxy.dispatch.prepare import Prepared, prepare
 from proxy.dispatch.trace import FailedAttempt, Trace
 from proxy.errors import GatewayError
-from proxy.exchange import Exchange
+from proxy.exchange import Exchange, Operation
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog
 from proxy.pool import (
     Abandoned,
     Again,
     Breakers,
+    Exhausted,
     Failed,
     Failure,
     FailureClass,
@@ -103,6 +104,7 @@ class _Question(msgspec.Struct, frozen=True):
     trace: Trace
     hold: Hold
     watch: Watch
+    home: str | None
 
 
 class Dispatcher:
@@ -133,7 +135,8 @@ class Dispatcher:
         self._budget.on_request()
         walk = Walk(tools.policy, tools.clock, self._budget, exchange.deadline_s, tools.rng)
         want = Want(exchange.model, exchange.limit_class, exchange.client)
-        question = _Question(exchange, prepared, want, walk, trace, hold, watch)
+        home = tools.pool.affinity.preferred(exchange.conversation) if exchange.continuing else None
+        question = _Question(exchange, prepared, want, walk, trace, hold, watch, home)
         opened = await self._answered(question)
         if isinstance(opened, UnaryOpened) and self._lacks_call(opened, question):
             return await self._ask_once_more(opened, question)
@@ -167,7 +170,10 @@ class Dispatcher:
         exchange, prepared, want = question.exchange, question.prepared, question.want
         walk, trace, hold, watch = question.walk, question.trace, question.hold, question.watch
         while True:
-            lease = tools.places.take(want, walk) or await tools.places.wait(want, walk, watch)
+            if question.home is not None and not trace.attempts:
+                lease = await self._at_home(question.home, question)
+            else:
+                lease = tools.places.take(want, walk) or await tools.places.wait(want, walk, watch)
             if not isinstance(lease, Lease):
                 raise answers.exhausted(lease, walk.last_failure, model=want.model, available=self.models())
             trace.credential = lease.name
@@ -184,22 +190,38 @@ class Dispatcher:
                 tools.places.end(lease, Abandoned())
                 raise
             else:
-                tools.pool.learn(lease, opened.source.organization, opened.source.workspace)
-                tools.places.answered(lease)
-                self._judge(exchange.limit_class, overloaded=False)
+                self._came(opened, question, began_s)
                 return opened
             hold.attempt_ended()
             if failure.cls is not FailureClass.ENDPOINT:
                 self._judge(exchange.limit_class, overloaded=failure.cls is FailureClass.OVERLOADED)
-            trace.failed.append(
-                FailedAttempt(
-                    lease.name, failure.cls.value, failure.status, tools.clock.monotonic_s() - began_s
-                )
-            )
+            took_s = tools.clock.monotonic_s() - began_s
+            trace.failed.append(FailedAttempt(lease.name, failure.cls.value, failure.status, took_s))
             await tools.places.give_back(lease, Failed(failure))
             if hold.committed:
                 raise answers.failed(failure, model=exchange.model)
             await self._again(decision, failure, exchange)
+
+    async def _at_home(self, home: str, question: "_Question") -> Lease | Exhausted:
+        """A place at the conversation's own credential; at any other where that one is full or cannot serve."""
+        places, want, walk = self._tools.places, question.want, question.walk
+        found = await places.take_at(home, want, walk)
+        if isinstance(found, Lease):
+            question.trace.spilled = False
+            return found
+        question.trace.spilled = found is not None
+        return places.take(want, walk) or await places.wait(want, walk, question.watch)
+
+    def _came(self, opened: UnaryOpened | StreamOpened, question: "_Question", began_s: float) -> None:
+        """An upstream has answered: what that tells about it, the provider, and where the conversation belongs."""
+        pool, lease = self._tools.pool, opened.lease
+        pool.learn(lease, opened.source.organization, opened.source.workspace)
+        self._tools.places.answered(lease)
+        exchange = question.exchange
+        self._judge(exchange.limit_class, overloaded=False)
+        if exchange.operation is Operation.MESSAGES:
+            pool.affinity.heard(lease.name, self._tools.clock.monotonic_s() - began_s)
+            pool.affinity.answered(exchange.conversation, lease.name, spilled=question.trace.spilled)
 
     async def _again(self, decision: Again | Stop, failure: Failure, exchange: Exchange) -> None:
         match decision:

@@ -10,6 +10,8 @@ from proxy.tasks import detach
 from proxy.watch import Watch
 
 _SWEEP_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.025
+_LOOKS_FOR_A_PLACE = 10
 
 
 class Places:
@@ -25,6 +27,15 @@ class Places:
         """A lease, or why there will be none; None when one has to be waited for."""
         found = self._pool.pick(want, walk)
         return None if isinstance(found, Saturated) else found
+
+    async def take_at(self, name: str, want: Want, walk: Walk) -> Lease | Saturated | None:
+        """A place at one credential, waited for a quarter of a second where it is full; None where it cannot serve."""
+        for _ in range(_LOOKS_FOR_A_PLACE):
+            found = self._pool.pick_at(name, want, walk)
+            if not isinstance(found, Saturated):
+                return found
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return self._pool.pick_at(name, want, walk)
 
     async def give_back(self, lease: Lease, outcome: Outcome) -> None:
         """End a lease, wake whoever gets its place, and have what changed written down before anyone is told."""

@@ -37,6 +37,8 @@ class Trace(msgspec.Struct):
         first_event_s: monotonic seconds when the first real event came, or the whole unary answer.
         usage: what the answer used, so far as the upstream told.
         stop_reason: why the answer ended.
+        spilled: whether it came from another credential than the conversation's own for want of a free place there, or
+            because it has none of its own yet.
     """
 
     credential: str = ""
@@ -47,3 +49,4 @@ class Trace(msgspec.Struct):
     first_event_s: float | None = None
     usage: Usage | None = None
     stop_reason: str | None = None
+    spilled: bool = True

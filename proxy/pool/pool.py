@@ -12,10 +12,20 @@ from typing import Final, assert_never
 
 from proxy.clock import Clock
 from proxy.credentials import Credential
+from proxy.pool.affinity import Affinity
 from proxy.pool.choosing import Plan, choose, make_plan
 from proxy.pool.explain import explain
 from proxy.pool.health import CoolingTimes, HealthChange, Reason
-from proxy.pool.members import Lease, Member, Seat, WayOut, endpoint_of, standings_of
+from proxy.pool.members import (
+    Availability,
+    Lease,
+    Member,
+    Seat,
+    WayOut,
+    availability,
+    endpoint_of,
+    standings_of,
+)
 from proxy.pool.outcomes import (
     Abandoned,
     Exhausted,
@@ -56,7 +66,11 @@ _NOTHING: Final = Settled()
 
 
 class Pool:
-    """All credentials, who uses them, who waits for them, and what keeps them out of use."""
+    """All credentials, who uses them, who waits for them, and what keeps them out of use.
+
+    Attributes:
+        affinity: which conversation belongs to which of them.
+    """
 
     def __init__(
         self, credentials: Sequence[Credential], *, policy: Policy, clock: Clock, rng: random.Random
@@ -72,6 +86,7 @@ class Pool:
         self._verdicts = Verdicts(self._members, policy=policy, clock=clock, times=self._times)
         self._plans: dict[tuple[str, str, str], Plan] = {}
         self._queue: dict[Ticket, None] = {}
+        self.affinity = Affinity(clock)
         self._serial = 0
         for member in self._members:
             if not member.credential.enabled:
@@ -94,6 +109,21 @@ class Pool:
         if found:
             return Saturated(len(self._queue))
         return explain(plan, want.model, now_s)
+
+    def pick_at(self, name: str, want: Want, walk: Walk) -> Lease | Saturated | None:
+        """A lease of one credential, outside the rotation; None when it cannot serve this request now."""
+        now_s = self._clock.monotonic_s()
+        plan = self._plan(want)
+        seat = next((seat for seat in plan.seats if seat.member.name == name), None)
+        if seat is None or walk.excludes(seat.member) or walk.avoids(seat.member):
+            return None
+        match availability(seat, want.model, now_s):
+            case Availability.FREE:
+                return self._grant(seat, plan, want, walk, now_s)
+            case Availability.BUSY:
+                return Saturated(len(self._queue))
+            case Availability.PROBING | Availability.OUT:
+                return None
 
     def enqueue(self, want: Want, walk: Walk) -> Ticket | None:
         """Join the queue, first come first served; None while it is full."""

@@ -8,6 +8,7 @@ from aiohttp import web
 from multidict import istr
 
 from proxy.dialects.common import Dialect, Envelope
+from proxy.dialects.conversation import short
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.trace import Trace
 from proxy.errors import GatewayError, InvalidRequest
@@ -25,6 +26,8 @@ from proxy.watch import Watch
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
 _VERSION: Final = istr("anthropic-version")
 _BETA: Final = istr("anthropic-beta")
+_CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
+_SESSION: Final = istr("session-id")
 _COUNTING_CLASS: Final = "count_tokens"
 
 
@@ -146,9 +149,20 @@ class _Call:
             deadline_s=self._began_s + services.settings.policy.deadline_s,
             created_s=services.clock.unix_ms() // 1000,
             think=think,
+            conversation=(
+                self._caller.client,
+                envelope.conversation or self._session(envelope),
+                envelope.opening,
+            ),
             version=_forwardable(headers.get(_VERSION), _VERSION),
             beta=_forwardable(", ".join(headers.getall(_BETA, ())) or None, _BETA),
         )
+
+    def _session(self, envelope: Envelope) -> str:
+        """What the client calls its session, in a header or in its body's metadata."""
+        headers = self._request.headers
+        named = headers.get(_CLAUDE_CODE_SESSION) or headers.get(_SESSION)
+        return short(named) if named else envelope.session
 
     def _resolve(self, envelope: Envelope) -> tuple[str, bool]:
         services = self._services

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import msgspec
 
 from proxy.dialects.common import Envelope, Target, Translated
+from proxy.dialects.conversation import name_in, opening, session_in
 from proxy.dialects.decoding import Anything, decode_json, invalid, is_given, unknown_fields
 from proxy.errors import InvalidRequest
 from proxy.model.content import Block, CacheControl, TextBlock, decode_block
@@ -26,14 +27,12 @@ from proxy.model.request import (
 OWN_FIELDS = ("claude_options", "conversation_id", "session_id", "project_id", "system_prompt")
 
 
-class _Turn(msgspec.Struct, gc=False):
-    role: str = ""
-
-
 class _Peek(msgspec.Struct):
     model: str | None = None
     stream: bool | None = None
-    messages: list[_Turn] | None = None
+    messages: list[msgspec.Raw] | None = None
+    system: Anything = msgspec.UNSET
+    metadata: Anything = msgspec.UNSET
     max_tokens: int | None = None
     thinking: Anything = msgspec.UNSET
     claude_options: Anything = msgspec.UNSET
@@ -54,11 +53,15 @@ def _given(seen: _Peek) -> tuple[str, ...]:
 def peek(body: bytes) -> Envelope:
     """See `proxy.dialects.common.Dialect.peek`."""
     seen = decode_json(_Peek, body)
+    begun = opening(seen.messages, seen.system)
     return Envelope(
         model=seen.model or "",
         stream=bool(seen.stream),
         own_fields=() if _own(seen) == _NONE_OWN else _given(seen),
-        continuing="assistant" in [turn.role for turn in seen.messages or ()],
+        continuing=begun.continuing,
+        opening=begun.digest,
+        conversation=name_in(seen.conversation_id),
+        session=session_in(seen.metadata),
         has_thinking=is_given(seen.thinking),
         max_tokens=seen.max_tokens,
     )

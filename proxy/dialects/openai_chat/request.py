@@ -6,6 +6,7 @@ The same history always gives the same bytes: prompt caches and thinking signatu
 from hashlib import sha256
 
 from proxy.dialects.common import Envelope, Target, Translated
+from proxy.dialects.conversation import name_in, opening, session_in
 from proxy.dialects.decoding import decode_json, is_given, unknown_fields
 from proxy.dialects.openai_chat.fields import check_supported, lost_fields, service_tier
 from proxy.dialects.openai_chat.messages import read_messages
@@ -21,12 +22,16 @@ def peek(body: bytes) -> Envelope:
     """See `proxy.dialects.common.Dialect.peek`."""
     seen = decode_json(PeekedRequest, body)
     options = seen.stream_options
+    begun = opening(seen.messages)
     return Envelope(
         model=seen.model or "",
         stream=bool(seen.stream),
         include_usage=options is not None and bool(options.include_usage),
         own_fields=tuple(name for name in OWN_FIELDS if is_given(getattr(seen, name))),
-        continuing=any(turn.role == "assistant" for turn in seen.messages or ()),
+        continuing=begun.continuing,
+        opening=begun.digest,
+        conversation=name_in(seen.conversation_id) or name_in(seen.prompt_cache_key),
+        session=session_in(seen.metadata),
     )
 
 

@@ -223,17 +223,15 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     web_search_options: Anything = msgspec.UNSET
 
 
-class _Turn(msgspec.Struct, gc=False):
-    role: str = ""
-
-
 class PeekedRequest(msgspec.Struct):
     """The few fields routing needs."""
 
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    messages: list[_Turn] | None = None
+    messages: list[msgspec.Raw] | None = None
+    metadata: Anything = msgspec.UNSET
+    prompt_cache_key: Anything = msgspec.UNSET
     claude_options: Anything = msgspec.UNSET
     conversation_id: Anything = msgspec.UNSET
     session_id: Anything = msgspec.UNSET

@@ -16,6 +16,7 @@ from proxy.pool import (
     Lease,
     Outcome,
     RetryBudget,
+    Saturated,
     Success,
     Walk,
     Want,
@@ -220,3 +221,24 @@ async def test_a_sweep_serves_those_who_wait_for_a_trial_that_hangs(monkeypatch:
     sweeper.cancel()
     await asyncio.wait([sweeper])
     assert house.pool.in_flight == 0
+
+
+async def test_a_place_at_ones_own_credential_is_waited_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects prompt caches from a place that is taken for a blink, and clients from a longer wait."""
+    house = _narrow()
+    waits: list[float] = []
+    held = [await _take(house)]
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3 and held:
+            house.places.end(held.pop(), Success())
+
+    monkeypatch.setattr("proxy.dispatch.places.asyncio.sleep", sleep)
+    lease = await house.places.take_at("api-1", _WANT, _walk(house))
+    assert isinstance(lease, Lease)
+    assert sum(waits) < 0.1
+    waits.clear()
+    assert isinstance(await house.places.take_at("api-1", _WANT, _walk(house)), Saturated)
+    assert 0.2 <= sum(waits) <= 0.25
+    assert await house.places.take_at("unknown", _WANT, _walk(house)) is None

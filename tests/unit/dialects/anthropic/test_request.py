@@ -38,7 +38,7 @@ def _body(**fields: object) -> bytes:
 )
 def test_the_peek_reads_what_routing_needs(body: bytes, envelope: Envelope) -> None:
     """And nothing else: content of any shape passes."""
-    assert peek(body) == envelope
+    assert msgspec.structs.replace(peek(body), opening=b"") == envelope
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""What tells one conversation from another, found while peeking at a request.
+
+Turns of one conversation share what their client calls it, if it says, and always how it began: the system prompt
+and the first words of the user. Neither is kept, only a digest.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from proxy.dialects.decoding import Anything, decode_json
+
+_PREFIX_MAX_BYTES: Final = 16 * 1024
+_DIGEST_BYTES: Final = 16
+_NAME_MAX_CHARS: Final = 256
+_INSTRUCTIONS: Final = frozenset(("system", "developer"))
+
+
+class _Turn(msgspec.Struct, gc=False):
+    role: str = ""
+    content: Anything = msgspec.UNSET
+
+
+class _Part(msgspec.Struct, gc=False):
+    text: str = ""
+
+
+_content = msgspec.json.Decoder(str | list[_Part])
+
+
+class _Metadata(msgspec.Struct):
+    user_id: str | None = None
+
+
+class _UserId(msgspec.Struct):
+    session_id: str = ""
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """How a conversation began.
+
+    Attributes:
+        digest: BLAKE2b, 16 bytes, of the first 16 KiB of the system prompt and of the first user message. Only their
+            words count: clients move their cache marks from one message to the next with every turn.
+        continuing: whether the history holds an assistant message, so that a prompt cache may exist.
+    """
+
+    digest: bytes
+    continuing: bool
+
+
+def opening(messages: Sequence[msgspec.Raw] | None, system: Anything = msgspec.UNSET) -> Opening:
+    """Look at a history no further than needed. Raises InvalidRequest for a message that is no object."""
+    begin, first = system, msgspec.Raw()
+    continuing = False
+    for number, message in enumerate(messages or ()):
+        turn = decode_json(_Turn, message, at=f"messages[{number}]")
+        role = turn.role
+        if role == "assistant":
+            continuing = True
+        elif role == "user" and not first:
+            first = turn.content or message
+        elif role in _INSTRUCTIONS and begin is msgspec.UNSET:
+            begin = turn.content
+        if continuing and first:
+            break
+    return Opening(_digest(begin, first), continuing)
+
+
+def session_in(metadata: Anything) -> str:
+    """The session that clients like Claude Code put as JSON into ``metadata.user_id``; empty where there is none."""
+    if metadata is msgspec.UNSET:
+        return ""
+    try:
+        user_id = msgspec.json.decode(metadata, type=_Metadata).user_id or ""
+        return short(msgspec.json.decode(user_id, type=_UserId).session_id) if user_id.startswith("{") else ""
+    except (ValueError, RecursionError):
+        return ""
+
+
+def name_in(field: Anything) -> str:
+    """The name a client gives a conversation in a field of its request; empty for what is no string."""
+    if field is msgspec.UNSET:
+        return ""
+    try:
+        return short(msgspec.json.decode(field, type=str))
+    except (ValueError, RecursionError):
+        return ""
+
+
+def short(name: str) -> str:
+    """A client's name for a conversation, or a digest of one that is long."""
+    if len(name) <= _NAME_MAX_CHARS:
+        return name
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _digest(*contents: Anything) -> bytes:
+    digest = blake2b(digest_size=_DIGEST_BYTES)
+    for content in contents:
+        digest.update(_words(content))
+        digest.update(b"\0")
+    return digest.digest()
+
+
+def _words(content: Anything) -> bytes:
+    """The beginning of what a text, or the texts among some blocks, say; of anything else as it was written."""
+    if content is msgspec.UNSET or not content:
+        return b""
+    try:
+        found = _content.decode(content)
+    except (ValueError, RecursionError):
+        return bytes(memoryview(content)[:_PREFIX_MAX_BYTES])
+    text = found if isinstance(found, str) else "\n".join([part.text for part in found])
+    return text[:_PREFIX_MAX_BYTES].encode("utf-8", "surrogatepass")[:_PREFIX_MAX_BYTES]

@@ -1,0 +1,127 @@
+"""Turns of one conversation are known by how it began, and by what their client calls it."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.dialects.conversation import name_in, opening, session_in, short
+from proxy.errors import InvalidRequest
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _turns(*roles: str) -> list[msgspec.Raw]:
+    return [_raw({"role": role, "content": f"{role} {number}"}) for number, role in enumerate(roles)]
+
+
+def test_later_turns_have_the_digest_of_the_first() -> None:
+    """Protects the prompt cache: each turn must be known as one of the same conversation."""
+    turns = _turns("user", "assistant", "user", "assistant", "user")
+    first = opening(turns[:1], _raw("be kind"))
+    third = opening(turns[:3], _raw("be kind"))
+    assert first.digest == third.digest == opening(turns, _raw("be kind")).digest
+    assert (first.continuing, third.continuing) == (False, True)
+
+
+def test_another_beginning_is_another_conversation() -> None:
+    """Protects clients of one key from being thrown onto one credential."""
+    hello, bye = _raw({"role": "user", "content": "hello"}), _raw({"role": "user", "content": "bye"})
+    digests = {
+        opening([hello]).digest,
+        opening([bye]).digest,
+        opening([hello], _raw("be kind")).digest,
+        opening([hello], _raw("be short")).digest,
+        opening(None).digest,
+    }
+    assert len(digests) == 5
+
+
+def test_a_cache_mark_that_moves_on_changes_nothing() -> None:
+    """Protects thrifty clients, which write the first message as a marked block at first and as plain text later."""
+    mark = {"type": "ephemeral"}
+    block = _raw({"role": "user", "content": [{"type": "text", "text": "hello", "cache_control": mark}]})
+    plain = _raw({"role": "user", "content": "hello"})
+    assert opening([block]).digest == opening([plain]).digest
+    system = _raw([{"type": "text", "text": "be kind", "cache_control": mark}])
+    assert opening([plain], system).digest == opening([plain], _raw("be kind")).digest
+
+
+def test_content_of_an_unknown_shape_still_tells_conversations_apart() -> None:
+    """Protects clients of what is newer than we are."""
+    one, other = _raw({"role": "user", "content": {"new": 1}}), _raw({"role": "user", "content": {"new": 2}})
+    assert opening([one]).digest != opening([other]).digest
+    assert opening([_raw({"role": "user"})]).digest != opening([one]).digest
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_instructions_among_the_messages_count_as_the_system_prompt(role: str) -> None:
+    """Protects Chat clients, whose system prompt is a message."""
+    told = _raw({"role": role, "content": "be kind"})
+    (hello,) = _turns("user")
+    assert opening([told, hello]).digest != opening([hello]).digest
+
+
+def test_a_long_system_prompt_counts_by_its_beginning() -> None:
+    """Protects the hot path from hashing megabytes, and what a client changes at its end from moving it."""
+    (hello,) = _turns("user")
+    begin = "x" * 20_000
+    assert opening([hello], _raw(begin + "a")).digest == opening([hello], _raw(begin + "b")).digest
+    assert opening([hello], _raw("a" + begin)).digest != opening([hello], _raw("b" + begin)).digest
+
+
+@pytest.mark.parametrize(
+    ("roles", "continuing"),
+    [
+        ((), False),
+        (("user",), False),
+        (("user", "user"), False),
+        (("assistant",), True),
+        (("system", "user"), False),
+    ],
+)
+def test_an_assistants_message_makes_it_continuing(roles: tuple[str, ...], continuing: bool) -> None:
+    """Protects new conversations, which rotate, from being taken for old ones."""
+    assert opening(_turns(*roles)).continuing is continuing
+
+
+def test_a_message_that_is_none_is_named() -> None:
+    """Protects clients from a 500 for a list of numbers."""
+    with pytest.raises(InvalidRequest) as caught:
+        opening([*_turns("user"), _raw(3)])
+    assert caught.value.param == "messages[1]"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "session"),
+    [
+        ({"user_id": '{"session_id":"s1","device_id":"d"}'}, "s1"),
+        ({"user_id": "user-7"}, ""),
+        ({"user_id": "{nonsense"}, ""),
+        ({"user_id": '{"session_id":7}'}, ""),
+        ({"user_id": None}, ""),
+        ({}, ""),
+        (None, ""),
+        ([1], ""),
+    ],
+)
+def test_a_session_in_the_metadata_is_found(metadata: object, session: str) -> None:
+    """Protects Claude Code's sessions; a plain user id is no session, for one user has many."""
+    assert session_in(_raw(metadata)) == session
+    assert session_in(msgspec.UNSET) == ""
+
+
+@pytest.mark.parametrize(("value", "name"), [("c1", "c1"), ("", ""), (None, ""), (7, ""), ({"id": "c1"}, "")])
+def test_a_name_is_a_string(value: object, name: str) -> None:
+    """Protects the peek from what later validation will refuse."""
+    assert name_in(_raw(value)) == name
+
+
+@given(st.text(min_size=257, max_size=600, alphabet=st.characters()))
+def test_a_long_name_is_kept_as_a_digest(name: str) -> None:
+    """Protects memory from names of megabytes, whatever they are made of."""
+    assert len(short(name)) == 32
+    assert short(name) == short(name)
+    assert short(name + "x") != short(name)
