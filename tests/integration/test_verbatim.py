@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from proxy import __version__
 from proxy.simulator import Received, Step
 from tests.support.house import House, Spoken, house
 from tests.support.recordings import RECORDINGS
@@ -184,8 +185,10 @@ async def test_no_header_of_a_client_goes_upstream_unasked(
         await response.read()
         assert response.status == 200
     received = _last(running)
-    allowed = {"host", "content-type", "content-length", "accept-encoding", "anthropic-version", "x-api-key"}
-    assert {name for name, _ in received.headers} == allowed
+    ours = {"host", "user-agent", "accept", "accept-encoding", "content-type", "content-length"}
+    assert {name for name, _ in received.headers} == {*ours, "anthropic-version", "x-api-key"}
+    assert received.header("user-agent") == f"carousel/{__version__}"
+    assert received.header("accept") == "*/*"
     assert received.header("x-api-key") == "k1"
     assert received.header("accept-encoding") == "identity"
     assert received.header("anthropic-version") == "2023-06-01"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxy import __version__
 from proxy.simulator import Simulator
 from tests.security.wire import Answer, ask, chat_body, converse, messages_body, request
 from tests.support.gateway import Gateway
@@ -154,10 +155,13 @@ async def test_nothing_else_of_the_clients_headers_reaches_the_upstream(
     names = {name for name, _ in claude.record.requests[-1].headers}
     assert names == {
         "host",
+        "user-agent",
+        "accept",
         "content-type",
         "content-length",
         "accept-encoding",
         "anthropic-version",
         "x-api-key",
     }
+    assert claude.record.requests[-1].header("user-agent") == f"carousel/{__version__}"
     assert claude.record.requests[-1].header("accept-encoding") == "identity"
