@@ -70,6 +70,14 @@ class AnthropicApi:
             reply.close()
         raise UpstreamRefused(self._error(reply, body), reply.source)
 
+    async def forget(self, credential: Credential) -> None:
+        """See `Upstream.forget`."""
+        for place, (owner, _) in tuple(self._heads.items()):
+            if (owner.name, owner.secret) == (credential.name, credential.secret):
+                del self._heads[place]
+        for operation in _PATHS:
+            self._urls.pop((credential.base_url, operation), None)
+
     async def close(self) -> None:
         """The ways out belong to whoever made them."""
 

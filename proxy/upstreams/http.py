@@ -6,7 +6,7 @@ client library leaves this module: their texts hold request headers and raw upst
 
 import asyncio
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from types import TracebackType
 from typing import Final
@@ -49,6 +49,11 @@ class WaysOut:
         if way_out is None:
             way_out = self._sessions[proxy] = WayOut(proxy, self._policy)
         return way_out
+
+    async def keep(self, proxies: Collection[Secret | None]) -> None:
+        """Close the ways out through other proxies. The direct one stays; its idle connections close by themselves."""
+        for proxy in [known for known in self._sessions if known is not None and known not in proxies]:
+            await self._sessions.pop(proxy).close()
 
     async def close(self) -> None:
         """Close every connection."""
