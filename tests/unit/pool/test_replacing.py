@@ -3,6 +3,7 @@
 import pytest
 
 from proxy.credentials import Credential, Kind
+from proxy.pool.failure import Failure, FailureClass
 from proxy.pool.health import HealthChange, Reason, State
 from proxy.pool.members import Lease
 from proxy.pool.outcomes import Abandoned, Exhausted, Failed, Success
@@ -10,15 +11,14 @@ from proxy.pool.pool import Pool
 from proxy.pool.replacing import Difference, compare
 from proxy.secrets import Secret
 from tests.unit.pool.building import AUTH, OTHER_CLASS, RATE, WANT, bench, credential, failure
-from tests.unit.pool.building import FailureClass as Class
 
 
-def key(name: str, secret: str = "", **changes: object) -> Credential:
+def key(name: str, secret: str = "", /, **changes: object) -> Credential:
     """A credential with a key of its own, or this one."""
     return credential(name, secret=Secret(secret or f"key of {name}"), **changes)
 
 
-CHALLENGE = failure(Class.CHALLENGE, status=403)
+CHALLENGE = failure(FailureClass.CHALLENGE, status=403)
 PROXY = Secret("http://proxy.test:1")
 
 
@@ -96,8 +96,8 @@ def test_a_lease_of_a_removed_credential_is_settled_like_any_other() -> None:
     assert table.pool.leaving == ()
 
 
-@pytest.mark.parametrize("cls", Class)
-def test_what_becomes_of_an_old_keys_lease_is_no_matter_of_the_new_one(cls: Class) -> None:
+@pytest.mark.parametrize("cls", FailureClass)
+def test_what_becomes_of_an_old_keys_lease_is_no_matter_of_the_new_one(cls: FailureClass) -> None:
     """Protects a fresh key from the verdict on the one whose alias it has."""
     table = bench(key("a", max_concurrency=1))
     old = table.lease()
@@ -109,13 +109,13 @@ def test_what_becomes_of_an_old_keys_lease_is_no_matter_of_the_new_one(cls: Clas
 
 
 @pytest.mark.parametrize(("found", "word"), [(AUTH, "cooling(auth)"), (RATE, "cooling(rate_limit)")])
-def test_a_verdict_reaches_the_same_key_on_its_new_way_out(found: object, word: str) -> None:
+def test_a_verdict_reaches_the_same_key_on_its_new_way_out(found: Failure, word: str) -> None:
     """Protects a key whose proxy was changed from being used on after it was refused."""
     table = bench(key("a"), key("b"))
     old = table.lease()
     assert old.name == "a"
     table.pool.replace([key("a", way_out=PROXY), key("b")])
-    settled = table.pool.settle(old, Failed(found))  # type: ignore[arg-type]  # both are failures
+    settled = table.pool.settle(old, Failed(found))
     assert [change.name for change in settled.changes] == ["a"]
     assert table.word("a") == word
 
