@@ -10,7 +10,7 @@ from proxy.pool.outcomes import Abandoned, Exhausted, Failed, Success
 from proxy.pool.pool import Pool
 from proxy.pool.replacing import Difference, compare
 from proxy.secrets import Secret
-from tests.unit.pool.building import AUTH, OTHER_CLASS, RATE, WANT, bench, credential, failure
+from tests.unit.pool.building import AUTH, OTHER_CLASS, RATE, SERVER, WANT, bench, credential, failure
 
 
 def key(name: str, secret: str = "", /, **changes: object) -> Credential:
@@ -243,3 +243,26 @@ def test_the_views_follow_the_order_of_the_configuration() -> None:
     pool.replace([key("c"), key("b"), key("a")])
     assert [view.name for view in pool.snapshot()] == ["c", "b", "a"]
     assert repr(pool).startswith("<Pool [3 members: 3 ready")
+
+
+def test_an_organization_the_operator_names_replaces_the_one_that_was_learned() -> None:
+    """Protects shared limits from an account a key has left, and what was learned from every other change."""
+    table = bench(key("a"), key("b", organization="theirs"))
+    table.pool.learn(table.lease(), "learned", "workspace")
+    table.pool.replace([key("a", weight=2), key("b", organization="ours")])
+    found = [(view.organization, view.workspace) for view in table.pool.snapshot()]
+    assert found == [("learned", "workspace"), ("ours", None)]
+    table.pool.replace([key("a", organization="ours"), key("b")])
+    found = [(view.organization, view.workspace) for view in table.pool.snapshot()]
+    assert found == [("ours", None), (None, None)]
+
+
+def test_who_no_longer_serves_a_class_is_no_part_of_its_half() -> None:
+    """Protects the last credentials of a class from being taken out by faults, because others once served it too."""
+    table = bench(*map(key, "abcd"), strikes=1)
+    table.names(4)
+    opus = {"models": ("claude-opus-*",)}
+    table.pool.replace([key("a"), key("b"), key("c", **opus), key("d", **opus)])
+    for name in "ab":
+        table.end(SERVER, name)
+    assert [table.word(name) for name in "ab"] == ["cooling(faults)", "ready"]
