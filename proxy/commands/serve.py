@@ -4,8 +4,9 @@ import asyncio
 import gc
 import os
 import random
+import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from proxy.access import Keys, load_or_make_keys
 from proxy.clock import SystemClock
 from proxy.commands.banner import banner
 from proxy.commands.demo import demo_credentials, demo_simulator
-from proxy.credentials import Credential, load_credentials
+from proxy.credentials import Credential, CredentialSource
+from proxy.dispatch.reloading import Reloader, mask, usable, warnings_of
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog, CatalogError
 from proxy.secrets import Secret
 from proxy.server.app import Parts, build_app
+from proxy.server.context import SERVICES
 from proxy.server.run import Stopping, run
 from proxy.settings import ConfigurationError, Settings, load_settings
 from proxy.settings.shapes import Address
@@ -29,7 +32,6 @@ from proxy.store.sqlite import SqliteStore
 from proxy.telemetry.logs import configure_logging
 from proxy.telemetry.redaction import REDACTOR
 from proxy.telemetry.requests import RequestLine
-from proxy.upstreams import UPSTREAMS
 
 _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
@@ -47,6 +49,7 @@ class Configured:
 
     settings: Settings
     credentials: tuple[Credential, ...]
+    source: CredentialSource
     keys: Keys
     catalog: Catalog
     record: Callable[[RequestLine], None]
@@ -85,18 +88,22 @@ def _configure(
 ) -> Configured:
     settings = load_settings(flags, os.environ, Path.cwd(), env_file=env_file)
     record = configure_logging(settings.log_level, settings.log_format)
-    found = load_credentials(settings, os.environ)
+    source = CredentialSource(settings, os.environ)
+    found = source.load()
     demo = demo or (demo_if_unconfigured and not found.found and settings.address.loopback)
-    usable = demo_credentials() if demo else _usable(found.found)
-    if not usable:
+    credentials = demo_credentials() if demo else usable(found.found)
+    if not credentials:
         raise CannotStart(_NO_CREDENTIAL)
     ensure_private_dir(settings.data_dir)
     keys = load_or_make_keys(settings, settings.data_dir)
-    REDACTOR.learn(_secrets(settings, (*found.found, *usable)))
+    REDACTOR.learn(_secrets(settings))
     REDACTOR.learn(keys.secrets())
-    for warning in (*settings.warnings, *found.warnings):
+    mask((*found.found, *credentials))
+    for warning in (*settings.warnings, *warnings_of(found)):
         _log.warning(warning)
-    return Configured(settings, usable, keys, _catalog(settings.model_catalog_file), record, demo)
+    return Configured(
+        settings, credentials, source, keys, _catalog(settings.model_catalog_file), record, demo
+    )
 
 
 def _catalog(overlay: Path | None) -> Catalog:
@@ -109,24 +116,11 @@ def _catalog(overlay: Path | None) -> Catalog:
         raise CannotStart(f"MODEL_CATALOG_FILE: {error}.") from None
 
 
-def _secrets(settings: Settings, credentials: Iterable[Credential]) -> Iterator[Secret]:
-    """Whatever was configured and must never be shown."""
+def _secrets(settings: Settings) -> Iterator[Secret]:
+    """Whatever was configured beside credentials and must never be shown."""
     sources = settings.sources
     yield from sources.variables.values()
     yield from (secret for secret in (sources.claude_api_keys, sources.way_out) if secret is not None)
-    for item in credentials:
-        yield from (secret for secret in (item.secret, item.way_out) if secret is not None)
-
-
-def _usable(found: tuple[Credential, ...]) -> tuple[Credential, ...]:
-    for item in found:
-        if item.kind not in UPSTREAMS:
-            _log.warning(
-                "this kind of credential is not supported in this version",
-                credential=item.name,
-                kind=item.kind.value,
-            )
-    return tuple(item for item in found if item.kind in UPSTREAMS)
 
 
 async def _serve(configured: Configured, out: TextIO) -> int:
@@ -144,6 +138,7 @@ async def _serve(configured: Configured, out: TextIO) -> int:
         parts = Parts(
             settings=settings,
             credentials=credentials,
+            source=None if configured.demo else configured.source,
             keys=configured.keys,
             catalog=configured.catalog,
             store=store,
@@ -157,8 +152,15 @@ async def _serve(configured: Configured, out: TextIO) -> int:
             banner(out, address, configured.keys, credentials, demo=configured.demo)
 
         app = await build_app(parts)
+        _reload_on_hangup(app[SERVICES].reloader)
         _settle_memory()
         return await run(app, settings, stopping, announce)
+
+
+def _reload_on_hangup(reloader: Reloader | None) -> None:
+    """Have SIGHUP read the credentials again; a demo has none to read, and goes on."""
+    on_hangup = reloader.on_hangup if reloader is not None else lambda: None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
 
 
 def _settle_memory() -> None:

@@ -219,7 +219,8 @@ class Dispatcher:
         self._tools.places.answered(lease)
         exchange = question.exchange
         self._judge(exchange.limit_class, overloaded=False)
-        if exchange.operation is Operation.MESSAGES:
+        # a conversation does not belong to who is about to leave
+        if exchange.operation is Operation.MESSAGES and not lease.member.retired:
             pool.affinity.heard(lease.name, self._tools.clock.monotonic_s() - began_s)
             pool.affinity.answered(exchange.conversation, lease.name, spilled=question.trace.spilled)
 

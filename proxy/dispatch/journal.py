@@ -1,6 +1,6 @@
 """Changes of health, written down before anyone is told of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 
 from proxy.clock import Clock
 from proxy.log import get_logger
@@ -21,17 +21,37 @@ class Journal:
         self._clock = clock
         self._fingerprints = fingerprints
 
-    async def restored(self) -> tuple[HealthChange, ...]:
-        """What was saved about the credentials there are now; rows in words of another version are left out."""
-        names = {fingerprint: name for name, fingerprint in self._fingerprints.items()}
+    async def restored(self, fingerprints: Mapping[str, str] | None = None) -> tuple[HealthChange, ...]:
+        """What was saved about the credentials there are now, or about others; rows in unknown words are left out.
+
+        Raises StoreError.
+        """
+        followed = self._fingerprints if fingerprints is None else fingerprints
+        names = {fingerprint: name for name, fingerprint in followed.items()}
         rows = await self._store.load_health()
         found = (_change(row, names[row.fingerprint]) for row in rows if row.fingerprint in names)
         return tuple(change for change in found if change is not None)
 
-    async def write(self, changes: Sequence[HealthChange]) -> None:
-        """Record changes; those that last are on disk when this returns, short ones soon after.
+    def follow(self, fingerprints: Mapping[str, str]) -> frozenset[str]:
+        """Write under these fingerprints from now on. Returns those that are no longer anybody's."""
+        gone = frozenset(self._fingerprints.values()) - frozenset(fingerprints.values())
+        self._fingerprints = fingerprints
+        return gone
 
-        A store that cannot write is reported and costs no client its answer.
+    async def forget(self, fingerprints: Collection[str]) -> None:
+        """Drop what was saved about these. A store that cannot is reported."""
+        if not fingerprints:
+            return
+        try:
+            await self._store.forget_health(fingerprints)
+        except StoreError as error:
+            _log.error("health not forgotten", problem=str(error))
+
+    def write(self, changes: Sequence[HealthChange]) -> Coroutine[None, None, None]:
+        """Record changes; those that last are on disk when what this returns is done, short ones soon after.
+
+        Whose they are is settled by the call itself: an alias may be another key a moment later. A store that
+        cannot write is reported and costs no client its answer.
         """
         for change in changes:
             _log.warning(
@@ -46,9 +66,12 @@ class Journal:
             )
         kept = [change for change in changes if change.durable]
         lasting = [self._row(change) for change in kept if self._lasts(change)]
+        passing = [self._row(change) for change in kept if not self._lasts(change)]
+        return self._keep(lasting, passing)
+
+    async def _keep(self, lasting: Sequence[HealthRow], passing: Sequence[HealthRow]) -> None:
         if lasting:
             await self._save(lasting)
-        passing = [self._row(change) for change in kept if not self._lasts(change)]
         if passing:
             detach(self._save(passing), name="save passing health")
 
@@ -58,9 +81,11 @@ class Journal:
             until_ms is not None and until_ms - self._clock.unix_ms() > _SHORT_COOLING_MS
         )
 
-    async def _save(self, rows: Iterable[HealthRow]) -> None:
+    async def _save(self, rows: Sequence[HealthRow]) -> None:
+        known = frozenset(self._fingerprints.values())
         try:
-            await self._store.save_health(tuple(rows))
+            # what was forgotten meanwhile stays forgotten
+            await self._store.save_health(tuple(row for row in rows if row.fingerprint in known))
         except StoreError as error:
             _log.error("health not saved", problem=str(error))
 

@@ -47,11 +47,11 @@ class Places:
     def answered(self, lease: Lease) -> None:
         """The first real event came: a trial has passed, long before its answer ends."""
         if lease.trial:
-            self._carry_out(self._pool.answered(lease))
+            self.carry_out(self._pool.answered(lease))
 
     def end(self, lease: Lease, outcome: Outcome) -> None:
         """End a lease when nobody is left to wait for its record to be written."""
-        self._carry_out(self._pool.settle(lease, outcome))
+        self.carry_out(self._pool.settle(lease, outcome))
 
     async def sweep_for_ever(self) -> None:
         """Once a second, let passed deadlines take effect."""
@@ -62,7 +62,8 @@ class Places:
             if settled.changes:
                 await self._journal.write(settled.changes)
 
-    def _carry_out(self, settled: Settled) -> None:
+    def carry_out(self, settled: Settled) -> None:
+        """Wake whoever got a place by a change of the pool, and have it written down soon."""
         self._grant(settled)
         if settled.changes:
             detach(self._journal.write(settled.changes), name="write health")

@@ -29,6 +29,7 @@ from proxy.pool.outcomes import (
     Want,
 )
 from proxy.pool.pool import Pool
+from proxy.pool.replacing import Difference, Replaced
 from proxy.pool.retry import Again, RetryBudget, Stop, StopReason, Walk
 from proxy.pool.views import MemberView, StateView
 
@@ -37,6 +38,7 @@ __all__ = [
     "Again",
     "Breaker",
     "Breakers",
+    "Difference",
     "Exhausted",
     "ExhaustedReason",
     "Failed",
@@ -49,6 +51,7 @@ __all__ = [
     "Outcome",
     "Pool",
     "Reason",
+    "Replaced",
     "RetryBudget",
     "Saturated",
     "Settled",

@@ -26,9 +26,10 @@ class WayOut:
 class CallWindow:
     """Calls and faults of about the last `length_s` seconds, in six parts that are forgotten one at a time."""
 
-    __slots__ = ("_calls", "_faults", "_part", "_part_s")
+    __slots__ = ("_calls", "_faults", "_part", "_part_s", "length_s")
 
     def __init__(self, length_s: float) -> None:
+        self.length_s = length_s
         self._part_s = length_s / 6
         self._part = -1
         self._calls = [0] * 6
@@ -108,6 +109,17 @@ class Seat:
         self.rate_ladder = Ladder()
         self.recovered_at_s = 0.0
 
+    def inherit(self, seat: "Seat") -> None:
+        """Share the health of `seat`, and go on from its faults."""
+        self.standing = seat.standing
+        self.window = seat.window
+        self.fault_ladder = seat.fault_ladder
+        self.rate_ladder = seat.rate_ladder
+        self.strikes = seat.strikes
+        self.struck_at_s = seat.struck_at_s
+        self.held = seat.held
+        self.recovered_at_s = seat.recovered_at_s
+
     def forget(self) -> None:
         """Forget all faults and how far up the ladders it is."""
         self.strikes = 0
@@ -140,6 +152,7 @@ class Member:
         spared: whether only the half rule keeps its refused key from being disabled.
         probe: serial of the lease that tries it, 0 for none; never two at once.
         probe_until_s: when that one's permit ends by itself.
+        retired: whether it is no longer configured and its health is of no interest; its leases only end.
         succeeded, failed, abandoned: leases given back so.
     """
 
@@ -158,6 +171,7 @@ class Member:
         "organization",
         "probe",
         "probe_until_s",
+        "retired",
         "seats",
         "spared",
         "standing",
@@ -173,9 +187,7 @@ class Member:
         self.name = credential.name
         self.fallback = credential.kind is Kind.OPENAI
         self.weight = credential.weight
-        self.max_concurrency = (
-            sys.maxsize if credential.max_concurrency is None else credential.max_concurrency
-        )
+        self.max_concurrency = _places_of(credential)
         self.in_flight = 0
         self.standing = Standing()
         self.way_out = way_out
@@ -190,7 +202,36 @@ class Member:
         self.billing_ladder = Ladder()
         self.probe = 0
         self.probe_until_s = 0.0
+        self.retired = False
         self.succeeded = self.failed = self.abandoned = 0
+
+    def obey(self, credential: Credential) -> None:
+        """Follow other rules from now on: weight, tier, models, places, clients. The key and its use are the same."""
+        before, self.credential = self.credential, credential
+        self.weight = credential.weight
+        self.max_concurrency = _places_of(credential)
+        if credential.organization != before.organization:
+            self.organization, self.workspace = credential.organization, None
+        served_alike = (credential.models, credential.clients) == (before.models, before.clients)
+        for seat in self.seats.values():
+            seat.weight = credential.weight
+            # whoever asks next finds out whether it still serves a model of the class
+            seat.serves = seat.serves and served_alike
+
+    def inherit(self, member: "Member") -> None:
+        """Share the health of `member`, which is the same key with other means; its leases stay its own."""
+        self.standing = member.standing
+        self.closed = member.closed
+        self.auth_ladder = member.auth_ladder
+        self.billing_ladder = member.billing_ladder
+        self.denied_at_s = member.denied_at_s
+        self.spared = member.spared
+        if self.credential.organization == member.credential.organization:
+            self.organization, self.workspace = member.organization, member.workspace
+        self.succeeded, self.failed, self.abandoned = member.succeeded, member.failed, member.abandoned
+        for limit_class, seat in member.seats.items():
+            own = self.seats[limit_class] = Seat(self, limit_class, window_s=seat.window.length_s)
+            own.inherit(seat)
 
     @property
     def group(self) -> Hashable:
@@ -230,6 +271,10 @@ class Member:
         if model == CLAUDE_CODE_MODEL:
             return credential.kind is Kind.CLAUDE_CODE
         return model.startswith("claude-")
+
+
+def _places_of(credential: Credential) -> int:
+    return sys.maxsize if credential.max_concurrency is None else credential.max_concurrency
 
 
 def endpoint_of(credential: Credential) -> Hashable:

@@ -7,7 +7,7 @@ makes good for that.
 
 import random
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, assert_never
 
 from proxy.clock import Clock
@@ -19,9 +19,7 @@ from proxy.pool.health import CoolingTimes, HealthChange, Reason
 from proxy.pool.members import (
     Availability,
     Lease,
-    Member,
     Seat,
-    WayOut,
     availability,
     endpoint_of,
     standings_of,
@@ -38,6 +36,7 @@ from proxy.pool.outcomes import (
     Ticket,
     Want,
 )
+from proxy.pool.replacing import Replaced, compare, succeed
 from proxy.pool.restoring import restore_row
 from proxy.pool.retry import Walk
 from proxy.pool.verdicts import EARLY_PROOF, Verdicts
@@ -54,6 +53,7 @@ __all__ = [
     "MemberView",
     "Outcome",
     "Pool",
+    "Replaced",
     "Saturated",
     "Settled",
     "Success",
@@ -78,20 +78,14 @@ class Pool:
         self._policy = policy
         self._clock = clock
         self._times = CoolingTimes(policy, rng)
-        ways_out: dict[Hashable, WayOut] = {}
-        self._members = tuple(
-            Member(each, ways_out.setdefault(endpoint_of(each), WayOut())) for each in credentials
-        )
+        self._members, self._leaving = succeed({}, credentials, {})
         self._by_name = {member.name: member for member in self._members}
         self._verdicts = Verdicts(self._members, policy=policy, clock=clock, times=self._times)
         self._plans: dict[tuple[str, str, str], Plan] = {}
         self._queue: dict[Ticket, None] = {}
         self.affinity = Affinity(clock)
         self._serial = 0
-        for member in self._members:
-            if not member.credential.enabled:
-                self._verdicts.disable(member, Reason.MANUAL, cause="configuration")
-        self._verdicts.take_changes()
+        self._verdicts.follow_configuration()
 
     def pick(self, want: Want, walk: Walk, *, spill: bool = False) -> Lease | Saturated | Exhausted:
         """A lease for the next credential in turn, or why there is none.
@@ -141,7 +135,7 @@ class Pool:
 
     def answered(self, lease: Lease) -> Settled:
         """The first real event came: a trial has passed, as far as that shows it, long before the answer ends."""
-        if lease.settled or not lease.trial:
+        if lease.settled or not lease.trial or lease.member.retired:
             return _NOTHING
         now_s = self._clock.monotonic_s()
         self._verdicts.lift(lease, EARLY_PROOF, now_s)
@@ -159,7 +153,10 @@ class Pool:
         now_s = self._clock.monotonic_s()
         if lease.trial:
             self._end_trial(lease)
-        if isinstance(outcome, Success):
+        if member.retired:
+            # an alias may be another key by now, and what becomes of the old one is no matter of its
+            pass
+        elif isinstance(outcome, Success):
             member.succeeded += 1
             self._verdicts.succeeded(lease, now_s)
         elif isinstance(outcome, Failed):
@@ -202,7 +199,7 @@ class Pool:
     @property
     def in_flight(self) -> int:
         """Leases that are out."""
-        return sum(member.in_flight for member in self._members)
+        return sum(member.in_flight for members in (self._members, self._leaving) for member in members)
 
     def disable(self, name: str) -> Settled:
         """Put a credential out of use by hand. Raises KeyError for an unknown alias."""
@@ -223,6 +220,40 @@ class Pool:
             until_s = restore_row(member, row, times=self._times, clock=self._clock, window_s=window_s)
             if until_s is not None:
                 self._verdicts.next_deadline_s = min(self._verdicts.next_deadline_s, until_s)
+
+    def replace(self, credentials: Sequence[Credential], stored: Iterable[HealthChange] = ()) -> Replaced:
+        """Go on with another configuration; aliases are unique in it.
+
+        Every lease that is out stays good and is settled as before. A credential whose alias, kind, address and key
+        are the same keeps its health; any other begins with what `stored` says of it.
+        """
+        difference = compare([member.credential for member in self._members], credentials)
+        ways_out = {endpoint_of(member.credential): member.way_out for member in self._members}
+        self._members, leaving = succeed(self._by_name, credentials, ways_out)
+        self._leaving += leaving
+        self._by_name = {member.name: member for member in self._members}
+        self._verdicts.members = self._members
+        self._plans.clear()
+        for member in self._members:
+            for seat in member.seats.values():
+                # turns that were saved up under other weights would keep the others waiting
+                seat.current = 0
+        self.affinity.forget({*difference.removed, *difference.renewed})
+        unknown = {*difference.added, *difference.renewed}
+        self._verdicts.follow_configuration()
+        self.restore(row for row in stored if row.name in unknown)
+        return Replaced(difference, self._settled(self._clock.monotonic_s()))
+
+    def departed(self) -> tuple[Credential, ...]:
+        """Credentials that were replaced and whose last lease has come back; each is told once."""
+        gone = tuple(member.credential for member in self._leaving if not member.in_flight)
+        self._leaving = tuple(member for member in self._leaving if member.in_flight)
+        return gone
+
+    @property
+    def leaving(self) -> tuple[Credential, ...]:
+        """Credentials that were replaced and have leases out, or were not told of by `departed` yet."""
+        return tuple(member.credential for member in self._leaving)
 
     @property
     def panic(self) -> bool:

@@ -27,12 +27,14 @@ from proxy.settings import Policy
 # what a first event proves: that the answer comes through whole is still to be seen
 EARLY_PROOF: Final = frozenset(Reason) - {Reason.FAULTS}
 _DENIALS_APART_S: Final = 5.0
+_CONFIGURATION: Final = "configuration"
 
 
 class Verdicts:
     """The rules of health over one pool's members.
 
     Attributes:
+        members: whom they are about.
         changes: what has changed since they were last taken.
         next_deadline_s: no deadline that was set lies before this one; monotonic.
     """
@@ -40,7 +42,7 @@ class Verdicts:
     def __init__(
         self, members: Sequence[Member], *, policy: Policy, clock: Clock, times: CoolingTimes
     ) -> None:
-        self._members = members
+        self.members = members
         self._policy = policy
         self._clock = clock
         self._times = times
@@ -113,6 +115,23 @@ class Verdicts:
         if member.standing.disable(reason, cause=cause, since_unix_ms=self._clock.unix_ms()):
             self._note(member, member.standing)
 
+    def follow_configuration(self) -> None:
+        """Disable whom the configuration disables, and bring back whom nothing but that had disabled.
+
+        The first is no change worth keeping: the next start reads it again.
+        """
+        noted = len(self.changes)
+        for member in self.members:
+            if not member.credential.enabled:
+                self.disable(member, Reason.MANUAL, cause=_CONFIGURATION)
+        del self.changes[noted:]
+        for member in self.members:
+            standing = member.standing
+            configured = standing.reason is Reason.MANUAL and standing.cause == _CONFIGURATION
+            if configured and member.credential.enabled:
+                standing.recover(since_unix_ms=self._clock.unix_ms())
+                self._note(member, standing)
+
     def reset(self, member: Member) -> None:
         """Forget everything that keeps a credential out of use, its way out included."""
         now_s = self._clock.monotonic_s()
@@ -183,11 +202,11 @@ class Verdicts:
             other is not member
             and other.credential.kind is member.credential.kind
             and not other.standing.disabled
-            for other in self._members
+            for other in self.members
         ):
             return False
         counted = refused = 0
-        for other in self._members:
+        for other in self.members:
             # a key that has had no chance to answer since it was refused still counts as refused
             recently = (
                 other.denied_at_s is not None and now_s - other.denied_at_s <= self._policy.auth_window_s
@@ -211,7 +230,7 @@ class Verdicts:
                 return
             time_s = self._times.step(seat.rate_ladder, self._times.rate_s)
         group = seat.member.group
-        for member in self._members:
+        for member in self.members:
             sibling = member.seats.get(seat.limit_class)
             if sibling is None or (sibling is not seat and member.group != group):
                 continue
@@ -279,7 +298,7 @@ class Verdicts:
     def _may_eject(self, seat: Seat, now_s: float) -> bool:
         mine = seat.member
         counted = ejected = 0
-        for member in self._members:
+        for member in self.members:
             peer = member.seats.get(seat.limit_class)
             if peer is None or not peer.serves or member.fallback is not mine.fallback:
                 continue
@@ -321,7 +340,7 @@ class Verdicts:
             self._note(member, standing, limit_class=limit_class, model=model)
 
     def _note_way_out(self, member: Member) -> None:
-        for other in self._members:
+        for other in self.members:
             if other.way_out is member.way_out:
                 self._note(other, member.way_standing)
 

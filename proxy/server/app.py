@@ -8,10 +8,12 @@ from aiohttp import web
 
 from proxy.access import Keys
 from proxy.clock import Clock
-from proxy.credentials import Credential
+from proxy.credentials import Credential, CredentialSource
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
+from proxy.dispatch.membership import Membership, fingerprints_of
 from proxy.dispatch.places import Places
+from proxy.dispatch.reloading import Reloader
 from proxy.exchange import Operation
 from proxy.log import get_logger
 from proxy.model.aliases import AliasRules
@@ -22,6 +24,7 @@ from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
+from proxy.server.reload import reload
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, Access, Route, RouteTable
 from proxy.settings import Settings
 from proxy.store.base import Store
@@ -52,6 +55,7 @@ ROUTES = (
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
     Route("GET", "/admin/pool", extras.pool, Access.ADMIN),
+    Route("POST", "/admin/pool/reload", reload, Access.ADMIN),
 )
 
 
@@ -62,6 +66,7 @@ class Parts:
     Attributes:
         settings: the configuration.
         credentials: those whose kind is built.
+        source: where they come from and are looked for again; None where they stay.
         keys: client, admin and secret key.
         catalog: model facts.
         store: where health is kept.
@@ -78,6 +83,7 @@ class Parts:
     store: Store
     clock: Clock
     rng: random.Random
+    source: CredentialSource | None = None
     record: Callable[[RequestLine], None] = no_request_line
     demo: bool = False
 
@@ -87,17 +93,25 @@ async def build_app(parts: Parts) -> web.Application:
     settings, clock = parts.settings, parts.clock
     policy = settings.policy
     pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng)
-    fingerprints = {item.name: item.fingerprint(parts.keys.secret_key) for item in parts.credentials}
-    journal = Journal(parts.store, clock, fingerprints)
+    journal = Journal(parts.store, clock, fingerprints_of(parts.credentials, parts.keys.secret_key))
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
+    upstreams = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
+    membership = Membership(
+        pool=pool,
+        places=places,
+        journal=journal,
+        upstreams=upstreams,
+        ways_out=ways_out,
+        fingerprint_key=parts.keys.secret_key,
+    )
     dispatcher = Dispatcher(
         Tools(
             pool=pool,
             places=places,
             journal=journal,
-            upstreams={kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()},
+            upstreams=upstreams,
             catalog=parts.catalog,
             policy=policy,
             clock=clock,
@@ -116,6 +130,7 @@ async def build_app(parts: Parts) -> web.Application:
         inflight=Inflight(),
         record=parts.record,
         started_s=clock.monotonic_s(),
+        reloader=Reloader(parts.source, membership, clock) if parts.source is not None else None,
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store))
@@ -131,11 +146,14 @@ class _Background:
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
-        sweeper = spawn(self.places.sweep_for_ever(), name="sweep the pool")
+        working = [spawn(self.places.sweep_for_ever(), name="sweep the pool")]
+        if services.reloader is not None:
+            working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.ready = True
         yield
         services.ready = False
-        sweeper.cancel()
+        for task in working:
+            task.cancel()
         await finish_all(within_s=_LAST_WORK_S)
         await self.ways_out.close()
         await self.store.close()

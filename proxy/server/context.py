@@ -11,6 +11,7 @@ from aiohttp import web
 from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.dispatch.dispatcher import Dispatcher
+from proxy.dispatch.reloading import Reloader
 from proxy.model.catalog import AliasRules, Catalog, Resolution
 from proxy.pool import Pool
 from proxy.server.inflight import Inflight
@@ -40,6 +41,7 @@ class Services:
         ready: whether the start is complete.
         common_headers: on every answer.
         record: takes the line of each request.
+        reloader: takes credentials over again; None where they are not the operator's.
     """
 
     settings: Settings
@@ -52,6 +54,7 @@ class Services:
     inflight: Inflight
     record: Callable[[RequestLine], None]
     started_s: float
+    reloader: Reloader | None = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
     _resolved: dict[str, Resolution] = field(default_factory=dict)

@@ -68,6 +68,12 @@ class AnthropicApi:
             reply.close()
         raise UpstreamRefused(self._error(reply, body), reply.source)
 
+    async def forget(self, credential: Credential) -> None:
+        """See `Upstream.forget`."""
+        for place, (owner, _) in tuple(self._postings.items()):
+            if (owner.name, owner.secret) == (credential.name, credential.secret):
+                del self._postings[place]
+
     async def close(self) -> None:
         """The ways out belong to whoever made them."""
 

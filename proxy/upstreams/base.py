@@ -107,6 +107,10 @@ class Upstream(Protocol):
         """
         ...
 
+    async def forget(self, credential: Credential) -> None:
+        """Close and forget what was made for this credential alone. It is configured no more and has no call open."""
+        ...
+
     async def close(self) -> None:
         """Close every connection."""
         ...

@@ -5,6 +5,7 @@ No redirect is followed, no cookie is kept, and no proxy is taken from the envir
 
 import asyncio
 import io
+from collections.abc import Collection
 from typing import Final
 
 import aiohttp
@@ -43,6 +44,11 @@ class WaysOut:
         if way_out is None:
             way_out = self._sessions[proxy] = WayOut(proxy, self._policy)
         return way_out
+
+    async def keep(self, proxies: Collection[Secret | None]) -> None:
+        """Close the ways out through other proxies. The direct one stays; its idle connections close by themselves."""
+        for proxy in [known for known in self._sessions if known is not None and known not in proxies]:
+            await self._sessions.pop(proxy).close()
 
     async def close(self) -> None:
         """Close every connection."""

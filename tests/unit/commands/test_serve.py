@@ -1,5 +1,6 @@
 """What stops a start, and what does not."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -105,3 +106,11 @@ def test_without_uvloop_the_standard_loop_does(monkeypatch: pytest.MonkeyPatch) 
     assert _loop_factory() is not None
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert _loop_factory() is None
+
+
+async def test_a_hangup_does_not_end_a_demo(tmp_path: Path) -> None:
+    """Protects a demo, which has no credentials to read again, from the signal that has others read them."""
+    async with started(tmp_path, "serve", "--demo") as program:
+        program.send(signal.SIGHUP)
+        program.send(signal.SIGTERM)
+        assert await program.ended() == 0

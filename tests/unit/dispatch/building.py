@@ -131,10 +131,15 @@ class MemoryStore:
 
     async def load_health(self) -> tuple[HealthRow, ...]:
         """See `Store.load_health`."""
+        if self.problem is not None:
+            raise self.problem
         return tuple(self.rows)
 
     async def forget_health(self, fingerprints: Collection[str]) -> None:
         """See `Store.forget_health`."""
+        if self.problem is not None:
+            raise self.problem
+        self.rows[:] = [row for row in self.rows if row.fingerprint not in fingerprints]
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -212,10 +217,12 @@ class ScriptedUpstream:
     Attributes:
         answers: one for each call: a reply, an error, a fault, or None for a call that never ends.
         calls: alias and call, in order.
+        forgotten: credentials it was told to forget, in order.
     """
 
     answers: list[Answer]
     calls: list[tuple[str, UpstreamCall]] = field(default_factory=list)
+    forgotten: list[Credential] = field(default_factory=list)
     dialect: str = "anthropic"
 
     async def open(
@@ -232,6 +239,10 @@ class ScriptedUpstream:
                 raise UpstreamFault(fault)
             case None:
                 return await watch.within(limit_s, asyncio.get_running_loop().create_future())
+
+    async def forget(self, credential: Credential) -> None:
+        """See `Upstream.forget`."""
+        self.forgotten.append(credential)
 
     async def close(self) -> None:
         """See `Upstream.close`."""

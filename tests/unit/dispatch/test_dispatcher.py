@@ -395,3 +395,28 @@ async def test_no_retry_setting_means_no_second_question_either() -> None:
     house, trace = bench(whole(), whole(_CALL), retry_count=0), Trace()
     await _open(house, exchange(_DEMAND, dialect=CHAT), trace=trace)
     assert trace.attempts == 1
+
+
+@dataclass(slots=True)
+class _Meanwhile(_Client):
+    """A client during whose first attempt the operator takes out the credential that is asked."""
+
+    house: Bench = field(default_factory=bench)
+
+    def attempt_started(self) -> None:
+        """See `Hold.attempt_started`."""
+        self.house.pool.replace([credential("api-2")])
+
+
+@pytest.mark.parametrize(("removed", "home"), [(False, "api-1"), (True, None)])
+async def test_a_conversation_does_not_belong_to_who_was_taken_out_meanwhile(
+    removed: bool, home: str | None
+) -> None:
+    """Protects the next turn from looking for a credential that is not there."""
+    house = bench(whole())
+    client = _Meanwhile(house=house) if removed else _Client()
+    opened = await _open(house, exchange(conversation="talk"), client=client)
+    assert opened.lease.name == "api-1"
+    assert house.pool.affinity.preferred("talk") == home
+    house.dispatcher.end(opened, Success())
+    assert house.pool.in_flight == 0

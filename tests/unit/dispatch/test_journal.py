@@ -127,3 +127,45 @@ async def test_rows_in_words_of_another_version_are_left_out(
     """Protects the start from what a later or earlier version has written."""
     row = HealthRow(fingerprint="print-1", state=state, reason=reason, since_unix_ms=1)
     assert await Journal(MemoryStore([row]), clock, _PRINTS).restored() == ()
+
+
+async def test_prints_that_are_nobodys_any_more_are_told_and_what_is_kept_of_them_goes(
+    clock: FakeClock,
+) -> None:
+    """Protects a key that comes back from its past, and the print two aliases have shared from being lost."""
+    store = MemoryStore()
+    journal = Journal(store, clock, _PRINTS)
+    await journal.write([_change(clock)])
+    gone = journal.follow({"api-2": "print-1", "api-3": "print-3"})
+    assert gone == {"print-2"}
+    await journal.forget(gone)
+    assert len(store.rows) == 1
+    await journal.forget(journal.follow({}))
+    assert store.rows == []
+
+
+async def test_a_change_belongs_to_whoever_had_the_alias_when_it_came(clock: FakeClock) -> None:
+    """Protects a new key from a change of the old one that was still on its way to the disk."""
+    store = MemoryStore()
+    journal = Journal(store, clock, _PRINTS)
+    writing = journal.write([_change(clock)])
+    journal.follow({"api-1": "print-3", "api-2": "print-1"})
+    await writing
+    assert [row.fingerprint for row in store.rows] == ["print-1"]
+
+
+async def test_what_was_forgotten_is_not_written_again(clock: FakeClock) -> None:
+    """Protects the removal of a credential from a change that comes too late."""
+    store = MemoryStore()
+    journal = Journal(store, clock, _PRINTS)
+    writing = journal.write([_change(clock)])
+    await journal.forget(journal.follow({}))
+    await writing
+    assert store.rows == []
+
+
+async def test_a_store_that_cannot_forget_is_reported(clock: FakeClock, log: RecordedLog) -> None:
+    """Protects a change of the configuration from a full disk."""
+    journal = Journal(MemoryStore(problem=StoreError("the disk is full")), clock, _PRINTS)
+    await journal.forget(["print-1"])
+    assert log.of("health not forgotten") == [{"problem": "the disk is full"}]

@@ -1,5 +1,6 @@
 """What Anthropic's answers mean by their status, and exactly what a call carries."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -263,3 +264,16 @@ def test_every_upstream_speaks_a_dialect_there_is() -> None:
     """Protects dispatch from an upstream whose answers nobody can read."""
     for make in UPSTREAMS.values():
         assert make(WaysOut(Policy()), Policy()).dialect in {"anthropic", "openai_chat"}
+
+
+async def test_a_forgotten_credentials_key_is_not_kept(simulator: Simulator, upstream: AnthropicApi) -> None:
+    """Protects memory from keys that were taken out, and another one under the same alias from being forgotten."""
+    old, new = (credential(simulator.url, key=key) for key in ("canary-key-1", "canary-key-2"))
+    for one in (old, new):
+        (await upstream.open(call(), one, Watch(), 10.0)).close()
+    await upstream.forget(old)
+    assert len(upstream._postings) == 1
+    await upstream.forget(dataclasses.replace(new, weight=7))
+    assert upstream._postings == {}
+    (await upstream.open(call(), new, Watch(), 10.0)).close()
+    assert simulator.record.requests_per_key == {"canary-key-1": 1, "canary-key-2": 2}

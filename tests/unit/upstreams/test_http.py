@@ -355,3 +355,12 @@ async def test_both_ways_of_sending_send_the_same_head(
         "user-agent",
         "x-api-key",
     ]
+
+
+async def test_proxies_nobody_uses_are_closed_and_the_direct_way_stays(ways_out: WaysOut) -> None:
+    """Protects connections in use when a proxy is taken out of the configuration, and memory from the rest."""
+    first, second = Secret("http://127.0.0.1:1"), Secret("http://127.0.0.1:2")
+    before = [ways_out.via(proxy) for proxy in (None, first, second)]
+    await ways_out.keep([Secret("http://127.0.0.1:2")])
+    after = [ways_out.via(proxy) for proxy in (None, first, second)]
+    assert [one is other for one, other in zip(before, after, strict=True)] == [True, False, True]
