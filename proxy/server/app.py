@@ -86,7 +86,7 @@ async def build_app(parts: Parts) -> web.Application:
     """The application, with its pool restored; its background work starts and ends with it."""
     settings, clock = parts.settings, parts.clock
     policy = settings.policy
-    pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng)
+    pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng, strategy=settings.strategy)
     fingerprints = {item.name: item.fingerprint(parts.keys.secret_key) for item in parts.credentials}
     journal = Journal(parts.store, clock, fingerprints)
     pool.restore(await journal.restored())

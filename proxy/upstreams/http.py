@@ -18,7 +18,7 @@ from multidict import CIMultiDict, istr
 from yarl import URL
 
 from proxy import __version__
-from proxy.pool import Fault
+from proxy.pool import Fault, limit_headers
 from proxy.secrets import Secret
 from proxy.settings import Policy
 from proxy.upstreams.base import Source, UpstreamFault
@@ -119,7 +119,13 @@ class HttpReply:
         self.status = response.status
         self.headers: Mapping[str, str] = headers
         self.content_type = _media_type(headers.get(CONTENT_TYPE, ""))
-        self.source = Source(headers.get(_REQUEST_ID), headers.get(_ORGANIZATION), headers.get(_WORKSPACE))
+        organization = headers.get(_ORGANIZATION)
+        self.source = Source(
+            headers.get(_REQUEST_ID),
+            organization,
+            headers.get(_WORKSPACE),
+            limit_headers(headers, organization),
+        )
 
     @property
     def plain(self) -> bool:
