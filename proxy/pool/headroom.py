@@ -1,7 +1,7 @@
 """How much of its limits an organization has left, as the headers of its answers tell before a refusal does.
 
 Two families of headers exist. API keys get ``anthropic-ratelimit-{requests,tokens,…}-{limit,remaining,reset}``, with
-``reset`` in RFC 3339; logins of a subscription get ``anthropic-ratelimit-unified-{5h,7d,…}-{status,utilization,reset}``,
+``reset`` in RFC 3339; logins of a subscription get ``anthropic-ratelimit-unified-{5h,…}-{status,utilization,reset}``,
 with ``utilization`` as the share used, 0 to 1, and ``reset`` in Unix seconds. Sources: the rate limits page of
 Anthropic's API documentation; for the second family, which it leaves out, what Claude Code receives.
 """

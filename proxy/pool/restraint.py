@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Final
 from weakref import WeakValueDictionary
 
+from proxy.pool.failure import Failure, FailureClass
 from proxy.pool.headroom import Allowance, LimitHeaders
 from proxy.pool.members import Lease, Member, Seat, SlowStart, WayOut
 from proxy.settings import Policy
@@ -97,8 +98,12 @@ class Restraints:
         way_out.unreached = way_out.probe = 0
         way_out.avoided_until_s = 0.0
 
-    def unreached(self, way_out: WayOut, now_s: float) -> None:
-        """A connection was not made."""
+    def failed(self, way_out: WayOut, failure: Failure, now_s: float) -> None:
+        """A call failed, perhaps for want of a connection."""
+        if failure.cls is not FailureClass.ENDPOINT:
+            if way_out.unreached:
+                self.reached(way_out)
+            return
         way_out.unreached += 1
         way_out.probe = 0
         if way_out.unreached >= self._policy.endpoint_strikes:

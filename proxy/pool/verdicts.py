@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, assert_never
 
 from proxy.clock import Clock
-from proxy.pool.failure import Failure, FailureClass
+from proxy.pool.failure import Failure
 from proxy.pool.health import (
     MONTH_LONGEST_S,
     CoolingTimes,
@@ -97,10 +97,7 @@ class Verdicts:
         self._epoch = epoch
         if not self._sound(lease):
             self.lift(lease, lifted_by(failure), now_s)
-        if failure.cls is FailureClass.ENDPOINT:
-            self._restraints.unreached(lease.member.way_out, now_s)
-        elif lease.member.way_out.unreached:
-            self._restraints.reached(lease.member.way_out)
+        self._restraints.failed(lease.member.way_out, failure, now_s)
         effect = effect_of(failure)
         match effect:
             case Effect.NONE:
