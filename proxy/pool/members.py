@@ -156,7 +156,13 @@ class Seat:
     @property
     def idle(self) -> bool:
         """Whether nothing is remembered that anybody would miss."""
-        return not self.strikes and not self.held and self.standing.ready
+        return (
+            not self.strikes
+            and not self.held
+            and self.standing.ready
+            and not self.allowance.short_until_s
+            and self.slow_start is None
+        )
 
 
 class Member:

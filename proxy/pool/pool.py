@@ -226,8 +226,8 @@ class Pool:
         now_s = self._clock.monotonic_s()
         for member in self._members:
             member.forget_closed(now_s - self._policy.closed_model_s)
-        if now_s < self._restraints.until_s:
-            self._restraints.sweep(self._members)
+        if self._restraints.until_s:
+            self._restraints.sweep(self._members, now_s)
         if now_s >= self._verdicts.next_deadline_s:
             self._verdicts.next_deadline_s = self._next_deadline_s(now_s)
         return self._settled(now_s)

@@ -42,7 +42,7 @@ class Restraints:
     """Sets and ends what holds the seats of one pool back.
 
     Attributes:
-        until_s: from then on, monotonic, nothing holds anybody back, so that nobody has to look.
+        until_s: from then on, monotonic, nothing holds anybody back, so that nobody has to look; 0 while nothing does.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -118,14 +118,17 @@ class Restraints:
             seat.slow_start = None
             seat.allowance.short_until_s = 0.0
 
-    def sweep(self, members: Iterable[Member]) -> None:
-        """Find out anew until when somebody is held back."""
+    def sweep(self, members: Iterable[Member], now_s: float) -> None:
+        """Forget what has ended, and find out until when somebody is held back."""
         ends_s = [0.0]
         for member in members:
             if member.way_out.unreached >= self._policy.endpoint_strikes:
                 ends_s.append(_ENDLESS)
             for seat in member.seats.values():
+                if now_s >= seat.allowance.short_until_s:
+                    seat.allowance.short_until_s = 0.0
+                if seat.slow_start is not None and now_s >= seat.slow_start.until_s:
+                    seat.slow_start = None
                 ends_s.append(seat.allowance.short_until_s)
-                if seat.slow_start is not None:
-                    ends_s.append(seat.slow_start.until_s)
+                ends_s.append(0.0 if seat.slow_start is None else seat.slow_start.until_s)
         self.until_s = max(ends_s)
