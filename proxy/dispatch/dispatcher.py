@@ -40,7 +40,7 @@ from proxy.pool import (
     after_commit,
 )
 from proxy.settings import Policy, RequestDefaults
-from proxy.upstreams.base import Upstream
+from proxy.upstreams.base import Source, Upstream
 from proxy.watch import Watch
 
 _log = get_logger("dispatch")
@@ -184,7 +184,7 @@ class Dispatcher:
                 opened = await self._attempt(exchange, prepared, lease, watch).run()
             except AttemptFailed as failed:
                 failure = answers.scrubbed(failed.failure, failed.source)
-                tools.pool.learn(lease, failed.source.organization, failed.source.workspace)
+                _learn(tools.pool, lease, failed.source)
                 decision = walk.after(failure, lease)
             except BaseException:
                 tools.places.end(lease, Abandoned())
@@ -215,7 +215,7 @@ class Dispatcher:
     def _came(self, opened: UnaryOpened | StreamOpened, question: "_Question", began_s: float) -> None:
         """An upstream has answered: what that tells about it, the provider, and where the conversation belongs."""
         pool, lease = self._tools.pool, opened.lease
-        pool.learn(lease, opened.source.organization, opened.source.workspace)
+        _learn(pool, lease, opened.source)
         self._tools.places.answered(lease)
         exchange = question.exchange
         self._judge(exchange.limit_class, overloaded=False)
@@ -263,3 +263,7 @@ class Dispatcher:
             clock=tools.clock,
             watch=watch,
         )
+
+
+def _learn(pool: Pool, lease: Lease, source: Source) -> None:
+    pool.learn(lease, source.organization, source.workspace, source.limits)

@@ -14,6 +14,7 @@ from proxy.pool.failure import (
     classify_event,
     classify_fault,
 )
+from proxy.pool.headroom import LIMIT_HEADERS, LimitHeaders, limit_headers
 from proxy.pool.health import HealthChange, Reason, State
 from proxy.pool.members import Lease
 from proxy.pool.outcomes import (
@@ -34,6 +35,7 @@ from proxy.pool.retry import Again, RetryBudget, Stop, StopReason, Walk
 from proxy.pool.views import MemberView, StateView
 
 __all__ = [
+    "LIMIT_HEADERS",
     "Abandoned",
     "Again",
     "Breaker",
@@ -47,6 +49,7 @@ __all__ = [
     "Fault",
     "HealthChange",
     "Lease",
+    "LimitHeaders",
     "MemberView",
     "Outcome",
     "Pool",
@@ -68,4 +71,5 @@ __all__ = [
     "classify",
     "classify_event",
     "classify_fault",
+    "limit_headers",
 ]

@@ -69,7 +69,7 @@ class UpstreamError:
         message: ``error.message``.
         code: ``error.details.error_code`` (Anthropic) or ``error.code`` (OpenAI).
         headers: those that matter, names in lower case: ``retry-after``, ``retry-after-ms``, ``x-should-retry``,
-            ``cf-mitigated``, ``anthropic-ratelimit-unified-reset``.
+            ``cf-mitigated``, and those that tell of limits.
         kind: which sort of upstream answered.
         html: whether the body is a page instead of JSON.
     """
@@ -284,7 +284,13 @@ def _until(cls: FailureClass, error: UpstreamError, now_unix_ms: int) -> int | N
     if cls not in {FailureClass.RATE, FailureClass.BILLING}:
         return None
     monthly = cls is FailureClass.BILLING and error.code is not None and error.status == 429
-    return stated_reset_unix_ms(error.message, error.headers, monthly=monthly, now_unix_ms=now_unix_ms)
+    return stated_reset_unix_ms(
+        error.message,
+        error.headers,
+        counted=cls is FailureClass.RATE,
+        monthly=monthly,
+        now_unix_ms=now_unix_ms,
+    )
 
 
 @dataclass(frozen=True, slots=True)

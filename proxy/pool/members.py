@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from proxy.credentials import Credential, Kind
+from proxy.pool.headroom import Allowance
 from proxy.pool.health import Ladder, Standing
 
 CLAUDE_CODE_MODEL: Final = "claude-code"
@@ -14,13 +15,43 @@ _CLOSED_MODELS_MAX: Final = 128
 
 
 class WayOut:
-    """One network path to one upstream. A challenge puts it out of use for all credentials that take it."""
+    """One network path to one upstream. A challenge puts it out of use for all credentials that take it.
 
-    __slots__ = ("ladder", "standing")
+    Attributes:
+        standing: out of use for a challenge.
+        ladder: how far up the times for that it is.
+        unreached: failures to connect in a row.
+        avoided_until_s: monotonic seconds until which others are asked rather, for want of a connection.
+        probe: serial of the lease that tries to connect again, 0 for none.
+    """
+
+    __slots__ = ("avoided_until_s", "ladder", "probe", "standing", "unreached")
 
     def __init__(self) -> None:
         self.standing = Standing()
         self.ladder = Ladder()
+        self.unreached = 0
+        self.avoided_until_s = 0.0
+        self.probe = 0
+
+
+class SlowStart:
+    """The places of a seat that has come back after faults: one more with each whole answer.
+
+    As long as all places are in use that doubles them in the time of one answer: 1, 2, 4.
+
+    Attributes:
+        places: how many are open.
+        taken: how many of them are in use.
+        until_s: monotonic seconds at which it ends by itself.
+    """
+
+    __slots__ = ("places", "taken", "until_s")
+
+    def __init__(self, until_s: float) -> None:
+        self.places = 1
+        self.taken = 0
+        self.until_s = until_s
 
 
 class CallWindow:
@@ -76,9 +107,12 @@ class Seat:
         window: its calls of the last minute.
         fault_ladder, rate_ladder: how far up it is.
         recovered_at_s: when it last came back from faults, monotonic.
+        allowance: what is left of its limits, as far as known; one object for all who share them.
+        slow_start: while it takes its share of traffic bit by bit after faults; else None.
     """
 
     __slots__ = (
+        "allowance",
         "current",
         "fault_ladder",
         "held",
@@ -87,6 +121,7 @@ class Seat:
         "rate_ladder",
         "recovered_at_s",
         "serves",
+        "slow_start",
         "standing",
         "strikes",
         "struck_at_s",
@@ -108,6 +143,8 @@ class Seat:
         self.fault_ladder = Ladder()
         self.rate_ladder = Ladder()
         self.recovered_at_s = 0.0
+        self.allowance = Allowance()
+        self.slow_start: SlowStart | None = None
 
     def inherit(self, seat: "Seat") -> None:
         """Share the health of `seat`, and go on from its faults."""
@@ -126,11 +163,18 @@ class Seat:
         self.held = False
         self.window.clear()
         self.fault_ladder.rung = self.rate_ladder.rung = 0
+        self.slow_start = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing is remembered that anybody would miss."""
-        return not self.strikes and not self.held and self.standing.ready
+        return (
+            not self.strikes
+            and not self.held
+            and self.standing.ready
+            and not self.allowance.short_until_s
+            and self.slow_start is None
+        )
 
 
 class Member:
@@ -290,11 +334,12 @@ class Lease:
         seat: the place.
         model: the model it was granted for.
         granted_at_s: monotonic seconds.
-        trial: whether it tries something that was out of use.
+        trial: whether it tries something that was out of use, or could not be reached.
         settled: whether it was given back.
+        slow_start: whose place it takes; None ordinarily.
     """
 
-    __slots__ = ("granted_at_s", "model", "seat", "serial", "settled", "trial")
+    __slots__ = ("granted_at_s", "model", "seat", "serial", "settled", "slow_start", "trial")
 
     def __init__(self, serial: int, seat: Seat, model: str, granted_at_s: float) -> None:
         self.serial = serial
@@ -303,6 +348,7 @@ class Lease:
         self.granted_at_s = granted_at_s
         self.trial = False
         self.settled = False
+        self.slow_start: SlowStart | None = None
 
     @property
     def name(self) -> str:

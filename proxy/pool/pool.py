@@ -13,9 +13,10 @@ from typing import Final, assert_never
 from proxy.clock import Clock
 from proxy.credentials import Credential
 from proxy.pool.affinity import Affinity
-from proxy.pool.choosing import Plan, choose, make_plan
+from proxy.pool.choosing import Chooser, Plan, make_plan, passed_over
 from proxy.pool.explain import explain
-from proxy.pool.health import CoolingTimes, HealthChange, Reason
+from proxy.pool.headroom import LimitHeaders
+from proxy.pool.health import CoolingTimes, Effect, HealthChange, Reason, effect_of
 from proxy.pool.members import (
     Availability,
     Lease,
@@ -38,10 +39,11 @@ from proxy.pool.outcomes import (
 )
 from proxy.pool.replacing import Replaced, compare, succeed
 from proxy.pool.restoring import restore_row
+from proxy.pool.restraint import Restraints
 from proxy.pool.retry import Walk
 from proxy.pool.verdicts import EARLY_PROOF, Verdicts
 from proxy.pool.views import MemberView, view_of, word_of
-from proxy.settings import Policy
+from proxy.settings import Policy, Strategy
 
 __all__ = [
     "Abandoned",
@@ -73,14 +75,24 @@ class Pool:
     """
 
     def __init__(
-        self, credentials: Sequence[Credential], *, policy: Policy, clock: Clock, rng: random.Random
+        self,
+        credentials: Sequence[Credential],
+        *,
+        policy: Policy,
+        clock: Clock,
+        rng: random.Random,
+        strategy: Strategy = "round_robin",
     ) -> None:
         self._policy = policy
         self._clock = clock
         self._times = CoolingTimes(policy, rng)
+        self._chooser = Chooser(strategy, rng)
+        self._restraints = Restraints(policy)
         self._members, self._leaving = succeed({}, credentials, {})
         self._by_name = {member.name: member for member in self._members}
-        self._verdicts = Verdicts(self._members, policy=policy, clock=clock, times=self._times)
+        self._verdicts = Verdicts(
+            self._members, policy=policy, clock=clock, times=self._times, restraints=self._restraints
+        )
         self._plans: dict[tuple[str, str, str], Plan] = {}
         self._queue: dict[Ticket, None] = {}
         self.affinity = Affinity(clock)
@@ -97,7 +109,8 @@ class Pool:
         if self._queue and now_s >= self._verdicts.next_deadline_s:
             return Saturated(len(self._queue))
         plan = self._plan(want)
-        found = choose(plan, want.model, walk, now_s, spill=spill)
+        restrained = now_s < self._restraints.until_s
+        found = self._chooser.choose(plan, want.model, walk, now_s, spill=spill, restrained=restrained)
         if isinstance(found, Seat):
             return self._grant(found, plan, want, walk, now_s)
         if found:
@@ -110,6 +123,8 @@ class Pool:
         plan = self._plan(want)
         seat = next((seat for seat in plan.seats if seat.member.name == name), None)
         if seat is None or walk.excludes(seat.member) or walk.avoids(seat.member):
+            return None
+        if now_s < self._restraints.until_s and passed_over(plan, seat, want.model, now_s):
             return None
         match availability(seat, want.model, now_s):
             case Availability.FREE:
@@ -138,6 +153,7 @@ class Pool:
         if lease.settled or not lease.trial or lease.member.retired:
             return _NOTHING
         now_s = self._clock.monotonic_s()
+        self._restraints.reached(lease.member.way_out)
         self._verdicts.lift(lease, EARLY_PROOF, now_s)
         if all(standing.ready for standing in standings_of(lease.seat, lease.model)):
             self._end_trial(lease)
@@ -153,6 +169,8 @@ class Pool:
         now_s = self._clock.monotonic_s()
         if lease.trial:
             self._end_trial(lease)
+        if lease.trial or lease.slow_start is not None:
+            self._end_restraint(lease, outcome, now_s)
         if member.retired:
             # an alias may be another key by now, and what becomes of the old one is no matter of its
             pass
@@ -170,17 +188,45 @@ class Pool:
             return _NOTHING
         return self._settled(now_s)
 
-    def learn(self, lease: Lease, organization: str | None, workspace: str | None) -> None:
-        """An answer named the organization, and perhaps the workspace, the credential belongs to."""
-        if organization is not None:
-            lease.member.organization = organization
-            lease.member.workspace = workspace
+    def learn(
+        self,
+        lease: Lease,
+        organization: str | None,
+        workspace: str | None,
+        limits: LimitHeaders | None = None,
+    ) -> None:
+        """An answer, good or bad, told something about the credential it came from.
+
+        Args:
+            lease: of the call that was answered.
+            organization: the organization the credential belongs to.
+            workspace: the workspace within it.
+            limits: what is left of its limits.
+        """
+        member = lease.member
+        if organization is not None and (
+            member.organization != organization or member.workspace != workspace
+        ):
+            member.organization = organization
+            member.workspace = workspace
+            if member.retired:
+                return
+            for seat in member.seats.values():
+                self._restraints.share(seat)
+                if seat is not lease.seat:
+                    self._verdicts.join(seat, epoch=self._serial)
+        if limits is not None and not member.retired:
+            self._restraints.learn(
+                lease.seat, limits, now_s=self._clock.monotonic_s(), now_unix_ms=self._clock.unix_ms()
+            )
 
     def sweep(self) -> Settled:
         """Make up for deadlines that have passed. May be called at any time, and as often as one likes."""
         now_s = self._clock.monotonic_s()
         for member in self._members:
             member.forget_closed(now_s - self._policy.closed_model_s)
+        if self._restraints.until_s:
+            self._restraints.sweep(self._members, now_s)
         if now_s >= self._verdicts.next_deadline_s:
             self._verdicts.next_deadline_s = self._next_deadline_s(now_s)
         return self._settled(now_s)
@@ -209,6 +255,7 @@ class Pool:
     def reset(self, name: str) -> Settled:
         """Forget all that keeps a credential out of use. Raises KeyError for an unknown alias."""
         self._verdicts.reset(self._by_name[name])
+        self._restraints.forget(self._by_name[name])
         return self._settled(self._clock.monotonic_s())
 
     def restore(self, rows: Iterable[HealthChange]) -> None:
@@ -286,6 +333,8 @@ class Pool:
             if member.serves(want.model, want.client):
                 seat = member.seat(want.limit_class, window_s=self._policy.strike_window_s)
                 seat.serves = True
+                self._restraints.share(seat)
+                self._verdicts.join(seat, epoch=self._serial)
                 seats.append(seat)
         return make_plan(seats)
 
@@ -303,6 +352,8 @@ class Pool:
         lease = Lease(self._serial, seat, want.model, now_s)
         if not (member.standing.ready and seat.standing.ready and member.way_standing.ready) or member.closed:
             self._start_trial(lease, now_s)
+        if now_s < self._restraints.until_s:
+            self._restraints.granted(lease, now_s)
         walk.started(lease, plan.fallback_names)
         return lease
 
@@ -316,6 +367,10 @@ class Pool:
             lease.member.probe = lease.serial
             lease.member.probe_until_s = until_s
             self._verdicts.next_deadline_s = min(self._verdicts.next_deadline_s, until_s)
+
+    def _end_restraint(self, lease: Lease, outcome: Outcome, now_s: float) -> None:
+        fault = isinstance(outcome, Failed) and effect_of(outcome.failure) is Effect.STRIKE
+        self._restraints.ended(lease, now_s, whole=isinstance(outcome, Success), fault=fault)
 
     def _end_trial(self, lease: Lease) -> None:
         for standing in standings_of(lease.seat, lease.model):
@@ -331,12 +386,15 @@ class Pool:
     def _serve_queue(self, now_s: float) -> tuple[tuple[Ticket, Lease], ...]:
         grants = []
         in_vain: set[Want] = set()
+        restrained = now_s < self._restraints.until_s
         for ticket in tuple(self._queue):
             plain = not ticket.walk.marked
             if plain and ticket.want in in_vain:
                 continue
             plan = self._plan(ticket.want)
-            found = choose(plan, ticket.want.model, ticket.walk, now_s, spill=False)
+            found = self._chooser.choose(
+                plan, ticket.want.model, ticket.walk, now_s, spill=False, restrained=restrained
+            )
             if isinstance(found, Seat):
                 del self._queue[ticket]
                 grants.append((ticket, self._grant(found, plan, ticket.want, ticket.walk, now_s)))

@@ -22,6 +22,7 @@ from proxy.pool.health import (
     lifted_by,
 )
 from proxy.pool.members import Lease, Member, Seat, standings_of
+from proxy.pool.restraint import Restraints
 from proxy.settings import Policy
 
 # what a first event proves: that the answer comes through whole is still to be seen
@@ -40,9 +41,16 @@ class Verdicts:
     """
 
     def __init__(
-        self, members: Sequence[Member], *, policy: Policy, clock: Clock, times: CoolingTimes
+        self,
+        members: Sequence[Member],
+        *,
+        policy: Policy,
+        clock: Clock,
+        times: CoolingTimes,
+        restraints: Restraints,
     ) -> None:
         self.members = members
+        self._restraints = restraints
         self._policy = policy
         self._clock = clock
         self._times = times
@@ -69,6 +77,8 @@ class Verdicts:
         if lease.serial > member.standing.epoch:
             member.denied_at_s = None
             member.spared = False
+        if member.way_out.unreached:
+            self._restraints.reached(member.way_out)
         if not self._sound(lease):
             self.lift(lease, frozenset(Reason), now_s)
 
@@ -89,6 +99,7 @@ class Verdicts:
         self._epoch = epoch
         if not self._sound(lease):
             self.lift(lease, lifted_by(failure), now_s)
+        self._restraints.failed(lease.member.way_out, failure, now_s)
         effect = effect_of(failure)
         match effect:
             case Effect.NONE:
@@ -132,6 +143,33 @@ class Verdicts:
                 standing.recover(since_unix_ms=self._clock.unix_ms())
                 self._note(member, standing)
 
+    def join(self, seat: Seat, *, epoch: int) -> None:
+        """A seat turned out to share its limits with others: the limit those have run into holds for it too.
+
+        `epoch` is the serial of the last lease granted so far.
+        """
+        if seat.member.organization is None:
+            return
+        now_s = self._clock.monotonic_s()
+        group = seat.member.group
+        for member in self.members:
+            if member is seat.member or member.group != group:
+                continue
+            sibling = member.seats.get(seat.limit_class)
+            if sibling is None or sibling.standing.reason is not Reason.RATE_LIMIT:
+                continue
+            if sibling.standing.closed(now_s):
+                self._epoch = epoch
+                seat.rate_ladder.rung = sibling.rate_ladder.rung
+                self._cool(
+                    seat.member,
+                    seat.standing,
+                    Reason.RATE_LIMIT,
+                    sibling.standing.until_s,
+                    sibling.standing.cause,
+                    limit_class=seat.limit_class,
+                )
+
     def reset(self, member: Member) -> None:
         """Forget everything that keeps a credential out of use, its way out included."""
         now_s = self._clock.monotonic_s()
@@ -170,6 +208,7 @@ class Verdicts:
                 seat.recovered_at_s = now_s
                 seat.strikes = 0
                 seat.window.clear()
+                self._restraints.start_slowly(seat, now_s)
             else:
                 seat.rate_ladder.rung = 0
             self._note(member, standing, limit_class=seat.limit_class)
@@ -195,7 +234,7 @@ class Verdicts:
             self.disable(member, Reason.AUTH, cause=failure.cls)
             return
         time_s = self._times.step(member.auth_ladder, self._times.auth_s)
-        self._cool(member, member.standing, Reason.AUTH, now_s + time_s, failure)
+        self._cool(member, member.standing, Reason.AUTH, now_s + time_s, _cause(failure))
 
     def _may_disable(self, member: Member, now_s: float) -> bool:
         if not any(
@@ -221,7 +260,7 @@ class Verdicts:
     def _close_model(self, lease: Lease, failure: Failure, now_s: float) -> None:
         until_s = now_s + self._policy.closed_model_s
         standing = lease.member.closing(lease.model)
-        self._cool(lease.member, standing, Reason.PERMISSION, until_s, failure, model=lease.model)
+        self._cool(lease.member, standing, Reason.PERMISSION, until_s, _cause(failure), model=lease.model)
 
     def _rate_limit(self, seat: Seat, failure: Failure, now_s: float) -> None:
         time_s = self._named_s(failure, longest_s=self._policy.retry_after_max_s)
@@ -240,7 +279,7 @@ class Verdicts:
                 sibling.standing,
                 Reason.RATE_LIMIT,
                 now_s + time_s,
-                failure,
+                _cause(failure),
                 limit_class=seat.limit_class,
             )
 
@@ -250,14 +289,14 @@ class Verdicts:
             if member.standing.reason is Reason.BILLING and member.standing.closed(now_s):
                 return
             time_s = self._times.step(member.billing_ladder, self._times.billing_s)
-        self._cool(member, member.standing, Reason.BILLING, now_s + time_s, failure)
+        self._cool(member, member.standing, Reason.BILLING, now_s + time_s, _cause(failure))
 
     def _block_way_out(self, member: Member, failure: Failure, now_s: float) -> None:
         way_out = member.way_out
         if way_out.standing.closed(now_s):
             return
         time_s = self._times.step(way_out.ladder, self._times.blocked_s)
-        self._cool(member, way_out.standing, Reason.BLOCKED, now_s + time_s, failure)
+        self._cool(member, way_out.standing, Reason.BLOCKED, now_s + time_s, _cause(failure))
 
     def _strike(self, lease: Lease, failure: Failure, now_s: float) -> None:
         seat = lease.seat
@@ -291,7 +330,7 @@ class Verdicts:
             seat.standing,
             Reason.FAULTS,
             now_s + time_s,
-            failure,
+            _cause(failure),
             limit_class=seat.limit_class,
         )
 
@@ -324,12 +363,11 @@ class Verdicts:
         standing: Standing,
         reason: Reason,
         until_s: float,
-        failure: Failure,
+        cause: str,
         *,
         limit_class: str = "",
         model: str | None = None,
     ) -> None:
-        cause = failure.fault or failure.cls
         since = self._clock.unix_ms()
         if not standing.cool(reason, until_s, cause=cause, since_unix_ms=since, epoch=self._epoch):
             return
@@ -366,6 +404,10 @@ class Verdicts:
                 durable=model is None and standing is not member.way_standing,
             )
         )
+
+
+def _cause(failure: Failure) -> str:
+    return failure.fault or failure.cls
 
 
 def _rung(member: Member, standing: Standing, limit_class: str) -> int:

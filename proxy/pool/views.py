@@ -46,6 +46,7 @@ class MemberView:
         state: of the credential as a whole, its way out included.
         classes: of each limit class that was asked for.
         closed_models: models it may not use for a while.
+        headroom: the least share that is left of any of its limits, 0 to 1; None while that is unknown.
         succeeded, failed, abandoned: leases given back so since the start.
     """
 
@@ -60,6 +61,7 @@ class MemberView:
     state: StateView
     classes: Mapping[str, StateView]
     closed_models: Mapping[str, StateView]
+    headroom: float | None
     succeeded: int
     failed: int
     abandoned: int
@@ -80,10 +82,16 @@ def view_of(member: Member, clock: Clock) -> MemberView:
         state=_state_view(_worst((member.standing, member.way_standing), clock), clock),
         classes={name: _state_view(seat.standing, clock) for name, seat in member.seats.items()},
         closed_models={model: _state_view(standing, clock) for model, standing in member.closed.items()},
+        headroom=_headroom(member, clock.monotonic_s()),
         succeeded=member.succeeded,
         failed=member.failed,
         abandoned=member.abandoned,
     )
+
+
+def _headroom(member: Member, now_s: float) -> float | None:
+    shares = [seat.allowance.share_left(now_s) for seat in member.seats.values()]
+    return min((share for share in shares if share is not None), default=None)
 
 
 def word_of(member: Member, clock: Clock) -> str:

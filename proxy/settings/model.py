@@ -7,7 +7,7 @@ from pathlib import Path
 from proxy.secrets import Secret
 from proxy.settings.policy import Policy
 from proxy.settings.shapes import Address, ModelAliases, WebSession
-from proxy.settings.table import LogFormat, ThinkingChoice
+from proxy.settings.table import LogFormat, Strategy, ThinkingChoice
 from proxy.settings.values import LogLevel
 
 
@@ -113,6 +113,7 @@ class Settings:
         log_format: the shape of log lines.
         drain_delay_s: seconds after SIGTERM in which new connections are still taken.
         drain_s: seconds running streams are given after SIGTERM.
+        strategy: who is next among the credentials of a tier.
         policy: the numbers of the pool and the relay.
         warnings: sentences for the operator, each said once at start; they hold no secret.
     """
@@ -130,5 +131,6 @@ class Settings:
     log_format: LogFormat
     drain_delay_s: float
     drain_s: float
+    strategy: Strategy
     policy: Policy
     warnings: tuple[str, ...]

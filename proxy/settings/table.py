@@ -11,6 +11,7 @@ from proxy.settings.setting import Group, Setting
 from proxy.settings.shapes import Address, ModelAliases
 
 LogFormat = Literal["text", "json"]
+Strategy = Literal["round_robin", "least_busy", "weighted", "fill_first"]
 ThinkingChoice = Literal["think", "reasoning_content", "both", "none"]
 
 LOOPBACK: Final = Address("127.0.0.1", 8080)
@@ -18,6 +19,7 @@ EVERYWHERE: Final = Address("0.0.0.0", 8080)  # noqa: S104 - a container is reac
 ANTHROPIC_URL: Final = "https://api.anthropic.com"
 
 _NO_THINKING: Final[tuple[ThinkingChoice, ...]] = ("think", "reasoning_content", "both", "none")
+_STRATEGIES: Final[tuple[Strategy, ...]] = ("round_robin", "least_busy", "weighted", "fill_first")
 _FORMATS: Final[tuple[LogFormat, ...]] = ("text", "json")
 
 ADDRESS: Final = Setting(
@@ -271,6 +273,15 @@ def _policy(each: PolicyField, parse: Callable[[str], object], shown: str) -> Se
     )
 
 
+POOL_STRATEGY: Final[Setting[Strategy]] = Setting(
+    name="POOL_STRATEGY",
+    parse=values.one_of(*_STRATEGIES),
+    default="round_robin",
+    shown_default="round_robin",
+    text="Who is next within a tier: round_robin, least_busy, weighted or fill_first.",
+    group=Group.POOL,
+)
+
 POLICY: Final[dict[str, Setting[object]]] = {each.attribute: _policy_setting(each) for each in POLICY_FIELDS}
 """The setting of each number of `Policy`, by attribute."""
 
@@ -281,6 +292,7 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *(ANTHROPIC_MODEL, MODEL_TEMPERATURE, MAX_TOKENS, REQUEST_TIMEOUT),
     *(MODEL_ALIASES, THINKING_FORMAT, MODEL_CATALOG_FILE),
     *(DATA_DIR, DATABASE_URL, LOG_LEVEL, LOG_FORMAT),
+    POOL_STRATEGY,
     *POLICY.values(),
 )
 

@@ -4,6 +4,7 @@ Demo mode, the fire drill, the tests and the benchmark all speak to this one. It
 """
 
 from proxy.simulator.behaviours import BEHAVIOURS
+from proxy.simulator.buckets import Limits
 from proxy.simulator.record import EndedBy, Received, Record, Snapshot
 from proxy.simulator.script import ANY_KEY, Insert, Pace, Step
 from proxy.simulator.server import Simulator
@@ -13,6 +14,7 @@ __all__ = [
     "BEHAVIOURS",
     "EndedBy",
     "Insert",
+    "Limits",
     "Pace",
     "Received",
     "Record",

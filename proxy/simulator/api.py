@@ -1,6 +1,7 @@
 """What each path of the simulated API answers, as values; nothing here touches a connection."""
 
 from collections.abc import Callable
+from math import ceil
 from urllib.parse import parse_qs
 
 import msgspec
@@ -38,6 +39,7 @@ class Request(msgspec.Struct):
         body: whole.
         key: what it authenticated with.
         request_id: of the answer.
+        limits: headers of the answer that tell of its organization's limits, where those are on the ledger.
     """
 
     method: str
@@ -47,6 +49,7 @@ class Request(msgspec.Struct):
     body: bytes
     key: str
     request_id: str
+    limits: list[tuple[str, str]] | None = None
 
 
 class Reply(msgspec.Struct):
@@ -99,7 +102,7 @@ _Known = tuple[bytes, str | None, bool]
 
 
 class Api:
-    """The simulated API of one server: counts its answers and keeps its organizations' caches."""
+    """The simulated API of one server: counts its answers and keeps its organizations' caches and limits."""
 
     def __init__(
         self, headers: AnswerHeaders, clock: Clock, *, prefix: str, seed: int, strict_thinking: bool
@@ -112,6 +115,7 @@ class Api:
         self._answers = 0
         self._remembered: dict[_Known, _Remembered] = {}
         self.cache = PromptCache()
+        self.buckets = headers.buckets
         self._paths: dict[tuple[str, str], Callable[[Request], Reply]] = {
             ("POST", "/v1/messages/count_tokens"): self._count_tokens,
             ("GET", "/v1/models"): self._models,
@@ -141,11 +145,14 @@ class Api:
     def _messages(self, request: Request, events: int | None, step: Step, *, whole: bool) -> Reply:
         headers = request.headers
         known = (request.body, headers.get("anthropic-version"), "anthropic-beta" in headers)
-        if whole and (remembered := self._remembered.get(known)) is not None:
+        organization = self._headers.organization(request.key)
+        limited = self.buckets.has(organization)
+        if whole and not limited and (remembered := self._remembered.get(known)) is not None:
             self._answers += 1
             return remembered.reply(message_id(self._answers))
         asked, checked = read_request(request.body, MessagesRequest, request.headers)
-        organization = self._headers.organization(request.key)
+        if limited:
+            self._admit(request, organization, checked)
         if self._strict_thinking:
             self._check_thinking(asked, organization)
         self._answers += 1
@@ -163,6 +170,9 @@ class Api:
             answer.caching = self.cache.serve(asked, checked.model, organization, now_s)
         if step.stop_reason is not None:
             answer.stop_reason = step.stop_reason
+        if limited:
+            self.buckets.charge(organization, checked.model.id, answer.output_tokens)
+            request.limits = self.buckets.headers(organization, checked.model.id)
         if whole:
             reply = _whole(answer, streamed=bool(asked.stream))
             if self._repeatable(request, asked, checked, answer):
@@ -173,6 +183,15 @@ class Api:
             return Reply(200, JSON, _slices(body), tokens=answer.output_tokens)
         frames = _altered_events(render.events(answer), step)
         return Reply(200, EVENT_STREAM, frames, streamed=True, tokens=answer.output_tokens)
+
+    def _admit(self, request: Request, organization: str, checked: Checked) -> None:
+        model = checked.model.id
+        try:
+            self.buckets.admit(organization, model, checked.prompt_tokens)
+        except GatewayError as refused:
+            wait_s = ceil(refused.retry_after_s or 0)
+            request.limits = [*self.buckets.headers(organization, model), ("retry-after", str(wait_s))]
+            raise
 
     def _repeatable(self, request: Request, asked: MessagesRequest, checked: Checked, answer: Answer) -> bool:
         """Whether the same body always gets the same answer but for its id, and is small enough to keep."""

@@ -117,7 +117,7 @@ class Call:
 
     def _first_lines(self, reply: Reply) -> str:
         self.received.status = reply.status
-        text = self.services.headers.text(self.request.key, self.request.request_id)
+        text = self.services.headers.text(self.request.key, self.request.request_id, self.request.limits)
         return f"HTTP/1.1 {reply.status} {http.reason(reply.status)}\r\ncontent-type: {reply.content_type}\r\n{text}"
 
     def _stream_head(self, reply: Reply) -> bytes:
@@ -128,7 +128,8 @@ class Call:
         self, reply: Reply, headers: Mapping[str, str] | None = None, *, close_delimited: bool = False
     ) -> None:
         """Send status and headers of a reply; `headers` replace those of their name or come on top."""
-        pairs = dict(self.services.headers.pairs(self.request.key, self.request.request_id))
+        request = self.request
+        pairs = dict(self.services.headers.pairs(request.key, request.request_id, request.limits))
         pairs["content-type"] = reply.content_type
         self._chunked, self._left = False, None
         if close_delimited:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from proxy.clock import Clock, SystemClock
 from proxy.simulator.api import Api, Reply, Request
 from proxy.simulator.behaviours import BEHAVIOURS
+from proxy.simulator.buckets import Limits
 from proxy.simulator.call import Call, Services
 from proxy.simulator.connection import Connection
 from proxy.simulator.control import control
@@ -128,8 +129,12 @@ class Simulator:
         """Put a key into an organization; keys of one share its name and its cache."""
         self._headers.assign(key, organization)
 
+    def limit(self, organization: str, limits: Limits) -> None:
+        """Give an organization limits that are counted, told in every answer and enforced."""
+        self._headers.buckets.limit(organization, limits)
+
     def reset(self) -> None:
-        """Forget scripts, records, organizations and caches; connections stay."""
+        """Forget scripts, records, organizations, limits and caches; connections stay."""
         self._scripts.clear()
         self.record.clear()
         self._headers.clear()
