@@ -4,6 +4,7 @@ Pure and synchronous: nothing here waits, opens a socket or reads a clock that w
 """
 
 from proxy.pool.breaker import Breaker, Breakers
+from proxy.pool.explain import CredentialOutlook, Outlook, Usability
 from proxy.pool.failure import (
     Failure,
     FailureClass,
@@ -14,7 +15,7 @@ from proxy.pool.failure import (
     classify_event,
     classify_fault,
 )
-from proxy.pool.health import HealthChange, Reason, State
+from proxy.pool.health import BY_CONFIGURATION, HealthChange, Reason, State
 from proxy.pool.members import Lease
 from proxy.pool.outcomes import (
     Abandoned,
@@ -33,10 +34,12 @@ from proxy.pool.retry import Again, RetryBudget, Stop, StopReason, Walk
 from proxy.pool.views import MemberView, StateView
 
 __all__ = [
+    "BY_CONFIGURATION",
     "Abandoned",
     "Again",
     "Breaker",
     "Breakers",
+    "CredentialOutlook",
     "Exhausted",
     "ExhaustedReason",
     "Failed",
@@ -47,6 +50,7 @@ __all__ = [
     "Lease",
     "MemberView",
     "Outcome",
+    "Outlook",
     "Pool",
     "Reason",
     "RetryBudget",
@@ -59,6 +63,7 @@ __all__ = [
     "Success",
     "Ticket",
     "UpstreamError",
+    "Usability",
     "Walk",
     "Want",
     "after_commit",

@@ -8,14 +8,15 @@ makes good for that.
 import random
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final, assert_never
 
 from proxy.clock import Clock
 from proxy.credentials import Credential
 from proxy.pool.affinity import Affinity
 from proxy.pool.choosing import Plan, choose, make_plan
-from proxy.pool.explain import explain
-from proxy.pool.health import CoolingTimes, HealthChange, Reason
+from proxy.pool.explain import Outlook, Question, explain, outlook
+from proxy.pool.health import BY_CONFIGURATION, BY_OPERATOR, CoolingTimes, HealthChange, Reason
 from proxy.pool.members import (
     Availability,
     Lease,
@@ -90,7 +91,7 @@ class Pool:
         self._serial = 0
         for member in self._members:
             if not member.credential.enabled:
-                self._verdicts.disable(member, Reason.MANUAL, cause="configuration")
+                self._verdicts.disable(member, Reason.MANUAL, cause=BY_CONFIGURATION)
         self._verdicts.take_changes()
 
     def pick(self, want: Want, walk: Walk, *, spill: bool = False) -> Lease | Saturated | Exhausted:
@@ -206,7 +207,15 @@ class Pool:
 
     def disable(self, name: str) -> Settled:
         """Put a credential out of use by hand. Raises KeyError for an unknown alias."""
-        self._verdicts.disable(self._by_name[name], Reason.MANUAL, cause="operator")
+        self._verdicts.disable(self._by_name[name], Reason.MANUAL, cause=BY_OPERATOR)
+        return self._settled(self._clock.monotonic_s())
+
+    def enable(self, name: str) -> Settled:
+        """Bring a disabled credential back, whoever disabled it. Raises KeyError for an unknown alias.
+
+        What keeps it out of use for a time stays: that is what `reset` forgets.
+        """
+        self._verdicts.enable(self._by_name[name])
         return self._settled(self._clock.monotonic_s())
 
     def reset(self, name: str) -> Settled:
@@ -324,3 +333,17 @@ class Pool:
             if member.probe:
                 deadlines_s.append(member.probe_until_s)
         return min(deadline_s for deadline_s in deadlines_s if deadline_s > now_s)
+
+    def outlook(self, model: str, limit_class: str, client: str | None = None) -> Outlook:
+        """Who would get a new request for `model` now, and why not the others; changes nothing.
+
+        Args:
+            model: the id to ask upstream, aliases resolved.
+            limit_class: the limit class it counts against.
+            client: the name of a client key; None leaves restrictions to certain clients out of account.
+        """
+        now_s = self._clock.monotonic_s()
+        found = outlook(self._members, Question(model, limit_class, client), self._policy, self._clock)
+        if self._queue and now_s >= self._verdicts.next_deadline_s:
+            return replace(found, next=None, waits=True, exhausted=None, retry_after_s=None)
+        return found

@@ -113,6 +113,16 @@ class Verdicts:
         if member.standing.disable(reason, cause=cause, since_unix_ms=self._clock.unix_ms()):
             self._note(member, member.standing)
 
+    def enable(self, member: Member) -> None:
+        """Bring a disabled credential back into use; nothing is held against its key any more."""
+        if not member.standing.disabled:
+            return
+        member.denied_at_s = None
+        member.spared = False
+        member.auth_ladder.rung = member.billing_ladder.rung = 0
+        member.standing.recover(since_unix_ms=self._clock.unix_ms())
+        self._note(member, member.standing)
+
     def reset(self, member: Member) -> None:
         """Forget everything that keeps a credential out of use, its way out included."""
         now_s = self._clock.monotonic_s()

@@ -46,6 +46,7 @@ class MemberView:
         state: of the credential as a whole, its way out included.
         classes: of each limit class that was asked for.
         closed_models: models it may not use for a while.
+        strikes: faults in a row, for each limit class in which there are any.
         succeeded, failed, abandoned: leases given back so since the start.
     """
 
@@ -60,6 +61,7 @@ class MemberView:
     state: StateView
     classes: Mapping[str, StateView]
     closed_models: Mapping[str, StateView]
+    strikes: Mapping[str, int]
     succeeded: int
     failed: int
     abandoned: int
@@ -80,6 +82,7 @@ def view_of(member: Member, clock: Clock) -> MemberView:
         state=_state_view(_worst((member.standing, member.way_standing), clock), clock),
         classes={name: _state_view(seat.standing, clock) for name, seat in member.seats.items()},
         closed_models={model: _state_view(standing, clock) for model, standing in member.closed.items()},
+        strikes={name: seat.strikes for name, seat in member.seats.items() if seat.strikes},
         succeeded=member.succeeded,
         failed=member.failed,
         abandoned=member.abandoned,
