@@ -1,6 +1,7 @@
 """Changes of health, written down before anyone is told of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 from proxy.clock import Clock
 from proxy.log import get_logger
@@ -20,6 +21,7 @@ class Journal:
         self._store = store
         self._clock = clock
         self._fingerprints = fingerprints
+        self._noted: dict[tuple[str, str, str], HealthRow] = {}
 
     async def restored(self) -> tuple[HealthChange, ...]:
         """What was saved about the credentials there are now; rows in words of another version are left out."""
@@ -28,11 +30,22 @@ class Journal:
         found = (_change(row, names[row.fingerprint]) for row in rows if row.fingerprint in names)
         return tuple(change for change in found if change is not None)
 
-    async def write(self, changes: Sequence[HealthChange]) -> None:
-        """Record changes; those that last are on disk when this returns, short ones soon after.
+    def write(self, changes: Sequence[HealthChange]) -> Coroutine[Any, Any, None]:
+        """Record changes; those that last are on disk when this has been awaited, short ones soon after.
 
-        A store that cannot write is reported and costs no client its answer.
+        Their order is that of the calls, however long each is awaited. A store that cannot write is reported and
+        costs no client its answer.
         """
+        self._note(changes)
+        return self._written(lasting=any(change.durable and self._lasts(change) for change in changes))
+
+    async def keep(self, changes: Sequence[HealthChange]) -> None:
+        """Record what an operator ordered: on disk when this returns. Raises StoreError where it cannot be kept."""
+        self._note(changes)
+        await self._save_noted()
+
+    def _note(self, changes: Sequence[HealthChange]) -> None:
+        """Tell the log, and put the rows down for the next save, in which only the latest of a thing counts."""
         for change in changes:
             _log.warning(
                 "credential changed state",
@@ -44,13 +57,9 @@ class Journal:
                 cause=change.cause or None,
                 until_unix_ms=change.until_unix_ms,
             )
-        kept = [change for change in changes if change.durable]
-        lasting = [self._row(change) for change in kept if self._lasts(change)]
-        if lasting:
-            await self._save(lasting)
-        passing = [self._row(change) for change in kept if not self._lasts(change)]
-        if passing:
-            detach(self._save(passing), name="save passing health")
+            if change.durable:
+                row = self._row(change)
+                self._noted[row.fingerprint, row.limit_class, row.model] = row
 
     def _lasts(self, change: HealthChange) -> bool:
         until_ms = change.until_unix_ms
@@ -58,11 +67,23 @@ class Journal:
             until_ms is not None and until_ms - self._clock.unix_ms() > _SHORT_COOLING_MS
         )
 
-    async def _save(self, rows: Iterable[HealthRow]) -> None:
+    async def _written(self, *, lasting: bool) -> None:
+        if lasting:
+            await self._save()
+        elif self._noted:
+            detach(self._save(), name="save passing health")
+
+    async def _save(self) -> None:
         try:
-            await self._store.save_health(tuple(rows))
+            await self._save_noted()
         except StoreError as error:
             _log.error("health not saved", problem=str(error))
+
+    async def _save_noted(self) -> None:
+        rows = tuple(self._noted.values())
+        self._noted.clear()
+        if rows:
+            await self._store.save_health(rows)
 
     def _row(self, change: HealthChange) -> HealthRow:
         return HealthRow(
