@@ -1,5 +1,6 @@
 """Changes of health, written down before anyone is told of them."""
 
+import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ class Journal:
         self._clock = clock
         self._fingerprints = fingerprints
         self._noted: dict[tuple[str, str, str], HealthRow] = {}
+        self._saving = asyncio.Lock()
 
     async def restored(self) -> tuple[HealthChange, ...]:
         """What was saved about the credentials there are now; rows in words of another version are left out."""
@@ -40,7 +42,10 @@ class Journal:
         return self._written(lasting=any(change.durable and self._lasts(change) for change in changes))
 
     async def keep(self, changes: Sequence[HealthChange]) -> None:
-        """Record what an operator ordered: on disk when this returns. Raises StoreError where it cannot be kept."""
+        """Record what an operator ordered: it and all before it are on disk when this returns.
+
+        Raises StoreError where that fails; the next call tries again, though it may bring no changes of its own.
+        """
         self._note(changes)
         await self._save_noted()
 
@@ -80,10 +85,16 @@ class Journal:
             _log.error("health not saved", problem=str(error))
 
     async def _save_noted(self) -> None:
-        rows = tuple(self._noted.values())
-        self._noted.clear()
-        if rows:
-            await self._store.save_health(rows)
+        # one at a time, so that what another one has taken is on disk before anybody goes on without it
+        async with self._saving:
+            if not self._noted:
+                return
+            noted, self._noted = self._noted, {}
+            try:
+                await self._store.save_health(tuple(noted.values()))
+            except StoreError:
+                self._noted = noted | self._noted
+                raise
 
     def _row(self, change: HealthChange) -> HealthRow:
         return HealthRow(

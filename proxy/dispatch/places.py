@@ -59,8 +59,7 @@ class Places:
         Raises StoreError where it cannot be kept.
         """
         self._grant(settled)
-        if settled.changes:
-            await self._journal.keep(settled.changes)
+        await self._journal.keep(settled.changes)
 
     async def sweep_for_ever(self) -> None:
         """Once a second, let passed deadlines take effect."""

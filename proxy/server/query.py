@@ -12,16 +12,15 @@ _TEXT_MAX: Final = 128
 
 def demand_known(request: web.Request, known: Collection[str]) -> None:
     """Raises InvalidRequest for a parameter that is not `known`, and for one that is there twice."""
-    seen: set[str] = set()
-    for name in request.query:
+    query = request.query
+    for name in query:
         if name not in known:
             names = ", ".join(known)
             raise InvalidRequest(
                 f"{printable(name)} is not a parameter of this address: {names}.", param="query"
             )
-        if name in seen:
+        if len(query.getall(name)) > 1:
             raise InvalidRequest(f"{name} was given twice.", param=name)
-        seen.add(name)
 
 
 def number(request: web.Request, name: str, *, default: int, most: int) -> int:
@@ -45,4 +44,4 @@ def word(request: web.Request, name: str) -> str | None:
 def printable(text: str) -> str:
     """What a caller wrote, so that it can be quoted: 100 characters of it, those that cannot be shown escaped."""
     short = text[:100]
-    return short if short.isprintable() else short.encode("ascii", "backslashreplace").decode()
+    return short if short.isprintable() else short.encode("unicode_escape").decode()
