@@ -214,6 +214,9 @@ class _Inquiry:
         if decisive is not None:
             return _outlook(member, Usability.LATER_TIER, _later(member, decisive.member))
         pending = [each for each in standings_of(seat, self._question.model) if not each.ready]
+        if seat.held:
+            sentence = "It can be asked: its faults would rest it, but half of its tier must stay in use."
+            return _outlook(member, Usability.USABLE, sentence)
         if not pending:
             return _outlook(member, Usability.USABLE, "It can be asked.")
         sentence = f"It can be asked: the next call tries whether {_PHRASES[pending[0].reason]} is over."

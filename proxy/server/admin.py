@@ -54,7 +54,7 @@ async def explain(request: web.Request) -> web.Response:
             "next": outlook.next,
             "waits": outlook.waits,
             "exhausted": outlook.exhausted,
-            "retry_after_s": outlook.retry_after_s,
+            "retry_after_s": round(outlook.retry_after_s, 1) if outlook.retry_after_s is not None else None,
             "credentials": outlook.credentials,
         },
     )

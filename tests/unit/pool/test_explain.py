@@ -156,6 +156,16 @@ def test_who_disabled_a_credential_is_told() -> None:
     assert _sentence(table, "b") == "Disabled in the configuration."
 
 
+def test_a_credential_that_only_the_half_rule_keeps_in_use_is_told_as_such() -> None:
+    """Protects operators from taking the last failing credential for a healthy one."""
+    table = bench("a", strikes=2)
+    table.end(RESET)
+    assert _sentence(table, "a") == "It can be asked."
+    table.end(RESET)
+    assert _words(table) == {"a": "usable"}
+    assert "half of its tier must stay in use" in _sentence(table, "a")
+
+
 def test_a_trial_is_told_with_the_end_of_its_permit() -> None:
     """Protects the difference between a credential that may be tried and one that is being tried."""
     table = bench("a")

@@ -1,19 +1,25 @@
 """What an operator sees and orders: by alias, explained, remembered, and kept before it is acknowledged."""
 
 import random
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import msgspec
 import pytest
 
+from proxy.dispatch.trace import ABANDONED, SUCCESS
 from proxy.errors import ErrorKind
-from proxy.pool import Failed, Failure, FailureClass, Lease, RetryBudget, Walk, Want
+from proxy.pool import Failed, Failure, FailureClass, Lease, RetryBudget, Usability, Walk, Want
 from proxy.server.app import ROUTES
 from proxy.server.context import Services
 from proxy.store.base import StoreError
+from tests.support.house import ErrorBody, StateView
 from tests.unit.dispatch.building import MODEL, Bench, bench, body, credential, refused, whole
 from tests.unit.server.building import ADMINISTRATOR, AUTHORIZED, Client, client, services
 from tests.unit.telemetry.recording import RecordedLog
 
+_MANUAL = (Path(__file__).parents[3] / "docs/operations.md").read_text()
 _ORDERS = ("enable", "disable", "reset")
 
 
@@ -58,9 +64,18 @@ async def _seen(asked: Client, path: str) -> dict[str, object]:
     return found
 
 
-async def _ordered(asked: Client, alias: str, action: str) -> tuple[int, dict[str, dict[str, object]]]:
+class Told(msgspec.Struct):
+    """What an order is answered with: the credential, or the error."""
+
+    name: str = ""
+    organization: str | None = None
+    state: StateView = msgspec.field(default_factory=lambda: StateView("untold"))
+    error: ErrorBody = msgspec.field(default_factory=lambda: ErrorBody("", ""))
+
+
+async def _ordered(asked: Client, alias: str, action: str) -> tuple[int, Told]:
     answer = await asked.post(f"/admin/pool/{alias}/{action}", headers=ADMINISTRATOR)
-    return answer.status, await answer.json()
+    return answer.status, msgspec.json.decode(await answer.read(), type=Told)
 
 
 def _run_out_of_credit(house: Bench) -> None:
@@ -217,12 +232,12 @@ async def test_an_order_is_carried_out_kept_and_answered_with_the_new_state(
     """Protects the three orders, and what is told from being more than what was kept."""
     _run_out_of_credit(house)
     status, view = await _ordered(asked, "api-1", "reset")
-    assert (status, view["state"]["state"], house.store.rows[-1].state) == (200, "ready", "ready")
+    assert (status, view.state.state, house.store.rows[-1].state) == (200, "ready", "ready")
     status, view = await _ordered(asked, "api-1", "disable")
-    assert (status, view["state"]["state"], house.store.rows[-1].state) == (200, "disabled", "disabled")
-    assert view["organization"] == "org-0123"
+    assert (status, view.state.state, house.store.rows[-1].state) == (200, "disabled", "disabled")
+    assert view.organization == "org-0123"
     status, view = await _ordered(asked, "api-1", "enable")
-    assert (status, view["state"]["state"], house.store.rows[-1].state) == (200, "ready", "ready")
+    assert (status, view.state.state, house.store.rows[-1].state) == (200, "ready", "ready")
 
 
 @pytest.mark.parametrize("action", _ORDERS)
@@ -239,9 +254,9 @@ async def test_an_unknown_alias_is_not_found_and_named(asked: Client, alias: str
     """Protects operators from believing that something happened."""
     status, answer = await _ordered(asked, alias, action)
     assert status == 404
-    assert str(answer["error"]["message"]).startswith("No credential is called ")
+    assert answer.error.message.startswith("No credential is called ")
     if alias.isalnum():
-        assert alias[:100] in str(answer["error"]["message"])
+        assert alias[:100] in answer.error.message
 
 
 @pytest.mark.parametrize(("action", "status"), [("enable", 409), ("reset", 409), ("disable", 200)])
@@ -252,7 +267,7 @@ async def test_what_the_configuration_disables_only_the_configuration_enables(
     found, answer = await _ordered(asked, "api-3", action)
     assert found == status
     if status == 409:
-        assert "api-3" in str(answer["error"]["message"])
+        assert "api-3" in answer.error.message
 
 
 async def test_an_order_that_cannot_be_kept_is_not_acknowledged(
@@ -262,7 +277,7 @@ async def test_an_order_that_cannot_be_kept_is_not_acknowledged(
     house.store.problem = StoreError("the disk is full")
     for _ in range(2):
         status, answer = await _ordered(asked, "api-1", "disable")
-        assert (status, answer["error"]["code"]) == (503, "not_kept")
+        assert (status, answer.error.code) == (503, "not_kept")
     assert log.of("order not kept")[0]["problem"] == "the disk is full"
     house.store.problem = None
     assert (await _ordered(asked, "api-1", "disable"))[0] == 200
@@ -276,3 +291,13 @@ async def test_an_order_is_logged_with_who_gave_it(asked: Client, log: RecordedL
     (line,) = log.of("credential administered")
     assert str(line.pop("request_id")).startswith("req_")
     assert line == {"action": action, "credential": "api-1", "by": "admin key", "remote": "127.0.0.1"}
+
+
+def test_the_manual_knows_every_word_and_every_address() -> None:
+    """Protects operators from a word in an answer that is explained nowhere, and from a line that cannot be pasted."""
+    words = {*FailureClass, *Usability, SUCCESS, ABANDONED, "no_tool_call"}
+    assert sorted(word for word in words if f"`{word}`" not in _MANUAL) == []
+    told = {path.partition("?")[0] for path in re.findall(r"127\.0\.0\.1:8080(/admin/[^\s\"]+)", _MANUAL)}
+    known = [re.sub(r"\{\w+\}", "[A-Za-z0-9_-]+", route.path) for route in ROUTES]
+    assert len(told) >= 5
+    assert sorted(path for path in told if not any(re.fullmatch(one, path) for one in known)) == []
