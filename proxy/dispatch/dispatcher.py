@@ -158,7 +158,7 @@ class Dispatcher:
         self.end(first, Success())
         first.place_free = True
         answered = trace.credential
-        trace.failed.append(FailedAttempt(answered, "no_tool_call", 200, 0.0))
+        self._remember(trace, "no_tool_call", 200)
         try:
             return await self._answered(question)
         except GatewayError:
@@ -178,7 +178,7 @@ class Dispatcher:
                 raise answers.exhausted(lease, walk.last_failure, model=want.model, available=self.models())
             trace.credential = lease.name
             trace.attempts += 1
-            began_s = tools.clock.monotonic_s()
+            began_s = trace.began_s = tools.clock.monotonic_s()
             hold.attempt_started()
             try:
                 opened = await self._attempt(exchange, prepared, lease, watch).run()
@@ -195,12 +195,16 @@ class Dispatcher:
             hold.attempt_ended()
             if failure.cls is not FailureClass.ENDPOINT:
                 self._judge(exchange.limit_class, overloaded=failure.cls is FailureClass.OVERLOADED)
-            took_s = tools.clock.monotonic_s() - began_s
-            trace.failed.append(FailedAttempt(lease.name, failure.cls.value, failure.status, took_s))
+            self._remember(trace, failure.cls.value, failure.status)
             await tools.places.give_back(lease, Failed(failure))
             if hold.committed:
                 raise answers.failed(failure, model=exchange.model)
             await self._again(decision, failure, exchange)
+
+    def _remember(self, trace: Trace, outcome: str, status: int) -> None:
+        """Put the attempt that has just ended among those that failed."""
+        took_ms = round((self._tools.clock.monotonic_s() - trace.began_s) * 1000, 1)
+        trace.failed.append(FailedAttempt(trace.credential, outcome, status, trace.began_s, took_ms))
 
     async def _at_home(self, home: str, question: "_Question") -> Lease | Exhausted:
         """A place at the conversation's own credential; at any other where that one is full or cannot serve."""

@@ -1,5 +1,6 @@
 """Changes of health, written down before anyone is told of them."""
 
+import asyncio
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 
 from proxy.clock import Clock
@@ -20,6 +21,8 @@ class Journal:
         self._store = store
         self._clock = clock
         self._fingerprints = fingerprints
+        self._noted: dict[tuple[str, str, str], HealthRow] = {}
+        self._saving = asyncio.Lock()
 
     async def restored(self, fingerprints: Mapping[str, str] | None = None) -> tuple[HealthChange, ...]:
         """What was saved about the credentials there are now, or about others; rows in unknown words are left out.
@@ -48,11 +51,24 @@ class Journal:
             _log.error("health not forgotten", problem=str(error))
 
     def write(self, changes: Sequence[HealthChange]) -> Coroutine[None, None, None]:
-        """Record changes; those that last are on disk when what this returns is done, short ones soon after.
+        """Record changes; those that last are on disk when this has been awaited, short ones soon after.
 
-        Whose they are is settled by the call itself: an alias may be another key a moment later. A store that
-        cannot write is reported and costs no client its answer.
+        Whose they are, and their order, is settled by the call itself: an alias may be another key a moment later.
+        A store that cannot write is reported and costs no client its answer.
         """
+        self._note(changes)
+        return self._written(lasting=any(change.durable and self._lasts(change) for change in changes))
+
+    async def keep(self, changes: Sequence[HealthChange]) -> None:
+        """Record what an operator ordered: it and all before it are on disk when this returns.
+
+        Raises StoreError where that fails; the next call tries again, though it may bring no changes of its own.
+        """
+        self._note(changes)
+        await self._save_noted()
+
+    def _note(self, changes: Sequence[HealthChange]) -> None:
+        """Tell the log, and put the rows down for the next save, in which only the latest of a thing counts."""
         for change in changes:
             _log.warning(
                 "credential changed state",
@@ -64,16 +80,9 @@ class Journal:
                 cause=change.cause or None,
                 until_unix_ms=change.until_unix_ms,
             )
-        kept = [change for change in changes if change.durable]
-        lasting = [self._row(change) for change in kept if self._lasts(change)]
-        passing = [self._row(change) for change in kept if not self._lasts(change)]
-        return self._keep(lasting, passing)
-
-    async def _keep(self, lasting: Sequence[HealthRow], passing: Sequence[HealthRow]) -> None:
-        if lasting:
-            await self._save(lasting)
-        if passing:
-            detach(self._save(passing), name="save passing health")
+            if change.durable:
+                row = self._row(change)
+                self._noted[row.fingerprint, row.limit_class, row.model] = row
 
     def _lasts(self, change: HealthChange) -> bool:
         until_ms = change.until_unix_ms
@@ -81,13 +90,33 @@ class Journal:
             until_ms is not None and until_ms - self._clock.unix_ms() > _SHORT_COOLING_MS
         )
 
-    async def _save(self, rows: Sequence[HealthRow]) -> None:
-        known = frozenset(self._fingerprints.values())
+    async def _written(self, *, lasting: bool) -> None:
+        if lasting:
+            await self._save()
+        elif self._noted:
+            detach(self._save(), name="save passing health")
+
+    async def _save(self) -> None:
         try:
-            # what was forgotten meanwhile stays forgotten
-            await self._store.save_health(tuple(row for row in rows if row.fingerprint in known))
+            await self._save_noted()
         except StoreError as error:
             _log.error("health not saved", problem=str(error))
+
+    async def _save_noted(self) -> None:
+        # one at a time, so that what another one has taken is on disk before anybody goes on without it
+        async with self._saving:
+            if not self._noted:
+                return
+            noted, self._noted = self._noted, {}
+            # what was forgotten meanwhile stays forgotten
+            known = frozenset(self._fingerprints.values())
+            try:
+                await self._store.save_health(
+                    tuple(row for row in noted.values() if row.fingerprint in known)
+                )
+            except StoreError:
+                self._noted = noted | self._noted
+                raise
 
     def _row(self, change: HealthChange) -> HealthRow:
         return HealthRow(

@@ -53,6 +53,14 @@ class Places:
         """End a lease when nobody is left to wait for its record to be written."""
         self.carry_out(self._pool.settle(lease, outcome))
 
+    async def order(self, settled: Settled) -> None:
+        """Carry out what an operator changed: whoever waits is served, and the change is on disk when this returns.
+
+        Raises StoreError where it cannot be kept.
+        """
+        self._grant(settled)
+        await self._journal.keep(settled.changes)
+
     async def sweep_for_ever(self) -> None:
         """Once a second, let passed deadlines take effect."""
         while True:

@@ -4,6 +4,7 @@ Pure and synchronous: nothing here waits, opens a socket or reads a clock that w
 """
 
 from proxy.pool.breaker import Breaker, Breakers
+from proxy.pool.explain import CredentialOutlook, Outlook, Usability
 from proxy.pool.failure import (
     Failure,
     FailureClass,
@@ -15,7 +16,7 @@ from proxy.pool.failure import (
     classify_fault,
 )
 from proxy.pool.headroom import LIMIT_HEADERS, LimitHeaders, limit_headers
-from proxy.pool.health import HealthChange, Reason, State
+from proxy.pool.health import BY_CONFIGURATION, HealthChange, Reason, State
 from proxy.pool.members import Lease
 from proxy.pool.outcomes import (
     Abandoned,
@@ -35,11 +36,13 @@ from proxy.pool.retry import Again, RetryBudget, Stop, StopReason, Walk
 from proxy.pool.views import MemberView, StateView
 
 __all__ = [
+    "BY_CONFIGURATION",
     "LIMIT_HEADERS",
     "Abandoned",
     "Again",
     "Breaker",
     "Breakers",
+    "CredentialOutlook",
     "Difference",
     "Exhausted",
     "ExhaustedReason",
@@ -52,6 +55,7 @@ __all__ = [
     "LimitHeaders",
     "MemberView",
     "Outcome",
+    "Outlook",
     "Pool",
     "Reason",
     "Replaced",
@@ -65,6 +69,7 @@ __all__ = [
     "Success",
     "Ticket",
     "UpstreamError",
+    "Usability",
     "Walk",
     "Want",
     "after_commit",

@@ -16,6 +16,8 @@ from proxy.settings import Policy
 AUTH_LONGEST_S: Final = 300.0
 MONTH_LONGEST_S: Final = 32 * 86_400.0
 _NAMED_JITTER_LONGEST_S: Final = 5.0
+BY_CONFIGURATION: Final = "configuration"
+BY_OPERATOR: Final = "operator"
 
 
 class State(StrEnum):

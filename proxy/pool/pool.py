@@ -8,15 +8,16 @@ makes good for that.
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final, assert_never
 
 from proxy.clock import Clock
 from proxy.credentials import Credential
 from proxy.pool.affinity import Affinity
 from proxy.pool.choosing import Chooser, Plan, make_plan, passed_over
-from proxy.pool.explain import explain
+from proxy.pool.explain import Outlook, Question, explain, outlook
 from proxy.pool.headroom import LimitHeaders
-from proxy.pool.health import CoolingTimes, Effect, HealthChange, Reason, effect_of
+from proxy.pool.health import BY_OPERATOR, CoolingTimes, Effect, HealthChange, Reason, effect_of
 from proxy.pool.members import (
     Availability,
     Lease,
@@ -86,6 +87,7 @@ class Pool:
         self._policy = policy
         self._clock = clock
         self._times = CoolingTimes(policy, rng)
+        self._strategy = strategy
         self._chooser = Chooser(strategy, rng)
         self._restraints = Restraints(policy)
         self._members, self._leaving = succeed({}, credentials, {})
@@ -249,7 +251,15 @@ class Pool:
 
     def disable(self, name: str) -> Settled:
         """Put a credential out of use by hand. Raises KeyError for an unknown alias."""
-        self._verdicts.disable(self._by_name[name], Reason.MANUAL, cause="operator")
+        self._verdicts.disable(self._by_name[name], Reason.MANUAL, cause=BY_OPERATOR)
+        return self._settled(self._clock.monotonic_s())
+
+    def enable(self, name: str) -> Settled:
+        """Bring a disabled credential back, whoever disabled it. Raises KeyError for an unknown alias.
+
+        What keeps it out of use for a time stays: that is what `reset` forgets.
+        """
+        self._verdicts.enable(self._by_name[name])
         return self._settled(self._clock.monotonic_s())
 
     def reset(self, name: str) -> Settled:
@@ -413,3 +423,24 @@ class Pool:
             if member.probe:
                 deadlines_s.append(member.probe_until_s)
         return min(deadline_s for deadline_s in deadlines_s if deadline_s > now_s)
+
+    def outlook(self, model: str, limit_class: str, client: str | None = None) -> Outlook:
+        """Who would get a new request for `model` now, and why not the others; changes nothing.
+
+        Args:
+            model: the id to ask upstream, aliases resolved.
+            limit_class: the limit class it counts against.
+            client: the name of a client key; None leaves restrictions to certain clients out of account.
+        """
+        now_s = self._clock.monotonic_s()
+        found = outlook(
+            self._members,
+            Question(model, limit_class, client),
+            self._policy,
+            self._clock,
+            strategy=self._strategy,
+            restrained=now_s < self._restraints.until_s,
+        )
+        if self._queue and now_s >= self._verdicts.next_deadline_s:
+            return replace(found, next=None, waits=True, exhausted=None, retry_after_s=None)
+        return found

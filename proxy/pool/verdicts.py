@@ -11,6 +11,7 @@ from typing import Final, assert_never
 from proxy.clock import Clock
 from proxy.pool.failure import Failure
 from proxy.pool.health import (
+    BY_CONFIGURATION,
     MONTH_LONGEST_S,
     CoolingTimes,
     Effect,
@@ -28,7 +29,6 @@ from proxy.settings import Policy
 # what a first event proves: that the answer comes through whole is still to be seen
 EARLY_PROOF: Final = frozenset(Reason) - {Reason.FAULTS}
 _DENIALS_APART_S: Final = 5.0
-_CONFIGURATION: Final = "configuration"
 
 
 class Verdicts:
@@ -134,11 +134,11 @@ class Verdicts:
         noted = len(self.changes)
         for member in self.members:
             if not member.credential.enabled:
-                self.disable(member, Reason.MANUAL, cause=_CONFIGURATION)
+                self.disable(member, Reason.MANUAL, cause=BY_CONFIGURATION)
         del self.changes[noted:]
         for member in self.members:
             standing = member.standing
-            configured = standing.reason is Reason.MANUAL and standing.cause == _CONFIGURATION
+            configured = standing.reason is Reason.MANUAL and standing.cause == BY_CONFIGURATION
             if configured and member.credential.enabled:
                 standing.recover(since_unix_ms=self._clock.unix_ms())
                 self._note(member, standing)
@@ -169,6 +169,16 @@ class Verdicts:
                     sibling.standing.cause,
                     limit_class=seat.limit_class,
                 )
+
+    def enable(self, member: Member) -> None:
+        """Bring a disabled credential back into use; nothing is held against its key any more."""
+        if not member.standing.disabled:
+            return
+        member.denied_at_s = None
+        member.spared = False
+        member.auth_ladder.rung = member.billing_ladder.rung = 0
+        member.standing.recover(since_unix_ms=self._clock.unix_ms())
+        self._note(member, member.standing)
 
     def reset(self, member: Member) -> None:
         """Forget everything that keeps a credential out of use, its way out included."""

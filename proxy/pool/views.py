@@ -47,6 +47,7 @@ class MemberView:
         classes: of each limit class that was asked for.
         closed_models: models it may not use for a while.
         headroom: the least share that is left of any of its limits, 0 to 1; None while that is unknown.
+        strikes: faults in a row, for each limit class in which there are any.
         succeeded, failed, abandoned: leases given back so since the start.
     """
 
@@ -62,6 +63,7 @@ class MemberView:
     classes: Mapping[str, StateView]
     closed_models: Mapping[str, StateView]
     headroom: float | None
+    strikes: Mapping[str, int]
     succeeded: int
     failed: int
     abandoned: int
@@ -83,6 +85,7 @@ def view_of(member: Member, clock: Clock) -> MemberView:
         classes={name: _state_view(seat.standing, clock) for name, seat in member.seats.items()},
         closed_models={model: _state_view(standing, clock) for model, standing in member.closed.items()},
         headroom=_headroom(member, clock.monotonic_s()),
+        strikes={name: seat.strikes for name, seat in member.seats.items() if seat.strikes},
         succeeded=member.succeeded,
         failed=member.failed,
         abandoned=member.abandoned,

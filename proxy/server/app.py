@@ -19,7 +19,7 @@ from proxy.log import get_logger
 from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
 from proxy.pool import Pool
-from proxy.server import extras
+from proxy.server import admin, extras
 from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
@@ -54,8 +54,14 @@ ROUTES = (
     Route("GET", "/health", extras.health, Access.PUBLIC),
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
-    Route("GET", "/admin/pool", extras.pool, Access.ADMIN),
     Route("POST", "/admin/pool/reload", reload, Access.ADMIN),
+    Route("GET", "/admin/pool", admin.pool, Access.ADMIN),
+    Route("GET", "/admin/pool/explain", admin.explain, Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/enable", admin.enable, Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/disable", admin.disable, Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/reset", admin.reset, Access.ADMIN),
+    Route("GET", "/admin/requests", admin.requests, Access.ADMIN),
+    Route("GET", "/admin/requests/{id}", admin.traced_request, Access.ADMIN),
 )
 
 
@@ -131,6 +137,7 @@ async def build_app(parts: Parts) -> web.Application:
         record=parts.record,
         started_s=clock.monotonic_s(),
         reloader=Reloader(parts.source, membership, clock) if parts.source is not None else None,
+        places=places,
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store))

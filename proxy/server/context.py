@@ -11,12 +11,14 @@ from aiohttp import web
 from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.dispatch.dispatcher import Dispatcher
+from proxy.dispatch.places import Places
 from proxy.dispatch.reloading import Reloader
 from proxy.model.catalog import AliasRules, Catalog, Resolution
 from proxy.pool import Pool
 from proxy.server.inflight import Inflight
 from proxy.settings import Settings
 from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.traces import Traces
 
 _DAY_MS: Final = 86_400_000
 _EPOCH: Final = datetime.date(1970, 1, 1).toordinal()
@@ -42,6 +44,8 @@ class Services:
         common_headers: on every answer.
         record: takes the line of each request.
         reloader: takes credentials over again; None where they are not the operator's.
+        places: how leases are waited for, and what an operator changed is carried out.
+        traces: the last requests.
     """
 
     settings: Settings
@@ -55,13 +59,19 @@ class Services:
     record: Callable[[RequestLine], None]
     started_s: float
     reloader: Reloader | None = None
+    places: Places
+    traces: Traces = field(default_factory=Traces)
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
     _resolved: dict[str, Resolution] = field(default_factory=dict)
     _resolved_on: int = -1
 
-    def resolve(self, model: str) -> Resolution:
-        """What a client's model name means today, by the date in UTC. Remembered until midnight."""
+    def resolve(self, asked: str) -> Resolution:
+        """What a client's model name means today, by the date in UTC; the default one where it is empty.
+
+        Remembered until midnight.
+        """
+        model = asked or self.settings.defaults.model or self.catalog.default_model
         day = self.clock.unix_ms() // _DAY_MS
         if day != self._resolved_on or len(self._resolved) >= _RESOLVED_MAX:
             self._resolved_on = day

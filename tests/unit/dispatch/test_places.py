@@ -242,3 +242,23 @@ async def test_a_place_at_ones_own_credential_is_waited_for_a_moment(monkeypatch
     assert isinstance(await house.places.take_at("api-1", _WANT, _walk(house)), Saturated)
     assert 0.2 <= sum(waits) <= 0.25
     assert await house.places.take_at("unknown", _WANT, _walk(house)) is None
+
+
+async def test_an_order_is_on_disk_and_serves_those_who_wait() -> None:
+    """Protects both who order and who wait: enabling a credential gives its places out at once."""
+    house = bench(credentials=[credential("api-1"), credential("api-2", max_concurrency=1)])
+    await house.places.order(house.pool.disable("api-1"))
+    held = await _take(house)
+    assert held.name == "api-2"
+    waiting = _asked(house)
+    await _turns()
+    assert not waiting.done()
+    await house.places.order(house.pool.enable("api-1"))
+    assert [(row.fingerprint, row.state) for row in house.store.rows] == [
+        ("print of api-1", "disabled"),
+        ("print of api-1", "ready"),
+    ]
+    given = await asyncio.wait_for(waiting, 20)
+    assert given.name == "api-1"
+    for lease in (held, given):
+        house.places.end(lease, Success())

@@ -22,7 +22,17 @@ from proxy.pool.pool import Pool
 from proxy.secrets import Secret
 from proxy.settings import Policy
 from tests.support.clock import FakeClock
-from tests.unit.pool.building import OTHER_CLASS, RATE, RESET, WANT, Bench, bench, credential, failure
+from tests.unit.pool.building import (
+    AUTH,
+    OTHER_CLASS,
+    RATE,
+    RESET,
+    WANT,
+    Bench,
+    bench,
+    credential,
+    failure,
+)
 
 
 def queue(table: Bench, want: Want = WANT) -> Ticket:
@@ -332,3 +342,48 @@ def test_the_same_seed_gives_the_same_times() -> None:
         return table.end(RATE).changes[0].until_unix_ms
 
     assert until() == until()
+
+
+@pytest.mark.parametrize("by", ["operator", "upstream"])
+def test_enabling_brings_a_disabled_credential_back_whoever_disabled_it(by: str) -> None:
+    """Protects the operator's way back, and that it is written down."""
+    table = bench("a", "b")
+    if by == "operator":
+        table.pool.disable("a")
+    else:
+        table.end(failure(FailureClass.AUTH_DEAD), "a")
+    assert table.names(2) == ["b", "b"]
+    changes = table.pool.enable("a").changes
+    assert [(each.name, each.state, each.reason) for each in changes] == [("a", State.READY, None)]
+    assert sorted(table.names(2)) == ["a", "b"]
+
+
+def test_enabling_leaves_what_rests_at_rest_and_changes_nothing_twice() -> None:
+    """Protects upstreams from a credential that was not disabled at all: forgetting a rest is what reset is for."""
+    table = bench("a")
+    table.end(RATE)
+    assert table.pool.enable("a").changes == ()
+    assert table.word("a") == "cooling(rate_limit)"
+    table.pool.disable("a")
+    assert table.pool.disable("a").changes == ()
+    table.pool.enable("a")
+    assert table.pool.enable("a").changes == ()
+    assert table.word("a") == "cooling(rate_limit)"
+
+
+def test_a_key_that_was_enabled_again_has_a_clean_record() -> None:
+    """Protects a mended key from being disabled by the first refusal after it came back."""
+    table = bench("a", "b", "c")
+    table.end(AUTH, "a")
+    table.clock.advance(61)
+    table.end(AUTH, "a")
+    assert table.word("a") == "disabled(auth)"
+    table.pool.enable("a")
+    table.end(AUTH, "a")
+    assert table.word("a") == "cooling(auth)"
+
+
+def test_an_unknown_alias_cannot_be_enabled() -> None:
+    """Protects operators from believing that something happened."""
+    with pytest.raises(KeyError):
+        bench("a").pool.enable("b")

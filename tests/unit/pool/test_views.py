@@ -8,7 +8,7 @@ from proxy.pool.health import Reason, State
 from proxy.pool.outcomes import Failed, Success
 from proxy.pool.views import StateView, word_of
 from proxy.secrets import Secret
-from tests.unit.pool.building import AUTH, RATE, WANT, bench, credential, failure
+from tests.unit.pool.building import AUTH, OTHER_CLASS, RATE, RESET, WANT, bench, credential, failure
 
 
 def test_a_member_is_shown_with_its_place_and_its_use() -> None:
@@ -67,6 +67,17 @@ def test_closed_models_are_listed() -> None:
     (closed,) = table.pool.snapshot()[0].closed_models.items()
     assert closed[0] == WANT.model
     assert (closed[1].reason, closed[1].cause) == (Reason.PERMISSION, "no_model")
+
+
+def test_faults_in_a_row_are_counted_for_each_limit_class() -> None:
+    """Protects the warning an operator gets before a credential goes out of use."""
+    table = bench("a")
+    table.end(RESET)
+    table.end(RESET)
+    table.end(RESET, want=OTHER_CLASS)
+    assert table.pool.snapshot()[0].strikes == {WANT.limit_class: 2, OTHER_CLASS.limit_class: 1}
+    table.end(Success())
+    assert table.pool.snapshot()[0].strikes == {OTHER_CLASS.limit_class: 1}
 
 
 def test_the_worst_state_is_the_word_for_all() -> None:

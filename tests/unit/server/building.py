@@ -58,6 +58,7 @@ def services(
         inflight=Inflight(),
         record=no_request_line,
         started_s=house.clock.now_s,
+        places=house.places,
         common_headers=common_headers or {},
     )
 
