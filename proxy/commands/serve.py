@@ -35,6 +35,7 @@ from proxy.telemetry.requests import RequestLine
 
 _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
+_STANDARD_INPUT: Final = 0
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
 _NO_CREDENTIAL: Final = """\
 No credential is configured, so there is nothing to answer with.
@@ -152,15 +153,35 @@ async def _serve(configured: Configured, out: TextIO) -> int:
             banner(out, address, configured.keys, credentials, demo=configured.demo)
 
         app = await build_app(parts)
-        _reload_on_hangup(app[SERVICES].reloader)
+        _listen_for_hangups(app[SERVICES].reloader, stopping)
         _settle_memory()
         return await run(app, settings, stopping, announce)
 
 
-def _reload_on_hangup(reloader: Reloader | None) -> None:
-    """Have SIGHUP read the credentials again; a demo has none to read, and goes on."""
-    on_hangup = reloader.on_hangup if reloader is not None else lambda: None
+def _listen_for_hangups(reloader: Reloader | None, stopping: Stopping) -> None:
+    """Have SIGHUP read the credentials again; a demo has none to read, and goes on.
+
+    The same signal comes when somebody closes the terminal the server runs in; then it ends.
+    """
+    in_terminal = _has_terminal()
+
+    def on_hangup() -> None:
+        if in_terminal and not _has_terminal():
+            # the terminal and the shell in it may both send one, and a second word would cut the drain short
+            if not stopping.first.is_set():
+                stopping.on_signal(signal.SIGTERM)
+        elif reloader is not None:
+            reloader.on_hangup()
+
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.tcgetpgrp(_STANDARD_INPUT)
+    except OSError:
+        return False
+    return True
 
 
 def _settle_memory() -> None:

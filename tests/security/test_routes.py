@@ -106,6 +106,7 @@ async def test_the_administrators_list_is_the_one_written_down() -> None:
                 ("/admin/requests", "GET"),
                 (f"/admin/requests/{_EXAMPLES['{id}']}", "GET"),
                 *orders,
+                ("/admin/pool/reload", "POST"),
             ]
         )
         == _ADMIN
