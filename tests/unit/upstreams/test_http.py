@@ -9,9 +9,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy.pool import Fault
+from proxy.pool.headroom import Allowance
 from proxy.secrets import Secret
 from proxy.settings import Policy
-from proxy.simulator import EndedBy, Simulator, Step
+from proxy.simulator import EndedBy, Limits, Simulator, Step
 from proxy.upstreams.base import UpstreamFault
 from proxy.upstreams.http import HttpReply, WaysOut
 from proxy.watch import Watch
@@ -325,3 +326,15 @@ async def test_a_proxy_that_does_not_speak_its_protocol_is_a_fault(
         proxy = Secret(f"socks5://127.0.0.1:{where[1]}")
         assert await _fault(ways_out, "http://127.0.0.1:1", proxy=proxy) is fault
         over.set()
+
+
+async def test_an_answer_tells_what_is_left_of_the_limits(simulator: Simulator, ways_out: WaysOut) -> None:
+    """Protects the pool's foresight: the headers come along with who answered, on the way out that all kinds use."""
+    simulator.assign(_KEY, "org-small")
+    simulator.limit("org-small", Limits(requests=50))
+    reply = await _post(ways_out, simulator.url)
+    reply.close()
+    allowance = Allowance()
+    assert reply.source.limits is not None
+    allowance.learn(reply.source.limits, Policy(), now_s=0.0, now_unix_ms=0)
+    assert allowance.windows[0].share_left == 49 / 50
