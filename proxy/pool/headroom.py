@@ -126,9 +126,9 @@ class Allowance:
             for window, left_s in zip(self.windows, ahead_s, strict=True)
             if window.share_left == 0 or window.share_left < policy.headroom_share
         ]
-        rest_s = min(max(rests_s, default=0.0), policy.headroom_rest_s)
-        self.short_until_s = now_s + rest_s if rest_s > 0 else 0.0
-        return rest_s > 0
+        until_s = now_s + min(max(rests_s, default=0.0), policy.headroom_rest_s)
+        self.short_until_s = until_s if until_s > now_s else 0.0
+        return until_s > now_s
 
 
 def _ahead_s(window: Window, now_unix_ms: int) -> float:

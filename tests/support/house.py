@@ -63,6 +63,7 @@ class CredentialView(msgspec.Struct):
     state: StateView
     classes: dict[str, StateView]
     closed_models: dict[str, StateView]
+    headroom: float | None
     succeeded: int
     failed: int
 

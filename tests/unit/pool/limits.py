@@ -2,8 +2,8 @@
 
 from proxy.pool.headroom import LimitHeaders, limit_headers
 from proxy.pool.members import Lease
-from proxy.pool.outcomes import Success
-from tests.unit.pool.building import WANT, Bench, Want
+from proxy.pool.outcomes import Success, Want
+from tests.unit.pool.building import WANT, Bench
 
 RESET = "2026-11-18T11:07:10Z"  # 30 s after the clock's start
 

@@ -220,7 +220,7 @@ def test_who_is_short_is_never_chosen_while_one_with_room_is_free(
         if isinstance(found, Lease):
             out.append(found)
             assert not roomy or found.name in roomy
-        if out and data.draw(st.booleans()):
+        if data.draw(st.booleans()) and out:
             lease = out.pop(data.draw(st.integers(0, len(out) - 1)))
             requests = data.draw(st.sampled_from([0, 1, 2, 100]))
             table.pool.learn(lease, None, None, left(requests))

@@ -197,6 +197,8 @@ class ReplacingMachine(RuleBasedStateMachine):
         for lease in self.out:
             pool.settle(lease, Abandoned())
         pool.replace([_credential(name, 3, {}) for name in ("a", "b", "c")])
+        for name in ("a", "b", "c"):
+            pool.reset(name)
         pool.departed()
         assert (pool.in_flight, pool.leaving) == (0, ())
         assert sorted(self.table.names(6)) == ["a", "a", "b", "b", "c", "c"]

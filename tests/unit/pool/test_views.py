@@ -9,6 +9,7 @@ from proxy.pool.outcomes import Failed, Success
 from proxy.pool.views import StateView, word_of
 from proxy.secrets import Secret
 from tests.unit.pool.building import AUTH, OTHER_CLASS, RATE, RESET, WANT, bench, credential, failure
+from tests.unit.pool.limits import lease_of, left, tell
 
 
 def test_a_member_is_shown_with_its_place_and_its_use() -> None:
@@ -78,6 +79,17 @@ def test_faults_in_a_row_are_counted_for_each_limit_class() -> None:
     assert table.pool.snapshot()[0].strikes == {WANT.limit_class: 2, OTHER_CLASS.limit_class: 1}
     table.end(Success())
     assert table.pool.snapshot()[0].strikes == {OTHER_CLASS.limit_class: 1}
+
+
+def test_what_is_left_of_the_limits_is_shown() -> None:
+    """Protects the reader from guessing: the least share of any limit, and nothing where nothing was told."""
+    table = bench("a", "b")
+    tell(table, "a", 40)
+    lease = lease_of(table, "a", OTHER_CLASS)
+    table.pool.learn(lease, None, None, left(75))
+    assert [view.headroom for view in table.pool.snapshot()] == [0.4, None]
+    table.clock.advance(30)
+    assert [view.headroom for view in table.pool.snapshot()] == [1.0, None]
 
 
 def test_the_worst_state_is_the_word_for_all() -> None:

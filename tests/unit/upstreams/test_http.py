@@ -9,9 +9,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy.pool import Fault
+from proxy.pool.headroom import Allowance
 from proxy.secrets import Secret
 from proxy.settings import Policy
-from proxy.simulator import EndedBy, Simulator, Step
+from proxy.simulator import EndedBy, Limits, Simulator, Step
 from proxy.upstreams.base import UpstreamFault
 from proxy.upstreams.http import WaysOut
 from proxy.upstreams.reply import HttpReply
@@ -364,3 +365,15 @@ async def test_proxies_nobody_uses_are_closed_and_the_direct_way_stays(ways_out:
     await ways_out.keep([Secret("http://127.0.0.1:2")])
     after = [ways_out.via(proxy) for proxy in (None, first, second)]
     assert [one is other for one, other in zip(before, after, strict=True)] == [True, False, True]
+
+
+async def test_an_answer_tells_what_is_left_of_the_limits(simulator: Simulator, ways_out: WaysOut) -> None:
+    """Protects the pool's foresight: the headers come along with who answered, on the way out that all kinds use."""
+    simulator.assign(_KEY, "org-small")
+    simulator.limit("org-small", Limits(requests=50))
+    reply = await _post(ways_out, simulator.url)
+    reply.close()
+    allowance = Allowance()
+    assert reply.source.limits is not None
+    allowance.learn(reply.source.limits, Policy(), now_s=0.0, now_unix_ms=0)
+    assert allowance.windows[0].share_left == 49 / 50
