@@ -136,8 +136,8 @@ class _Call:
         if trace.failed:
             line.failed = [f"{item.credential}:{item.outcome}" for item in trace.failed]
         if trace.dropped:
-            # their names are the client's, so what is remembered of them has to have an end
-            line.dropped = [item.field[:_SHOWN_MAX] for item in trace.dropped[:_DROPPED_MAX]]
+            # a long conversation can have one for each of its messages
+            line.dropped = [item.field for item in trace.dropped[:_DROPPED_MAX]]
         return line
 
     def _attempts(self, ended_s: float) -> tuple[AttemptTrace, ...]:
