@@ -80,10 +80,10 @@ class _Call:
         self._began_s = self._services.clock.monotonic_s()
 
     async def answer(self) -> web.StreamResponse:
-        """Answer the client. Raises GatewayError only for what is wrong before an exchange exists."""
+        """Answer the client. Raises only mistakes of ours, and the loss of the connection."""
         services = self._services
-        body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
         try:
+            body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
             exchange = self._exchange = self._open_exchange(body)
             del body
             if exchange.stream and exchange.operation is Operation.MESSAGES:
@@ -94,6 +94,11 @@ class _Call:
             response = error_response(error, self._dialect, self._caller, services)
             if self._exchange is not None and self._trace.attempts:
                 answer_headers(response.headers, self._exchange, self._trace)
+        except (ConnectionResetError, BrokenPipeError):
+            raise
+        except Exception:
+            self._status = 500
+            raise
         self._status = response.status
         return response
 

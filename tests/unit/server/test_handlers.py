@@ -278,6 +278,18 @@ async def _ask(asked: Client) -> None:
     await asked.post(_MESSAGES, data=body(stream=True), headers=AUTHORIZED)
 
 
+async def test_the_status_remembered_is_the_one_the_client_got() -> None:
+    """Protects operators from reading that a client left where it was refused, or met a mistake of ours."""
+    house = bench(whole(), body_max_bytes=100)
+    shared = services(house)
+    shared.settings = dataclasses.replace(shared.settings, policy=house.policy)
+    async with client(shared, ROUTES) as asked:
+        answer = await asked.post(_MESSAGES, data=b"x" * 101, headers=AUTHORIZED)
+    assert [answer.status, *(one.status for one in shared.traces.newest())] == [413, 413]
+    mistake = streamed(ValueError("canary"))
+    assert (await _traced(bench(mistake), body())).status == 500
+
+
 async def test_a_client_that_left_is_remembered_with_the_call_it_left() -> None:
     """Protects credentials from being blamed for a client's impatience."""
     house = bench(None)
