@@ -32,6 +32,10 @@ Health
     ``ready``, ``cooling``, ``trial`` or ``disabled``: whether a member may be chosen.
 Limit class
     The group of models that share one rate limit.
+Outlook
+    Who would be asked for a model now, and why not the others; looking changes nothing.
+Trace
+    The story of one exchange: whom it asked, when, and what became of each attempt.
 Attempt
     One upstream call made for an exchange.
 Commit

@@ -8,12 +8,13 @@ from typing import Final
 
 from aiohttp import web
 
+from proxy.dialects.decoding import printable
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, NotFound
 from proxy.log import get_logger
 from proxy.pool import BY_CONFIGURATION, MemberView, Pool, Settled
 from proxy.server.context import CALLER, SERVICES, Services
 from proxy.server.extras import json_response
-from proxy.server.query import demand_known, number, printable, word
+from proxy.server.query import demand_known, number, word
 from proxy.server.routes import Handler
 from proxy.store.base import StoreError
 from proxy.telemetry.traces import KEPT

@@ -80,10 +80,10 @@ class _Call:
         self._began_s = self._services.clock.monotonic_s()
 
     async def answer(self) -> web.StreamResponse:
-        """Answer the client. Raises GatewayError only for what is wrong before an exchange exists."""
+        """Answer the client. Raises only mistakes of ours, and the loss of the connection."""
         services = self._services
-        body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
         try:
+            body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
             exchange = self._exchange = self._open_exchange(body)
             del body
             if exchange.stream and exchange.operation is Operation.MESSAGES:
@@ -94,6 +94,11 @@ class _Call:
             response = error_response(error, self._dialect, self._caller, services)
             if self._exchange is not None and self._trace.attempts:
                 answer_headers(response.headers, self._exchange, self._trace)
+        except (ConnectionResetError, BrokenPipeError):
+            raise
+        except Exception:
+            self._status = 500
+            raise
         self._status = response.status
         return response
 
@@ -136,8 +141,8 @@ class _Call:
         if trace.failed:
             line.failed = [f"{item.credential}:{item.outcome}" for item in trace.failed]
         if trace.dropped:
-            # their names are the client's, so what is remembered of them has to have an end
-            line.dropped = [item.field[:_SHOWN_MAX] for item in trace.dropped[:_DROPPED_MAX]]
+            # a long conversation can have one for each of its messages
+            line.dropped = [item.field for item in trace.dropped[:_DROPPED_MAX]]
         return line
 
     def _attempts(self, ended_s: float) -> tuple[AttemptTrace, ...]:

@@ -5,6 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
+from proxy.dialects.decoding import printable
 from proxy.errors import InvalidRequest
 
 _TEXT_MAX: Final = 128
@@ -15,10 +16,8 @@ def demand_known(request: web.Request, known: Collection[str]) -> None:
     query = request.query
     for name in query:
         if name not in known:
-            names = ", ".join(known)
-            raise InvalidRequest(
-                f"{printable(name)} is not a parameter of this address: {names}.", param="query"
-            )
+            shown = printable(name)
+            raise InvalidRequest(f"{shown} is no parameter here: {', '.join(known)}.", param=shown)
         if len(query.getall(name)) > 1:
             raise InvalidRequest(f"{name} was given twice.", param=name)
 
@@ -39,9 +38,3 @@ def word(request: web.Request, name: str) -> str | None:
     if text is not None and not (1 <= len(text) <= _TEXT_MAX and text.isprintable()):
         raise InvalidRequest(f"{name} must be 1 to {_TEXT_MAX} printable characters.", param=name)
     return text
-
-
-def printable(text: str) -> str:
-    """What a caller wrote, so that it can be quoted: 100 characters of it, those that cannot be shown escaped."""
-    short = text[:100]
-    return short if short.isprintable() else short.encode("unicode_escape").decode()

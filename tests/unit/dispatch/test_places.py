@@ -258,7 +258,9 @@ async def test_an_order_is_on_disk_and_serves_those_who_wait() -> None:
         ("print of api-1", "disabled"),
         ("print of api-1", "ready"),
     ]
-    given = await asyncio.wait_for(waiting, 20)
+    await _turns()
+    assert waiting.done()
+    given = await waiting
     assert given.name == "api-1"
     for lease in (held, given):
         house.places.end(lease, Success())

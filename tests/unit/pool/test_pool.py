@@ -379,6 +379,7 @@ def test_a_key_that_was_enabled_again_has_a_clean_record() -> None:
     table.end(AUTH, "a")
     assert table.word("a") == "disabled(auth)"
     table.pool.enable("a")
+    table.clock.advance(10)
     table.end(AUTH, "a")
     assert table.word("a") == "cooling(auth)"
 

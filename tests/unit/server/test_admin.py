@@ -190,7 +190,7 @@ async def test_a_wrong_question_is_refused_by_name(asked: Client, path: str, nam
     error = (await answer.json())["error"]
     assert (answer.status, error["type"]) == (400, "invalid_request_error")
     assert named in error["message"]
-    assert error["param"] in {named, "query"}
+    assert error["param"] == named
 
 
 async def test_the_last_requests_are_listed_and_found_by_their_id(asked: Client) -> None:
@@ -255,8 +255,8 @@ async def test_an_unknown_alias_is_not_found_and_named(asked: Client, alias: str
     status, answer = await _ordered(asked, alias, action)
     assert status == 404
     assert answer.error.message.startswith("No credential is called ")
-    if alias.isalnum():
-        assert alias[:100] in answer.error.message
+    if "%" not in alias:
+        assert alias[:64] in answer.error.message
 
 
 @pytest.mark.parametrize(("action", "status"), [("enable", 409), ("reset", 409), ("disable", 200)])
