@@ -16,6 +16,7 @@ from proxy.access import Keys, load_or_make_keys
 from proxy.clock import Clock, SystemClock
 from proxy.credentials import Credential, load_credentials
 from proxy.model.catalog import Catalog
+from proxy.pool.views import view_of
 from proxy.server.app import Parts, build_app
 from proxy.server.context import SERVICES, Services
 from proxy.settings import Settings, load_settings
@@ -24,7 +25,7 @@ from proxy.store.sqlite import SqliteStore
 from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import RequestLine
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
-from tests.support.house import House, client, configuration, simulated
+from tests.support.house import CredentialView, House, client, configuration, simulated
 
 _QUEUE: Final = re.compile(r"Queue: (\d+)")
 
@@ -59,11 +60,14 @@ class Inside:
         member = self.services.pool._by_name[alias]
         return sum(seat.strikes for seat in member.seats.values())
 
+    def credential(self, alias: str) -> CredentialView:
+        """One credential as the admin sees it."""
+        view = view_of(self.services.pool._by_name[alias], self.services.clock)
+        return msgspec.convert(msgspec.to_builtins(view), CredentialView)
+
     async def pool(self) -> list[dict[str, object]]:
-        """See `tests.support.house.Server`."""
-        views = self.services.pool.snapshot()
-        found: list[dict[str, object]] = msgspec.to_builtins(views)
-        return found
+        """See `tests.support.house.Server`; the pool itself is at hand here."""
+        raise AssertionError("ask `services.pool`")
 
 
 @dataclass(frozen=True, slots=True)

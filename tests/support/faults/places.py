@@ -3,7 +3,7 @@
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,19 +190,22 @@ class FaultyHouse:
         """Upstream calls made with these credentials."""
         return sum(self.simulator.record.requests_per_key[key_of(alias)] for alias in aliases)
 
-    async def ask(self, places: Mapping[Way, Place], *, hurry_s: float = 0.0) -> dict[Way, Answer]:
+    async def ask(self, places: Mapping[Way, Place], *, hurry_s: float = 0.0, simulated: bool = True) -> dict[Way, Answer]:
         """The same question in several ways at once, while time passes at the given speed."""
         asked = asyncio.gather(
             *[self.house.ask(way.spoken, stream=way.stream, key=place.client_key) for way, place in places.items()]
         )
         if hurry_s:
+            if simulated:
+                # a jump of the time while a connection is made would be a connection that cannot be made
+                await until(lambda: self.simulator.record.requests_total >= len(places))
             await self.clock.hurry(hurry_s, asked.done)
         return dict(zip(places, await asked, strict=True))
 
-    async def idle(self) -> dict[str, CredentialView]:
-        """All credentials, once nothing is left of what was asked: no lease, no open call upstream, no task."""
+    async def idle(self, places: Iterable[Place]) -> dict[str, CredentialView]:
+        """Their credentials, once nothing is left of what was asked: no lease, no open call upstream, no task."""
         await until(self._nothing_left)
-        return await self.house.credentials()
+        return {name: self.inside.credential(name) for place in places for name in place.names}
 
     def _nothing_left(self) -> bool:
         running = {task for task in asyncio.all_tasks() if not task.done()} - {asyncio.current_task()}
