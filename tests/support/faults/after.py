@@ -46,6 +46,11 @@ def _odd(text: str, *unseen_by: Spoken) -> Cut:
     return Cut(step=Step(insert=(Insert(3, text),)), told=BROKEN, unseen_by=unseen_by)
 
 
+def _large(text: str) -> Cut:
+    # in pieces, as what is larger than the pieces a connection is read in
+    return Cut(step=Step("slice", sizes=(1024,), insert=(Insert(3, text),)), told=BROKEN)
+
+
 def _error(kind: str, told: Envelopes, state: str = "ready", message: str = "") -> Cut:
     return Cut(
         step=Step("error_event_mid", type=kind, message=message), told=told, state=state, strike=kind == "api_error"
@@ -76,11 +81,8 @@ CUTS: Final = {
         Spoken.MESSAGES,
     ),
     "an end that is no JSON": _odd("event: message_delta\ndata: {broken\n\n"),
-    "an event over the cap": _odd(f"data: {'x' * 20_000}\n\n"),
-    "a line without an end": Cut(
-        step=Step("raw", headers={"content-type": "text/event-stream"}, body=f"{_START}data: {'x' * 40_000}"),
-        told=BROKEN,
-    ),
+    "an event over the cap": _large(f"data: {'x' * 20_000}\n\n"),
+    "a line without an end": _large(f"data: {'x' * 40_000}"),
     "an error event: overloaded_error": _error("overloaded_error", OVERLOADED),
     "an error event: rate_limit_error": _error("rate_limit_error", LIMITED, "cooling(rate_limit)"),
     "an error event: api_error": _error("api_error", BROKEN),

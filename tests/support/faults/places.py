@@ -70,12 +70,15 @@ class Place:
         return self.names[:1] if self.alone else self.names
 
 
+_OTHERS: Final = ("reset", "stale", "cookies", "left")
+
+
 def _named() -> Iterator[tuple[str, Address, bool]]:
     for name, fault in FAULTS.items():
         for way in WAYS:
             yield f"{name}: {way} lost", fault.address, False
             yield f"{name}: {way} rescued", fault.address, True
-    for name in (*CUTS, *HARMLESS, "reset", "stale", "twice"):
+    for name in (*CUTS, *HARMLESS, *_OTHERS):
         for way in WAYS:
             yield f"{name}: {way}", Address.SHARED, True
 
