@@ -126,6 +126,20 @@ async def test_what_only_looks_odd_is_no_failure(running: FaultyHouse, name: str
     _check_nothing_leaked(running, answers)
 
 
+async def test_a_kept_connection_that_was_closed_costs_nothing(running: FaultyHouse) -> None:
+    """Protects credentials and the retry budget: another connection is all it takes."""
+    places = {way: PLACES[f"stale: {way}"] for way in WAYS}
+    await running.ask(places)
+    for place in places.values():
+        running.simulator.script(key_of(place.names[1]), [Step("reset_before_headers")])
+    answers = await running.ask(places)
+    await running.idle(places.values())
+    for way, answer in answers.items():
+        assert (str(way), is_whole(answer, way), answer.headers["x-carousel-attempts"]) == (str(way), True, "2")
+        assert [running.inside.strikes(name) for name in places[way].names] == [0, 0, 0]
+    assert repr(running.inside.services.dispatcher._budget) == "<RetryBudget [10000.0 of 10000 | Suppressed: 0]>"
+
+
 async def test_a_cookie_is_never_sent_back_with_another_key(running: FaultyHouse) -> None:
     """Protects one credential's session from being joined to another's."""
     places = {way: PLACES[f"cookies: {way}"] for way in WAYS}
