@@ -54,8 +54,12 @@ class LoopClock:
         """See `proxy.clock.Clock`."""
         return self._system.unix_ms() + round(self._ahead_s * 1000)
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._ahead_s += seconds
+
     async def hurry(self, seconds_a_turn: float, until: Callable[[], bool]) -> None:
         """Let `seconds_a_turn` pass every few milliseconds until something has become true."""
         while not until():
-            self._ahead_s += seconds_a_turn
+            self.advance(seconds_a_turn)
             await asyncio.sleep(0.004)

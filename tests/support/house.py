@@ -226,9 +226,7 @@ async def simulated(simulator: Simulator | None = None) -> AsyncIterator[Simulat
 def client(*, patient: bool = False) -> aiohttp.ClientSession:
     """A client's connections, as many as it needs; a patient one waits for ever, and keeps no connection."""
     limits = aiohttp.ClientTimeout(total=None if patient else _PATIENCE_S)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=patient), timeout=limits
-    )
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=patient), timeout=limits)
 
 
 def configuration(

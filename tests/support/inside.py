@@ -106,9 +106,9 @@ async def house_inside(
 ) -> AsyncIterator[tuple[House, Inside]]:
     """The same as `house`, with the server in this process."""
     given = circumstances or Circumstances()
-    async with simulated(simulator) as simulator:
+    async with simulated(simulator) as claude:
         environment = {
-            **configuration(folder, simulator, (), credentials),
+            **configuration(folder, claude, (), credentials),
             "API_KEY": CLIENT_KEY,
             "ADMIN_KEY": ADMIN_KEY,
             "DATA_DIR": str(folder),
@@ -128,4 +128,4 @@ async def house_inside(
         app = await build_app(parts)
         async with TestServer(app) as server, client(patient=given.patient) as session:
             inside = Inside(str(server.make_url("")).rstrip("/"), app[SERVICES])
-            yield House(inside, simulator, session), inside
+            yield House(inside, claude, session), inside

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.support.faults.before import FAULTS
-from tests.support.faults.fault import CANARY, Address, Fault
+from tests.support.faults.fault import CANARY, Address, Fault, key_of
 from tests.support.faults.places import PLACES, WAYS, FaultyHouse, Place, Way, is_whole, logged
 from tests.support.faults.told import Told
 from tests.support.house import Answer, CredentialView
@@ -146,6 +146,50 @@ async def test_a_failure_of_one_credential_is_made_good_by_another(running: Faul
         assert is_whole(answer, way)
         assert running.calls(names[2]) == 0
     _check_nothing_leaked(running, answers)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "sibling"),
+    [
+        ("siblings without credit", FAULTS["402"], "ready"),
+        ("siblings at a limit", FAULTS["429, retry-after 40"], "cooling(rate_limit)"),
+    ],
+)
+async def test_what_an_organization_shares_is_not_asked_of_it_twice(
+    running: FaultyHouse, name: str, fault: Fault, sibling: str
+) -> None:
+    """Protects clients from waiting for a second refusal: credit and limits are the organization's."""
+    places = {way: PLACES[f"{name}: {way}"] for way in WAYS}
+    for place in places.values():
+        running.script(place, fault.step)
+        for alias in place.names:
+            running.simulator.assign(key_of(alias), place.organization_of(alias))
+    answers = await running.ask(places)
+    found = await running.idle(places.values())
+    for way, answer in answers.items():
+        names = places[way].names
+        told = answer.headers["x-carousel-credential"], answer.headers["x-carousel-attempts"]
+        assert (str(way), is_whole(answer, way), told) == (str(way), True, (names[2], "2"))
+        assert [found[name].word() for name in names] == [fault.state, sibling, "ready"]
+        assert running.calls(names[1]) == 0
+
+
+async def test_a_key_that_is_refused_again_after_its_rest_is_disabled(running: FaultyHouse) -> None:
+    """Protects clients from a dead key that is tried for ever, and a key from one refusal too many."""
+    places = {way: PLACES[f"twice: {way}"] for way in WAYS}
+    for place in places.values():
+        running.script(place, FAULTS["401"].step)
+    await running.ask(places)
+    found = await running.idle(places.values())
+    first = [place.names[0] for place in places.values()]
+    assert {found[name].word() for name in first} == {"cooling(auth)"}
+    running.clock.advance(90.0)
+    for _ in range(3):
+        answers = await running.ask(places)
+        assert all(is_whole(answer, way) for way, answer in answers.items())
+    found = await running.idle(places.values())
+    assert {found[name].word() for name in first} == {"disabled(auth)"}
+    assert running.calls(*first) == 2 * len(first)
 
 
 async def test_every_kind_of_address_is_tried() -> None:

@@ -7,6 +7,7 @@ from proxy.simulator import Insert, Step
 from tests.support.faults.fault import CANARY
 from tests.support.faults.told import BROKEN, INVALID, LIMITED, OVERLOADED, TIMED_OUT, Envelopes, Told
 from tests.support.house import Spoken
+from tests.support.recordings import spoken
 
 _START: Final = 'event: message_start\ndata: {"type": "message_start", "message": {"usage": {}}}\n\n'
 _BARE: Final = (
@@ -53,7 +54,10 @@ def _large(text: str) -> Cut:
 
 def _error(kind: str, told: Envelopes, state: str = "ready", message: str = "") -> Cut:
     return Cut(
-        step=Step("error_event_mid", type=kind, message=message), told=told, state=state, strike=kind == "api_error"
+        step=Step("error_event_mid", type=kind, message=message),
+        told=told,
+        state=state,
+        strike=kind == "api_error",
     )
 
 
@@ -64,7 +68,9 @@ CUTS: Final = {
     ),
     "closed within an event": Cut(step=Step("cut_at_byte", at_byte=1000, how="close"), told=BROKEN),
     "less than the declared length": Cut(
-        step=Step("raw", headers={"content-type": "text/event-stream", "content-length": "9999"}, body=_START),
+        step=Step(
+            "raw", headers={"content-type": "text/event-stream", "content-length": "9999"}, body=_START
+        ),
         told=BROKEN,
     ),
     "60 seconds of silence": Cut(step=Step("stall_mid"), told=TIMED_OUT, hurry_s=20.0),
@@ -127,7 +133,12 @@ HARMLESS: Final = {
     "lines that are none of ours (retry, id)": _insert("retry: 5\nid: 7\n\n"),
     "an unknown event": _insert('event: news\ndata: {"type": "news"}\n\n'),
     "unknown fields": Harmless(
-        step=Step(fields={name: {"news": [1]} for name in ("message_start", "content_block_delta", "message")})
+        step=Step(
+            fields={name: {"news": [1]} for name in ("message_start", "content_block_delta", "message")}
+        )
+    ),
+    "bytes that are no UTF-8": Harmless(
+        step=Step(stream_body=spoken().replace(b"Hello", b"Hel\xfflo")), forms=(True,), says="Hel"
     ),
     "a thousand events": Harmless(step=Step(text="word " * 1000), says="word"),
     "an unknown stop reason": Harmless(step=Step(stop_reason="tired")),

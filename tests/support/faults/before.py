@@ -41,9 +41,7 @@ from tests.support.faults.told import (
 
 _STREAM: Final = {"content-type": "text/event-stream"}
 _QUOTING: Final = "max_tokens: no, {key} of {org}"
-_DEAD: Final = Fault(
-    step=Step(), told=UNUSABLE, calls=3, state="disabled(auth)", should_retry="false"
-)
+_DEAD: Final = Fault(step=Step(), told=UNUSABLE, calls=3, state="disabled(auth)", should_retry="false")
 _REFUSED: Final = Fault(
     step=status(401),
     told=RESTING,
@@ -101,19 +99,19 @@ STATUSES: Final = {
     "422": request(status(422, "tools: odd"), UNPROCESSABLE, "tools: odd"),
     "401": _REFUSED,
     "401 with a page": replace(_REFUSED, step=page(401)),
-    "400 \"This organization has been disabled…\"": replace(
+    '400 "This organization has been disabled…"': replace(
         _DEAD, step=status(400, "This organization has been disabled.")
     ),
     "403 with code organization_on_hold": replace(_DEAD, step=status(403, code="organization_on_hold")),
     "402": billing(status(402)),
     "402 with a page": billing(page(402)),
-    "400 \"Your credit balance is too low…\"": billing(
+    '400 "Your credit balance is too low…"': billing(
         status(400, "Your credit balance is too low to access the API.")
     ),
-    "400 \"You have reached your specified API usage limits…\"": billing(
+    '400 "You have reached your specified API usage limits…"': billing(
         status(400, "You have reached your specified API usage limits. You will regain access later.")
     ),
-    "400 \"You have reached your specified workspace API usage limits…\"": billing(
+    '400 "You have reached your specified workspace API usage limits…"': billing(
         status(400, "You have reached your specified workspace API usage limits.")
     ),
     "429 with code enforced_spend_limit_reached": billing(status(429, code="enforced_spend_limit_reached")),

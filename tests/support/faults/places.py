@@ -3,9 +3,10 @@
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -57,12 +58,18 @@ class Place:
         names: aliases of the credentials.
         address: where the calls of the first, or of all of them, go.
         alone: whether only the first one fails.
+        siblings: aliases of those that belong to one organization.
     """
 
     client_key: str
     names: tuple[str, ...]
     address: Address = Address.SHARED
     alone: bool = False
+    siblings: tuple[str, ...] = ()
+
+    def organization_of(self, alias: str) -> str:
+        """The organization a credential belongs to."""
+        return f"siblings-of-{self.names[0]}" if alias in self.siblings else organization_of(key_of(alias))
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -70,7 +77,15 @@ class Place:
         return self.names[:1] if self.alone else self.names
 
 
-_OTHERS: Final = ("reset", "stale", "cookies", "left")
+_OTHERS: Final = (
+    "reset",
+    "stale",
+    "cookies",
+    "left",
+    "siblings without credit",
+    "siblings at a limit",
+    "twice",
+)
 
 
 def _named() -> Iterator[tuple[str, Address, bool]]:
@@ -86,7 +101,8 @@ def _named() -> Iterator[tuple[str, Address, bool]]:
 def _places() -> Iterator[tuple[str, Place]]:
     for number, (name, address, alone) in enumerate(_named(), 1):
         names = tuple(f"p{number}-{of}" for of in "abc")
-        yield name, Place(f"client-{number:04d}-0123456789abcdef", names, address, alone)
+        siblings = names[:2] if name.startswith("siblings") else ()
+        yield name, Place(f"client-{number:04d}-0123456789abcdef", names, address, alone, siblings)
 
 
 PLACES: Final = dict(_places())
@@ -128,7 +144,10 @@ async def _elsewhere(folder: Path) -> AsyncIterator[Elsewhere]:
     async with AsyncExitStack() as held:
         no_tls = await held.enter_async_context(speaking_plainly())
         self_signed = await held.enter_async_context(speaking_tls(folder))
-        closed, full = held.enter_context(closing(socket.socket())), held.enter_context(closing(socket.socket()))
+        closed, full = (
+            held.enter_context(closing(socket.socket())),
+            held.enter_context(closing(socket.socket())),
+        )
         for one in (closed, full):
             one.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -136,11 +155,14 @@ async def _elsewhere(folder: Path) -> AsyncIterator[Elsewhere]:
             filler = held.enter_context(closing(socket.socket()))
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
-        urls = [f"http://127.0.0.1:{one.getsockname()[1]}" for one in (closed, full)]
-        yield Elsewhere(*urls, no_tls, self_signed)
+        yield Elsewhere(_url(closed), _url(full), no_tls, self_signed)
 
 
-def _entries(url: str, elsewhere: Elsewhere) -> Iterator[dict[str, object]]:
+def _url(bound: socket.socket) -> str:
+    return f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+def _entries(elsewhere: Elsewhere, url: str) -> Iterator[dict[str, object]]:
     for number, place in enumerate(PLACES.values(), 1):
         for alias in place.names:
             address = place.address if alias in place.failing else Address.SHARED
@@ -149,6 +171,7 @@ def _entries(url: str, elsewhere: Elsewhere) -> Iterator[dict[str, object]]:
                 "key": key_of(alias),
                 "clients": [f"env-{number}"],
                 "base_url": elsewhere.url(address, url, number),
+                **({"organization": place.organization_of(alias)} if alias in place.siblings else {}),
             }
 
 
@@ -193,10 +216,15 @@ class FaultyHouse:
         """Upstream calls made with these credentials."""
         return sum(self.simulator.record.requests_per_key[key_of(alias)] for alias in aliases)
 
-    async def ask(self, places: Mapping[Way, Place], *, hurry_s: float = 0.0, simulated: bool = True) -> dict[Way, Answer]:
+    async def ask(
+        self, places: Mapping[Way, Place], *, hurry_s: float = 0.0, simulated: bool = True
+    ) -> dict[Way, Answer]:
         """The same question in several ways at once, while time passes at the given speed."""
         asked = asyncio.gather(
-            *[self.house.ask(way.spoken, stream=way.stream, key=place.client_key) for way, place in places.items()]
+            *[
+                self.house.ask(way.spoken, stream=way.stream, key=place.client_key)
+                for way, place in places.items()
+            ]
         )
         if hurry_s:
             if simulated:
@@ -248,11 +276,10 @@ async def faulty_house(folder: Path) -> AsyncIterator[FaultyHouse]:
     circumstances = Circumstances(clock, _Shortest(0), lines.append, patient=True)
     async with _elsewhere(folder) as elsewhere:
         settings = {**SETTINGS, "API_KEY": ",".join(place.client_key for place in PLACES.values())}
-        entries: Callable[[str], Iterator[dict[str, object]]] = lambda url: _entries(url, elsewhere)
         async with house_inside(
             folder,
             settings,
-            entries,
+            partial(_entries, elsewhere),
             simulator=Simulator(organization=organization_of),
             circumstances=circumstances,
         ) as (house, inside):
