@@ -184,7 +184,7 @@ async def test_a_key_that_is_refused_again_after_its_rest_is_disabled(running: F
     first = [place.names[0] for place in places.values()]
     assert {found[name].word() for name in first} == {"cooling(auth)"}
     running.clock.advance(90.0)
-    for _ in range(3):
+    for _ in range(6):
         answers = await running.ask(places)
         assert all(is_whole(answer, way) for way, answer in answers.items())
     found = await running.idle(places.values())
