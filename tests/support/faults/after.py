@@ -146,6 +146,11 @@ HARMLESS: Final = {
     "an answer without usage and model": Harmless(
         step=Step("raw", headers={"content-type": "application/json"}, body=_BARE), forms=(False,)
     ),
+    "a whole answer where a stream was asked for": Harmless(
+        step=Step("raw", headers={"content-type": "application/json; charset=utf-8"}, body=_BARE),
+        forms=(True,),
+        says="You said",
+    ),
     "a stream without usage and model": Harmless(
         step=Step("raw", headers={"content-type": "text/event-stream"}, body=_BARE_STREAM), forms=(True,)
     ),

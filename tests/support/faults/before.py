@@ -57,6 +57,14 @@ def _raw(text: str, **headers: str) -> Step:
     return Step("raw", headers={**_STREAM, **named}, body=text)
 
 
+def _json(text: str) -> Step:
+    return Step("raw", headers={"content-type": "application/json"}, body=text)
+
+
+def _error_in_json(kind: str) -> Step:
+    return _json(f'{{"type": "error", "error": {{"type": "{kind}", "message": "No."}}}}')
+
+
 def _head(lines: str) -> Step:
     return Step("garbage", body=f"HTTP/1.1 200 OK\r\n{lines}\r\n\r\n")
 
@@ -167,6 +175,10 @@ ANSWERS: Final = {
     "200 with a compressed body nobody asked for": broken(_raw("{}", content_encoding="gzip")),
     "200 with a body compressed by br": broken(_raw(CANARY, content_encoding="br")),
     "200 with a page's content type": replace(broken(Step("wrong_content_type")), forms=(True,)),
+    "200 with an error in JSON: overloaded_error": overloaded(_error_in_json("overloaded_error")),
+    "200 with an error in JSON: invalid_request_error": request(_error_in_json("invalid_request_error")),
+    "200 with JSON that is no message": broken(_json("[1, 2]")),
+    "200 with a stream nobody asked for": replace(broken(_raw('data: {"type": "ping"}\n\n')), forms=(False,)),
     "204": broken(Step("raw", status=204, headers=_STREAM)),
     "bytes that are no HTTP": broken(Step("garbage")),
     "a status line that is none": broken(Step("garbage", body=f"HTTP/9.9 {CANARY}\r\n\r\n")),
