@@ -3,10 +3,17 @@
 import msgspec
 
 from proxy.clock import Clock
-from proxy.dialects.anthropic import MessageBroken, StreamDecoder, decode_message, summarize
+from proxy.dialects.anthropic import (
+    MessageBroken,
+    StreamDecoder,
+    decode_error,
+    decode_message,
+    summarize,
+)
 from proxy.dialects.common import Observed, Rendering, StreamBroken
 from proxy.dispatch.lanes import StreamLane, TranslatedLane, VerbatimLane
 from proxy.dispatch.prepare import Prepared
+from proxy.dispatch.spelled import SpelledReply
 from proxy.dispatch.streams import RunningStream, StreamCut
 from proxy.exchange import Exchange, Operation
 from proxy.model.collect import Collector
@@ -18,6 +25,7 @@ from proxy.upstreams.base import ByteReply, Source, Upstream, UpstreamFault, Ups
 from proxy.watch import Watch
 
 _EVENT_STREAM = "text/event-stream"
+_JSON = "application/json"
 
 
 class AttemptFailed(Exception):
@@ -121,7 +129,17 @@ class Attempt(msgspec.Struct, frozen=True):
                 return UnaryOpened(self.lease, reply.source, body, summary.usage, summary.stop_reason)
             return self._rendered(decode_message(body), reply, rendering)
         except MessageBroken:
-            raise self._failed(Fault.GARBAGE, reply) from None
+            raise self._no_message(body, reply) from None
+
+    def _no_message(self, body: bytes, reply: ByteReply) -> AttemptFailed:
+        """What a body with status 200 means that is no message: the error it tells, or nothing at all."""
+        told = decode_error(body)
+        if not told.type:
+            return self._failed(Fault.GARBAGE, reply)
+        now_unix_ms = self.clock.unix_ms()
+        return AttemptFailed(
+            classify_event(told.type, told.message, told.code, now_unix_ms=now_unix_ms), reply.source
+        )
 
     def _rendered(self, message: Message, reply: ByteReply, rendering: Rendering) -> UnaryOpened:
         body = self.exchange.dialect.encode_message(message, rendering)
@@ -132,6 +150,8 @@ class Attempt(msgspec.Struct, frozen=True):
 
     async def _collected(self, reply: ByteReply, due_s: float, rendering: Rendering) -> UnaryOpened:
         """Read a stream to its end for a client that wants one whole answer; all of it can still be retried."""
+        if reply.content_type == _JSON:
+            return await self._whole(reply, due_s)
         self._demand_event_stream(reply)
         decoder = StreamDecoder(self.policy.event_max_bytes)
         collector = Collector()
@@ -155,6 +175,8 @@ class Attempt(msgspec.Struct, frozen=True):
         return self._rendered(collector.message(), reply, rendering)
 
     async def _streamed(self, reply: ByteReply, due_s: float) -> StreamOpened:
+        if reply.content_type == _JSON:
+            reply = await self._spelled(reply, due_s)
         self._demand_event_stream(reply)
         verbatim = self.prepared.rendering is None
         stream = RunningStream(reply, self._lane(), self.policy, self.clock, self.watch, verbatim=verbatim)
@@ -163,6 +185,15 @@ class Attempt(msgspec.Struct, frozen=True):
         except StreamCut as cut:
             raise AttemptFailed(cut.failure, reply.source) from None
         return StreamOpened(self.lease, reply.source, stream, reply)
+
+    async def _spelled(self, reply: ByteReply, due_s: float) -> SpelledReply:
+        """Read the whole answer of an upstream that has overheard the wish for a stream."""
+        body = await reply.read_all(self.watch, self._left_s(due_s))
+        reply.close()
+        try:
+            return SpelledReply(decode_message(body), reply.source)
+        except MessageBroken:
+            raise self._no_message(body, reply) from None
 
     async def _chunk(self, reply: ByteReply, limit_s: float) -> bytes:
         try:

@@ -8,7 +8,7 @@ from proxy.errors import ErrorKind, GatewayError
 from proxy.pool import Failure, Fault, classify_event, classify_fault
 from proxy.settings import Policy
 from proxy.telemetry.redaction import REDACTOR
-from proxy.upstreams.base import ByteReply, UpstreamFault
+from proxy.upstreams.base import ByteReply, Source, UpstreamFault
 from proxy.watch import Watch
 
 _AFTER_STOP_S = 1.0
@@ -173,7 +173,7 @@ class RunningStream:
         """The upstream itself ended its answer with an error event."""
         failure = classify_event(error.type, error.message, error.code, now_unix_ms=self._clock.unix_ms())
         if self._verbatim:
-            self._ready = _masked_from_error(self._ready)
+            self._ready = _masked_from_error(self._ready, self._reply.source)
             return StreamCut(failure, None)
         message = answers.scrubbed(failure, self._reply.source).message
         return StreamCut(failure, GatewayError(_STATUS_OF.get(failure.kind, 502), failure.kind, message))
@@ -188,7 +188,11 @@ class RunningStream:
         return StreamCut(failure, GatewayError(502, ErrorKind.API, message, code="upstream_error"))
 
 
-def _masked_from_error(frames: bytes) -> bytes:
-    """The same bytes, but for a key that the error event at their end may quote."""
+def _masked_from_error(frames: bytes, source: Source) -> bytes:
+    """The same bytes, but for a key or its owner's name that the error event at their end may quote."""
     begin = max(frames.rfind(b"event: error"), 0)
-    return frames[:begin] + REDACTOR.clean(frames[begin:])
+    told = REDACTOR.clean(frames[begin:])
+    for owner in (source.organization, source.workspace):
+        if owner:
+            told = told.replace(owner.encode(), b"[redacted]")
+    return frames[:begin] + told

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import msgspec
 
 from proxy.errors import ErrorKind
-from proxy.simulator import render
+from proxy.simulator import http, render
 from proxy.simulator.api import JSON, Reply, replayed
 from proxy.simulator.call import Call
 from proxy.simulator.script import Step
@@ -220,6 +220,35 @@ async def _slow_bytes(call: Call, step: Step) -> None:
         await call.flush()
         await call.sleep(tick_s)
     call.end()
+
+
+@_named("slow_head")
+async def _slow_head(call: Call, step: Step) -> None:
+    head = http.response_head(200, call.services.headers.pairs(call.request.key, call.request.request_id))
+    for value in head:
+        call.send(bytes((value,)))
+        await call.flush()
+        await call.sleep(1 / step.bytes_per_s)
+    call.cut("close")
+
+
+@_named("early_hints")
+async def _early_hints(call: Call, step: Step) -> None:
+    call.send(http.response_head(103, [("link", "</>; rel=preconnect")]))
+    await call.flush()
+    following = step.next or Step()
+    await BEHAVIOURS[following.do](call, following)
+
+
+@_named("trailers")
+async def _trailers(call: Call, step: Step) -> None:
+    reply = _reply(call, step)
+    call.begin(reply, step.headers)
+    for frame in reply.frames:
+        call.write(frame)
+    call.send(b"0\r\nx-checksum: none\r\n\r\n")
+    await call.flush()
+    call.cut("close")
 
 
 @_named("one_byte_chunks")

@@ -19,7 +19,7 @@ from yarl import URL
 from proxy import __version__
 from proxy.secrets import Secret
 from proxy.settings import Policy
-from proxy.upstreams.reply import SENDING, HttpReply
+from proxy.upstreams.reply import SENDING, HttpReply, StaleConnection
 from proxy.watch import Watch
 
 # Every call says who makes it, and none leaves anything for the client library to fill in.
@@ -159,6 +159,7 @@ class Posting:
     async def _answered(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
         if (protocol := connection.protocol) is None:
             raise aiohttp.ClientConnectionError("the connection is gone")
+        kept = protocol._parser is not None  # noqa: SLF001 - nothing else tells a kept connection from a new one
         protocol.set_response_params(
             read_until_eof=True,
             auto_decompress=False,
@@ -167,7 +168,6 @@ class Posting:
         )
         loop = self._request.loop
         writer = StreamWriter(protocol, loop)
-        await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), drain=False)
         response = aiohttp.ClientResponse(
             "POST",
             self._url,
@@ -181,7 +181,13 @@ class Posting:
             stream_writer=writer,
         )
         try:
+            await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), drain=False)
             return await response.start(connection)
+        except aiohttp.ClientConnectionError as gone:
+            response.close()
+            if kept:
+                raise StaleConnection from gone
+            raise
         except BaseException:
             response.close()
             raise

@@ -214,9 +214,9 @@ async def house(
 
 
 @asynccontextmanager
-async def simulated() -> AsyncIterator[Simulator]:
+async def simulated(simulator: Simulator | None = None) -> AsyncIterator[Simulator]:
     """A running simulated Claude."""
-    simulator = Simulator()
+    simulator = simulator or Simulator()
     await simulator.start()
     try:
         yield simulator
@@ -224,10 +224,10 @@ async def simulated() -> AsyncIterator[Simulator]:
         await simulator.stop()
 
 
-def client() -> aiohttp.ClientSession:
-    """A client's connections, as many as it needs."""
-    limits = aiohttp.ClientTimeout(total=_PATIENCE_S)
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=limits)
+def client(*, patient: bool = False) -> aiohttp.ClientSession:
+    """A client's connections, as many as it needs; a patient one waits for ever, and keeps no connection."""
+    limits = aiohttp.ClientTimeout(total=None if patient else _PATIENCE_S)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=patient), timeout=limits)
 
 
 def configuration(

@@ -190,11 +190,13 @@ class StreamTap:
         kind = frame.event if frame.event != "message" else event_type(frame.data)
         if kind == "ping":
             return
+        # read before it counts as a beginning: until then another credential can be asked
+        event = decode_event(frame.data) if kind in _TOLD else None
         if not observed.started:
             self._check_first(kind, frame.data)
             observed.started = True
         observed.events += 1
-        if kind in _TOLD and (event := decode_event(frame.data)) is not None:
+        if event is not None:
             if isinstance(event, MessageStart):
                 if self._begun:
                     raise StreamBroken("a second message_start")

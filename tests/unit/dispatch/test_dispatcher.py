@@ -136,8 +136,8 @@ async def test_a_fault_before_the_first_byte_is_tried_again(fault: Answer) -> No
 
 @pytest.mark.parametrize(
     "reply",
-    [streamed(), streamed(PING), streamed(b"<html>"), streamed(START[:20]), whole()],
-    ids=["nothing", "a ping", "a page", "half an event", "no stream"],
+    [streamed(), streamed(PING), streamed(b"<html>"), streamed(START[:20]), whole(b"[]")],
+    ids=["nothing", "a ping", "a page", "half an event", "neither stream nor message"],
 )
 async def test_a_stream_without_a_real_event_is_tried_again(reply: ScriptedReply) -> None:
     """Protects streaming clients, who have not been sent anything yet."""
@@ -147,6 +147,27 @@ async def test_a_stream_without_a_real_event_is_tried_again(reply: ScriptedReply
     assert reply.closed >= 1
     house.dispatcher.end(opened, Success())
     assert len(house.upstream.calls) == 2
+
+
+async def test_a_whole_answer_is_told_as_the_stream_that_was_asked_for() -> None:
+    """Protects streaming clients behind an upstream that overhears their wish, and them from paying twice."""
+    reply = whole()
+    house = bench(reply)
+    opened = await _open(house, exchange(body(stream=True)))
+    assert isinstance(opened, StreamOpened)
+    assert reply.closed >= 1
+    assert b"Hello" in (await opened.stream.frames(1.0) or b"")
+    assert opened.stream.over
+    house.dispatcher.end(opened, Success())
+    assert len(house.upstream.calls) == 1
+
+
+async def test_an_error_with_status_200_means_what_it_says() -> None:
+    """Protects credentials from blame for an error whose status got lost on the way."""
+    house = bench(whole(b'{"type":"error","error":{"type":"invalid_request_error","message":"top_k: no"}}'))
+    error = await _refused(house)
+    assert (error.status, error.message) == (400, "top_k: no")
+    assert len(house.upstream.calls) == 1
 
 
 @pytest.mark.parametrize("junk", [b"<html>", b'{"type":"message"', b"", b"null", b"[]", b'{"type":"error"}'])
@@ -305,6 +326,15 @@ async def test_a_long_answer_is_collected_from_a_stream() -> None:
     assert b'"content":"Hello"' in opened.body
     assert opened.usage is not None
     assert opened.usage.output_tokens == 7
+    house.dispatcher.end(opened, Success())
+
+
+async def test_a_long_answer_that_comes_whole_is_taken_as_it_is() -> None:
+    """Protects clients behind an upstream that overhears the wish for a stream."""
+    house = bench(whole())
+    opened = await _open(house, exchange(body(max_tokens=30_000), dialect=CHAT))
+    assert isinstance(opened, UnaryOpened)
+    assert b'"content":"Hello"' in opened.body
     house.dispatcher.end(opened, Success())
 
 

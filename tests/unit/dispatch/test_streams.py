@@ -210,8 +210,10 @@ async def test_an_error_about_our_credential_is_not_told_as_the_clients(kind: st
 
 
 async def test_whose_credential_it_was_is_not_told_in_an_error_event() -> None:
-    """Protects the operator's accounts from being named to clients."""
+    """Protects the operator's accounts from being named to clients, in either lane."""
     event = frame("error", error={"type": "api_error", "message": "trouble in org_1"})
+    found, _ = await _drained(_running(streamed(START, event)))
+    assert found == START + event.replace(b"org_1", b"[redacted]")
     _, cut = await _drained(_running(streamed(START, event), verbatim=False))
     assert cut is not None
     assert cut.shown is not None
