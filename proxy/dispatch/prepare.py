@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.anthropic import encode_request, splice
+from proxy.dialects.anthropic import encode_request, splice, with_cache_marks
 from proxy.dialects.common import Dropped, Rendering, Target, ThinkingFormat
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
@@ -94,6 +94,8 @@ def _translated(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults
         ),
     )
     request = translated.request
+    if exchange.envelope.continuing and defaults.auto_cache:
+        request = with_cache_marks(request, facts)
     collect = not exchange.stream and request.max_tokens > _COLLECT_ABOVE_TOKENS
     if collect:
         request = msgspec.structs.replace(request, stream=True)

@@ -1,5 +1,6 @@
 """Anthropic's Messages API, on both sides: as clients speak it to us, and as we speak it to upstreams."""
 
+from proxy.dialects.anthropic.caching import with_cache_marks
 from proxy.dialects.anthropic.client import AnthropicDialect
 from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
 from proxy.dialects.anthropic.upstream import (
@@ -22,4 +23,5 @@ __all__ = [
     "encode_request",
     "splice",
     "summarize",
+    "with_cache_marks",
 ]
