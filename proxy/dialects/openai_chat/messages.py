@@ -3,15 +3,16 @@
 Source: "Create chat completion" in OpenAI's API reference and "Create a Message" in Anthropic's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
 import msgspec
 
-from proxy.dialects.common import Dropped
+from proxy.dialects.common import Dropped, Thought
 from proxy.dialects.decoding import is_given
 from proxy.dialects.openai_chat.media import document_block, image_block
+from proxy.dialects.openai_chat.reasoning_details import read_details, with_thoughts
 from proxy.dialects.openai_chat.schema import (
     AssistantMessage,
     AssistantPart,
@@ -45,17 +46,27 @@ class Conversation:
     dropped: list[Dropped] = field(default_factory=list)
 
 
-def read_messages(messages: Sequence[ChatMessage]) -> Conversation:
-    """Translate message by message. Raises InvalidRequest naming the field that cannot be carried."""
-    reader = _Reader()
+def read_messages(
+    messages: Sequence[ChatMessage],
+    *,
+    recall: Callable[[str], Sequence[Thought]],
+    thinking_back: bool = True,
+) -> Conversation:
+    """Translate message by message. Raises InvalidRequest naming the field that cannot be carried.
+
+    `recall` and `thinking_back` are those of `proxy.dialects.common.Target`.
+    """
+    reader = _Reader(recall, thinking_back=thinking_back)
     for place, message in enumerate(messages):
         reader.read(message, place)
     return reader.conversation
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, recall: Callable[[str], Sequence[Thought]], *, thinking_back: bool) -> None:
         self.conversation = Conversation()
+        self._recall = recall
+        self._thinking_back = thinking_back
         self._ids = ToolIds()
 
     def read(self, message: ChatMessage, place: int) -> None:
@@ -93,7 +104,21 @@ class _Reader:
         for index, call in enumerate(message.tool_calls or ()):
             name, tool_input = _called(call, f"{at}.tool_calls[{index}]")
             blocks.append(ToolUseBlock(self._ids.for_call(call.id, place), name, tool_input))
-        return blocks
+        return with_thoughts(blocks, self._thoughts(message, at))
+
+    def _thoughts(self, message: AssistantMessage, at: str) -> Sequence[Thought]:
+        """The turn's thinking: what the client brings back of it, or else what is remembered."""
+        brought: Sequence[Thought] = ()
+        if details := message.reasoning_details:
+            if self._thinking_back:
+                brought = read_details(details)
+                reason = "not the provider's own reasoning"
+            else:
+                reason = "refused by the upstream"
+            if len(brought) < len(details):
+                self._drop(f"{at}.reasoning_details", reason)
+        calls = message.tool_calls
+        return self._recall(calls[0].id) if calls and not brought else brought
 
     def _result(self, message: ToolMessage, at: str) -> ToolResultBlock:
         content: list[ResultContent] = []

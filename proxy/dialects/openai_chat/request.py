@@ -13,7 +13,7 @@ from proxy.dialects.openai_chat.messages import read_messages
 from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest, PeekedRequest
 from proxy.dialects.openai_chat.thinking import read_reasoning, read_sampling
 from proxy.dialects.openai_chat.tools import Tooling, read_tools
-from proxy.dialects.openai_chat.turns import closed, in_tool_turn, ordered, reminder
+from proxy.dialects.openai_chat.turns import begins_with_thinking, closed, in_tool_turn, ordered, reminder
 from proxy.errors import InvalidRequest
 from proxy.model.request import InputMessage, Metadata, OutputConfig, Request
 
@@ -41,7 +41,7 @@ def decode_request(body: bytes, target: Target) -> Translated:
     check_supported(chat)
     if not chat.messages:
         raise InvalidRequest("messages has to hold at least one message.", param="messages")
-    conversation = read_messages(chat.messages)
+    conversation = read_messages(chat.messages, recall=target.recall, thinking_back=target.thinking_back)
     turns = ordered(conversation.turns, target.facts)
     tooling = read_tools(chat, turns, target.facts)
     reasoning = read_reasoning(chat, target, no_budget=_no_budget(tooling, turns))
@@ -74,7 +74,7 @@ def decode_request(body: bytes, target: Target) -> Translated:
 def _no_budget(tooling: Tooling, turns: list[InputMessage]) -> str | None:
     if tooling.forced:
         return "no thinking together with a forced tool call"
-    if in_tool_turn(turns):
+    if in_tool_turn(turns) and not begins_with_thinking(turns):
         return "no thinking in a tool turn that did not begin with it"
     return None
 
