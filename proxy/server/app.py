@@ -12,6 +12,7 @@ from proxy.credentials import Credential
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
+from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Operation
 from proxy.log import get_logger
 from proxy.model.aliases import AliasRules
@@ -103,6 +104,7 @@ async def build_app(parts: Parts) -> web.Application:
             clock=clock,
             rng=parts.rng,
             defaults=settings.defaults,
+            memory=ThinkingMemory(clock),
         )
     )
     services = Services(

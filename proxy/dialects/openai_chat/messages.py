@@ -11,6 +11,7 @@ import msgspec
 
 from proxy.dialects.common import Dropped, Thought
 from proxy.dialects.decoding import is_given
+from proxy.dialects.openai_chat.marks import mark_last
 from proxy.dialects.openai_chat.media import document_block, image_block
 from proxy.dialects.openai_chat.reasoning_details import read_details, with_thoughts
 from proxy.dialects.openai_chat.schema import (
@@ -74,8 +75,8 @@ class _Reader:
         match message:
             case SystemMessage() | DeveloperMessage():
                 self._instruct(message)
-            case UserMessage(content=content):
-                self._add("user", _user_blocks(content, f"{at}.content"))
+            case UserMessage(content=content, cache_control=mark):
+                self._add("user", mark_last(_user_blocks(content, f"{at}.content"), mark))
             case AssistantMessage():
                 self._add("assistant", self._assistant_blocks(message, place, at))
             case ToolMessage():
@@ -88,8 +89,10 @@ class _Reader:
             self._drop(f"{at}.name", "messages have no names")
 
     def _instruct(self, message: SystemMessage | DeveloperMessage) -> None:
-        texts = [message.content] if isinstance(message.content, str) else [p.text for p in message.content]
-        blocks = [TextBlock(text) for text in texts if text.strip()]
+        parts = [TextPart(message.content)] if isinstance(message.content, str) else message.content
+        blocks = [_text(part) for part in parts if part.text.strip()]
+        if blocks and message.cache_control is not None:
+            blocks[-1] = msgspec.structs.replace(blocks[-1], cache_control=message.cache_control)
         if self.conversation.turns:
             self._add("system", [*blocks])
         else:
@@ -100,10 +103,11 @@ class _Reader:
             raise _legacy(f"{at}.function_call")
         if is_given(message.audio):
             self._drop(f"{at}.audio", "the upstream has no audio")
-        blocks: list[Block] = [TextBlock(text) for text in _said(message) if text]
+        blocks: list[Block] = [block for block in _said(message) if block.text]
         for index, call in enumerate(message.tool_calls or ()):
             name, tool_input = _called(call, f"{at}.tool_calls[{index}]")
             blocks.append(ToolUseBlock(self._ids.for_call(call.id, place), name, tool_input))
+        blocks = mark_last(blocks, message.cache_control)
         return with_thoughts(blocks, self._thoughts(message, at))
 
     def _thoughts(self, message: AssistantMessage, at: str) -> Sequence[Thought]:
@@ -123,12 +127,15 @@ class _Reader:
     def _result(self, message: ToolMessage, at: str) -> ToolResultBlock:
         content: list[ResultContent] = []
         parts = [TextPart(message.content)] if isinstance(message.content, str) else message.content or ()
+        mark = message.cache_control
         for index, part in enumerate(parts):
+            mark = part.cache_control or mark
             if isinstance(part, ImagePart):
                 content.append(image_block(part, f"{at}[{index}]"))
             elif part.text:
                 content.append(TextBlock(part.text))
-        return ToolResultBlock(self._ids.for_result(message.tool_call_id), content)
+        # a mark inside a result would not be taken, one on the result itself is
+        return ToolResultBlock(self._ids.for_result(message.tool_call_id), content, cache_control=mark)
 
     def _add(self, role: str, blocks: list[Block]) -> None:
         turn = InputMessage("assistant" if role == "assistant" else "user", blocks)
@@ -148,12 +155,12 @@ def _user_blocks(content: str | Sequence[UserPart], at: str) -> list[Block]:
 
 def _user_block(part: UserPart, at: str) -> Block:
     match part:
-        case TextPart(text=text):
-            return TextBlock(text)
+        case TextPart():
+            return _text(part)
         case ImagePart():
-            return image_block(part, at)
+            return msgspec.structs.replace(image_block(part, at), cache_control=part.cache_control)
         case FilePart():
-            return document_block(part, at)
+            return msgspec.structs.replace(document_block(part, at), cache_control=part.cache_control)
         case AudioPart():
             raise InvalidRequest(
                 "Audio is not supported by the upstream.", param=f"{at}.type", code="unsupported_value"
@@ -162,20 +169,26 @@ def _user_block(part: UserPart, at: str) -> Block:
             assert_never(part)
 
 
-def _said(message: AssistantMessage) -> Iterable[str]:
+def _text(part: TextPart) -> TextBlock:
+    return TextBlock(part.text, cache_control=part.cache_control)
+
+
+def _said(message: AssistantMessage) -> Iterable[TextBlock]:
     content = message.content
     if isinstance(content, str):
-        yield content
+        yield TextBlock(content)
     else:
-        yield from (_part_text(part) for part in content or ())
+        yield from (_part(part) for part in content or ())
     if message.refusal:
-        yield message.refusal
+        yield TextBlock(message.refusal)
 
 
-def _part_text(part: AssistantPart) -> str:
+def _part(part: AssistantPart) -> TextBlock:
     match part:
-        case TextPart(text=text) | RefusalPart(refusal=text):
-            return text
+        case TextPart():
+            return _text(part)
+        case RefusalPart(refusal=text):
+            return TextBlock(text)
         case _:
             assert_never(part)
 

@@ -9,6 +9,7 @@ from proxy.dialects.common import Envelope, Target, Translated
 from proxy.dialects.conversation import name_in, opening, session_in
 from proxy.dialects.decoding import decode_json, is_given, unknown_fields
 from proxy.dialects.openai_chat.fields import check_supported, lost_fields, service_tier
+from proxy.dialects.openai_chat.marks import within_limit
 from proxy.dialects.openai_chat.messages import read_messages
 from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest, PeekedRequest
 from proxy.dialects.openai_chat.thinking import read_reasoning, read_sampling
@@ -62,13 +63,15 @@ def decode_request(body: bytes, target: Target) -> Translated:
         thinking=reasoning.thinking,
         output_config=None if reasoning.effort is None else OutputConfig(effort=reasoning.effort),
         metadata=_metadata(chat),
+        cache_control=chat.cache_control,
         service_tier=service_tier(chat),
     )
+    request, lost_marks = within_limit(request)
     dropped = (
         conversation.dropped + tooling.dropped + reasoning.dropped + sampling.dropped + lost_fields(chat)
     )
     unknown = unknown_fields(body, ChatRequest.__struct_fields__)
-    return Translated(request, (*dropped, *unknown), tooling.wish is not None)
+    return Translated(request, (*dropped, *lost_marks, *unknown), tooling.wish is not None)
 
 
 def _no_budget(tooling: Tooling, turns: list[InputMessage]) -> str | None:

@@ -13,7 +13,8 @@ from proxy.model.request import InputMessage
 
 
 def _read(*messages: dict[str, object]) -> Conversation:
-    return read_messages(decode_json(ChatRequest, msgspec.json.encode({"messages": messages})).messages)
+    chat = decode_json(ChatRequest, msgspec.json.encode({"messages": messages}))
+    return read_messages(chat.messages, recall=lambda _: ())
 
 
 def _text(*texts: str) -> list[Block]:
