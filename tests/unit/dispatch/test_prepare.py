@@ -1,13 +1,18 @@
 """What goes upstream: the client's own bytes wherever they can be, and only what has to change otherwise."""
 
+import dataclasses
+
 import msgspec
 import pytest
 
-from proxy.dialects.common import ThinkingFormat
-from proxy.dispatch.prepare import prepare
+from proxy.dialects.common import ThinkingFormat, Thought
+from proxy.dispatch.prepare import Prepared, prepare, without_thinking
+from proxy.dispatch.thinking import ThinkingMemory
 from proxy.errors import InvalidRequest
 from proxy.exchange import Operation
+from proxy.model.content import ThinkingBlock
 from proxy.settings import RequestDefaults
+from tests.support.clock import FakeClock
 from tests.unit.dispatch.building import CATALOG, CHAT, MEMORY, MODEL, NO_DEFAULTS, body, exchange
 
 _OWN = ("claude_options", "conversation_id", "session_id", "project_id", "system_prompt")
@@ -160,3 +165,108 @@ def test_thinking_is_shown_as_the_operator_or_else_the_models_name_says(
     rendering = prepare(exchange(_CHAT, dialect=CHAT, think=think), CATALOG, defaults, MEMORY).rendering
     assert rendering is not None
     assert rendering.thinking_format is wanted
+
+
+_CALLED: list[object] = [
+    {"role": "user", "content": "Hi"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+    },
+    {"role": "tool", "tool_call_id": "t1", "content": "r"},
+]
+_THOUGHT = {"type": "thinking", "thinking": "I think.", "signature": "s"}
+
+
+def _memory() -> ThinkingMemory:
+    memory = ThinkingMemory(FakeClock())
+    memory.keep("client", "t1", [Thought(0, ThinkingBlock("I think.", "s"))])
+    return memory
+
+
+def _spoken(prepared: Prepared) -> list[dict[str, object]]:
+    messages = msgspec.convert(_sent(prepared.call.body)["messages"], list[dict[str, object]])
+    return msgspec.convert(messages[1]["content"], list[dict[str, object]])
+
+
+def test_a_chat_clients_tool_turn_has_its_thinking_back() -> None:
+    """Protects thinking from clients that lose it, and from those it does not belong to."""
+    call = exchange(body(messages=_CALLED), dialect=CHAT)
+    memory = _memory()
+    assert _spoken(prepare(call, CATALOG, NO_DEFAULTS, memory))[0] == _THOUGHT
+    other = msgspec.structs.replace(call, client="other")
+    assert [block["type"] for block in _spoken(prepare(other, CATALOG, NO_DEFAULTS, memory))] == ["tool_use"]
+
+
+def test_what_a_chat_client_is_told_of_its_thinking_is_kept() -> None:
+    """Protects the next turn: the answer's rendering fills the memory under the client's name."""
+    memory = ThinkingMemory(FakeClock())
+    rendering = prepare(exchange(_CHAT, dialect=CHAT), CATALOG, NO_DEFAULTS, memory).rendering
+    assert rendering is not None
+    assert rendering.keep is not None
+    rendering.keep("t2", [Thought(0, ThinkingBlock("a", "b"))])
+    assert memory.recall("client", "t2") == (Thought(0, ThinkingBlock("a", "b")),)
+
+
+def test_without_thinking_the_memory_loses_it_too() -> None:
+    """Protects the turn after a refusal from being refused again."""
+    call, memory = exchange(body(messages=_CALLED), dialect=CHAT), _memory()
+    prepared = prepare(call, CATALOG, NO_DEFAULTS, memory)
+    plain = without_thinking(prepared, call, CATALOG, NO_DEFAULTS, memory)
+    assert plain is not None
+    assert [block["type"] for block in _spoken(plain)] == ["tool_use"]
+    assert len(memory) == 0
+    assert without_thinking(plain, call, CATALOG, NO_DEFAULTS, memory) is None
+
+
+def test_thinking_the_client_brought_back_is_left_out_and_told() -> None:
+    """Protects clients that keep their thinking from losing it unawares."""
+    detail = {"type": "reasoning.text", "text": "I think.", "signature": "s"}
+    first, second, third = _CALLED
+    messages = [first, msgspec.convert(second, dict[str, object]) | {"reasoning_details": [detail]}, third]
+    call = exchange(body(messages=messages), dialect=CHAT)
+    prepared = prepare(call, CATALOG, NO_DEFAULTS, MEMORY)
+    assert _spoken(prepared)[0] == _THOUGHT
+    plain = without_thinking(prepared, call, CATALOG, NO_DEFAULTS, MEMORY)
+    assert plain is not None
+    assert [item.field for item in plain.dropped if "reasoning" in item.field] == [
+        "messages[1].reasoning_details"
+    ]
+
+
+_SIGNED = [
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": [_THOUGHT, {"type": "text", "text": "So."}]},
+    {"role": "user", "content": "And?"},
+]
+
+
+def test_a_messages_clients_thinking_is_its_own_matter() -> None:
+    """Protects the bytes of its history, also after the upstream has refused them."""
+    raw = body(messages=_SIGNED)
+    call = exchange(raw)
+    prepared = prepare(call, CATALOG, NO_DEFAULTS, MEMORY)
+    assert prepared.call.body is raw
+    assert without_thinking(prepared, call, CATALOG, NO_DEFAULTS, MEMORY) is None
+
+
+def test_signatures_of_ours_never_leave_for_anthropic() -> None:
+    """Protects conversations that another provider has answered for a while from being refused for ever."""
+    raw = body(messages=_SIGNED).replace(b'"signature":"s"', b'"signature":"gw1.x"')
+    prepared = prepare(exchange(raw), CATALOG, NO_DEFAULTS, MEMORY)
+    assert b"gw1." not in prepared.call.body
+    assert [item.field for item in prepared.dropped] == ["messages[1].content"]
+
+
+@pytest.mark.parametrize(
+    ("auto_cache", "continuing", "marked"), [(True, True, True), (False, True, False), (True, False, False)]
+)
+def test_only_conversations_that_go_on_are_marked_for_the_cache(
+    auto_cache: bool, continuing: bool, marked: bool
+) -> None:
+    """Protects first turns from paying for a cache nobody may read, and operators who want none."""
+    messages = [{"role": "system", "content": "x" * 10_000}, *_CALLED[: 3 if continuing else 1]]
+    defaults = dataclasses.replace(NO_DEFAULTS, auto_cache=auto_cache)
+    sent = prepare(exchange(body(messages=messages), dialect=CHAT), CATALOG, defaults, MEMORY).call.body
+    assert (b"cache_control" in sent) is marked

@@ -155,12 +155,25 @@ def test_prefill_only_where_it_is_taken(model: str, effort: str | None, roles: l
             None,
             False,
         ),
+        (
+            [
+                _HELLO,
+                {
+                    "role": "assistant",
+                    "reasoning_details": [{"type": "reasoning.text", "text": "t", "signature": "s"}],
+                    "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f"}}],
+                },
+                {"role": "tool", "tool_call_id": "a", "content": "r"},
+            ],
+            None,
+            True,
+        ),
     ],
 )
 def test_a_thinking_budget_only_where_it_can_be(
     messages: list[object], tool_choice: str | None, thinks: bool
 ) -> None:
-    """Not with a forced tool, and not in the middle of a tool turn; then the client is told."""
+    """Not with a forced tool, nor in a tool turn whose thinking is gone; then the client is told."""
     tool = {"type": "function", "function": {"name": "f"}}
     translated = _translate(
         "claude-haiku-4-5", messages=messages, tools=[tool], tool_choice=tool_choice, reasoning_effort="low"
