@@ -200,22 +200,24 @@ async def house(
     *,
     keys: Sequence[str] = ("k1", "k2", "k3"),
     credentials: Callable[[str], Iterable[Mapping[str, object]]] | None = None,
+    strict_thinking: bool = False,
 ) -> AsyncIterator[House]:
     """Start a simulated Claude and a gateway of these keys, or of these entries of a ``sessions.json``.
 
     Keys become the credentials ``api-1``, ``api-2`` and so on, in order. `credentials` makes the entries from the
-    simulator's address; they need to name neither kind nor address.
+    simulator's address; they need to name neither kind nor address. With `strict_thinking` thinking is refused in any
+    conversation but its own.
     """
-    async with simulated() as simulator:
+    async with simulated(strict_thinking=strict_thinking) as simulator:
         chosen = configuration(folder, simulator, keys, credentials)
         async with gateway(folder, {**chosen, **(settings or {})}) as server, client() as session:
             yield House(server, simulator, session)
 
 
 @asynccontextmanager
-async def simulated() -> AsyncIterator[Simulator]:
+async def simulated(*, strict_thinking: bool = False) -> AsyncIterator[Simulator]:
     """A running simulated Claude."""
-    simulator = Simulator()
+    simulator = Simulator(strict_thinking=strict_thinking)
     await simulator.start()
     try:
         yield simulator
