@@ -83,6 +83,7 @@ class Tools:
         rng: jitter.
         defaults: what the operator fills in where a client is silent.
         memory: the thinking of turns that called tools.
+        mixed: whether others than Anthropic answer here too.
     """
 
     pool: Pool
@@ -95,6 +96,7 @@ class Tools:
     rng: random.Random
     defaults: RequestDefaults
     memory: ThinkingMemory
+    mixed: bool = False
 
 
 class _Question(msgspec.Struct):
@@ -131,7 +133,7 @@ class Dispatcher:
         Raises GatewayError when nobody can answer; every lease has been given back then, as on cancellation.
         """
         tools = self._tools
-        prepared = prepare(exchange, tools.catalog, tools.defaults, tools.memory)
+        prepared = prepare(exchange, tools.catalog, tools.defaults, tools.memory, mixed=tools.mixed)
         trace.dropped = prepared.dropped
         if (wait_s := self._breakers.turned_away_s(exchange.limit_class)) > 0:
             raise answers.overloaded(wait_s)

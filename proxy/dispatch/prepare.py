@@ -45,15 +45,21 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare(
-    exchange: Exchange, catalog: Catalog, defaults: RequestDefaults, memory: ThinkingMemory
+    exchange: Exchange,
+    catalog: Catalog,
+    defaults: RequestDefaults,
+    memory: ThinkingMemory,
+    *,
+    mixed: bool = False,
 ) -> Prepared:
     """Make an exchange ready. Raises InvalidRequest where the request cannot be carried.
 
-    `memory` holds the thinking that clients of other dialects do not bring back.
+    `memory` holds the thinking that clients of other dialects do not bring back. `mixed` says whether others than
+    Anthropic answer here too, so that a history may hold signatures of ours.
     """
     facts = catalog.facts(exchange.model)
     if exchange.dialect.name == "anthropic":
-        return _native(exchange, facts)
+        return _native(exchange, facts, mixed=mixed)
     return _translated(exchange, facts, defaults, memory)
 
 
@@ -75,7 +81,7 @@ def without_thinking(
     return plain if plain.call.body != prepared.call.body else None
 
 
-def _native(exchange: Exchange, facts: ModelFacts) -> Prepared:
+def _native(exchange: Exchange, facts: ModelFacts, *, mixed: bool) -> Prepared:
     body = exchange.body
     envelope = exchange.envelope
     dropped: tuple[Dropped, ...] = ()
@@ -87,7 +93,7 @@ def _native(exchange: Exchange, facts: ModelFacts) -> Prepared:
                 changes["thinking"] = msgspec.json.encode(thinking)
         body = splice(body, set=changes, remove=envelope.own_fields)
         dropped = tuple(Dropped(name, "has no meaning for this credential") for name in envelope.own_fields)
-    if envelope.continuing and holds_our_signatures(body):
+    if mixed and envelope.continuing and holds_our_signatures(body):
         body, lost = without_foreign_thinking(body, for_anthropic=True)
         dropped += lost
     call = UpstreamCall(

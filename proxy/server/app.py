@@ -8,7 +8,7 @@ from aiohttp import web
 
 from proxy.access import Keys
 from proxy.clock import Clock
-from proxy.credentials import Credential
+from proxy.credentials import Credential, Kind
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
@@ -105,6 +105,7 @@ async def build_app(parts: Parts) -> web.Application:
             rng=parts.rng,
             defaults=settings.defaults,
             memory=ThinkingMemory(clock),
+            mixed=any(item.kind is not Kind.ANTHROPIC for item in parts.credentials),
         )
     )
     services = Services(

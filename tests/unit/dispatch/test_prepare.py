@@ -254,9 +254,10 @@ def test_a_messages_clients_thinking_is_its_own_matter() -> None:
 def test_signatures_of_ours_never_leave_for_anthropic() -> None:
     """Protects conversations that another provider has answered for a while from being refused for ever."""
     raw = body(messages=_SIGNED).replace(b'"signature":"s"', b'"signature":"gw1.x"')
-    prepared = prepare(exchange(raw), CATALOG, NO_DEFAULTS, MEMORY)
+    prepared = prepare(exchange(raw), CATALOG, NO_DEFAULTS, MEMORY, mixed=True)
     assert b"gw1." not in prepared.call.body
     assert [item.field for item in prepared.dropped] == ["messages[1].content"]
+    assert prepare(exchange(raw), CATALOG, NO_DEFAULTS, MEMORY).call.body is raw
 
 
 @pytest.mark.parametrize(
