@@ -283,19 +283,3 @@ async def test_a_messages_clients_refused_thinking_is_the_clients_to_mend(runnin
         "messages.1.content.0: Invalid `signature` in `thinking` block"
     )
     assert len(running.simulator.record.requests) == 1
-
-
-async def test_a_signature_of_ours_is_taken_out_on_the_way_to_anthropic(running: House) -> None:
-    """Protects a conversation that another provider has answered for a while."""
-    ours = {"type": "thinking", "thinking": "elsewhere", "signature": "gw1.made-here"}
-    history: list[dict[str, object]] = [
-        {"role": "user", "content": "Hello"},
-        {"role": "assistant", "content": [ours, {"type": "text", "text": "So."}]},
-        {"role": "user", "content": "More"},
-    ]
-    answer = await running.send(Spoken.MESSAGES, _messages_body(history, stream=False))
-    assert answer.status == 200
-    assert answer.headers["x-carousel-dropped"] == "messages[1].content"
-    sent = running.simulator.record.requests[-1].body
-    assert b"gw1." not in sent
-    assert b'{"role":"user","content":"More"}' in sent

@@ -1,9 +1,11 @@
 """The composition root puts the parts together, starts what runs beside the requests, and ends it."""
 
+import dataclasses
 import random
 
 from aiohttp.test_utils import TestServer
 
+from proxy.credentials import Kind
 from proxy.pool import State
 from proxy.secrets import Secret
 from proxy.server.app import Parts, build_app
@@ -84,3 +86,12 @@ async def test_a_demo_is_marked_on_every_answer() -> None:
 async def test_no_answer_tells_what_the_server_is_made_of() -> None:
     """Protects against being picked out by the version of a library."""
     assert (await build_app(_parts(MemoryStore())))[SERVICES].common_headers["server"] == "carousel"
+
+
+async def test_other_providers_thinking_is_looked_for_only_where_they_answer() -> None:
+    """Protects the common pool from searching every history, and a mixed one from refused signatures."""
+    other = credential("other", kind=Kind.OPENAI, secret=Secret("other"))
+    for credentials, mixed in ((_CREDENTIALS, False), ((*_CREDENTIALS, other), True)):
+        parts = dataclasses.replace(_parts(MemoryStore()), credentials=credentials)
+        app = await build_app(parts)
+        assert app[SERVICES].dispatcher._tools.mixed is mixed
