@@ -9,6 +9,8 @@ the shape of the field.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import msgspec
+
 from proxy.dialects.common import Thought
 from proxy.dialects.openai_chat.schema import ReasoningDetail
 from proxy.model.content import (
@@ -19,6 +21,8 @@ from proxy.model.content import (
     ThinkingBlock,
 )
 
+THINK_OPEN: Final = "<think>"
+THINK_CLOSE: Final = "</think>"
 _FORMAT: Final = "anthropic-claude-v1"
 _TEXT: Final = "reasoning.text"
 _ENCRYPTED: Final = "reasoning.encrypted"
@@ -74,16 +78,30 @@ def _proven(block: ThinkingBlock) -> bool:
 def with_thoughts(blocks: list[Block], thoughts: Sequence[Thought]) -> list[Block]:
     """An assistant's turn with its thinking where it was, before its last block at the latest.
 
-    A turn that says and calls nothing has none: thinking cannot stand alone.
+    What showed it within the text leaves in exchange. A turn that says and calls nothing has none: thinking cannot
+    stand alone.
     """
-    if not thoughts or all(isinstance(block, TextBlock) and not block.text.strip() for block in blocks):
+    if not thoughts:
         return blocks
-    placed = list(blocks)
+    placed = [block for block in (_unshown(block, thoughts) for block in blocks) if block is not None]
+    if all(isinstance(block, TextBlock) and not block.text.strip() for block in placed):
+        return blocks
     at = -1
     for thought in sorted(thoughts, key=lambda thought: thought.index):
         at = min(max(thought.index, at + 1), len(placed) - 1)
         placed.insert(at, thought.block)
     return placed
+
+
+def _unshown(block: Block, thoughts: Iterable[Thought]) -> Block | None:
+    """A block without the thinking that was shown in it; None where nothing else is left."""
+    if not isinstance(block, TextBlock) or THINK_OPEN not in block.text:
+        return block
+    text = block.text
+    for thought in thoughts:
+        if isinstance(thought.block, ThinkingBlock) and thought.block.thinking:
+            text = text.replace(f"{THINK_OPEN}{thought.block.thinking}{THINK_CLOSE}", "", 1)
+    return msgspec.structs.replace(block, text=text) if text else None
 
 
 class ThoughtCollector:

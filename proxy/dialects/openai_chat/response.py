@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from proxy.dialects.common import Rendering, ThinkingFormat
-from proxy.dialects.openai_chat.reasoning_details import details_of, thoughts_of
+from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN, details_of, thoughts_of
 from proxy.dialects.openai_chat.schema import ReasoningDetail
 from proxy.model.content import Block, TextBlock, ThinkingBlock, ToolUseBlock
 from proxy.model.message import Message, StopDetails, Usage
@@ -30,8 +30,6 @@ FINISH_REASONS: Final[Mapping[str, str]] = MappingProxyType(
 )
 REFUSAL: Final = "refusal"
 _REFUSED: Final = "The model refused to answer."
-THINK_OPEN: Final = "<think>"
-THINK_CLOSE: Final = "</think>"
 _TIERS: Final[Mapping[str, str]] = MappingProxyType({"standard": "default", "priority": "priority"})
 
 

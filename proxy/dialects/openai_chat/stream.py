@@ -12,11 +12,9 @@ from typing import Final, assert_never
 import msgspec
 
 from proxy.dialects.common import Rendering, ThinkingFormat, Thought
-from proxy.dialects.openai_chat.reasoning_details import ThoughtCollector, details_of
+from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN, ThoughtCollector, details_of
 from proxy.dialects.openai_chat.response import (
     REFUSAL,
-    THINK_CLOSE,
-    THINK_OPEN,
     completion_id,
     completion_usage,
     finish_reason,

@@ -108,6 +108,22 @@ def test_blocks_go_back_to_where_they_were(content: list[Block]) -> None:
         ([], [Thought(0, _FIRST)], []),
         ([TextBlock(" ")], [Thought(0, _FIRST)], [TextBlock(" ")]),
         ([_TEXT], [], [_TEXT]),
+        (
+            [TextBlock("<think>I think.</think>So."), _call("a")],
+            [Thought(0, _FIRST)],
+            [_FIRST, TextBlock("So."), _call("a")],
+        ),
+        ([TextBlock("<think>I think.</think>"), _call("a")], [Thought(0, _FIRST)], [_FIRST, _call("a")]),
+        (
+            [TextBlock("<think>I think.</think>")],
+            [Thought(0, _FIRST)],
+            [TextBlock("<think>I think.</think>")],
+        ),
+        (
+            [TextBlock("<think>Else.</think>"), _call("a")],
+            [Thought(0, _FIRST)],
+            [_FIRST, TextBlock("<think>Else.</think>"), _call("a")],
+        ),
     ],
 )
 def test_a_turn_the_client_has_changed_still_has_its_thinking_before_its_end(
