@@ -15,7 +15,8 @@ from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
-from proxy.dispatch.prepare import Prepared, prepare
+from proxy.dispatch.prepare import Prepared, prepare, without_thinking
+from proxy.dispatch.thinking import ThinkingMemory
 from proxy.dispatch.trace import FailedAttempt, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Exchange, Operation
@@ -81,6 +82,7 @@ class Tools:
         clock: the time.
         rng: jitter.
         defaults: what the operator fills in where a client is silent.
+        memory: the thinking of turns that called tools.
     """
 
     pool: Pool
@@ -92,9 +94,10 @@ class Tools:
     clock: Clock
     rng: random.Random
     defaults: RequestDefaults
+    memory: ThinkingMemory
 
 
-class _Question(msgspec.Struct, frozen=True):
+class _Question(msgspec.Struct):
     """One exchange on its way through the pool, with the memory of its attempts."""
 
     exchange: Exchange
@@ -128,7 +131,7 @@ class Dispatcher:
         Raises GatewayError when nobody can answer; every lease has been given back then, as on cancellation.
         """
         tools = self._tools
-        prepared = prepare(exchange, tools.catalog, tools.defaults)
+        prepared = prepare(exchange, tools.catalog, tools.defaults, tools.memory)
         trace.dropped = prepared.dropped
         if (wait_s := self._breakers.turned_away_s(exchange.limit_class)) > 0:
             raise answers.overloaded(wait_s)
@@ -167,8 +170,8 @@ class Dispatcher:
 
     async def _answered(self, question: "_Question") -> UnaryOpened | StreamOpened:
         tools = self._tools
-        exchange, prepared, want = question.exchange, question.prepared, question.want
-        walk, trace, hold, watch = question.walk, question.trace, question.hold, question.watch
+        exchange, want, walk = question.exchange, question.want, question.walk
+        trace, hold, watch = question.trace, question.hold, question.watch
         while True:
             if question.home is not None and not trace.attempts:
                 lease = await self._at_home(question.home, question)
@@ -178,10 +181,10 @@ class Dispatcher:
                 raise answers.exhausted(lease, walk.last_failure, model=want.model, available=self.models())
             trace.credential = lease.name
             trace.attempts += 1
-            began_s = trace.began_s = tools.clock.monotonic_s()
+            trace.began_s = tools.clock.monotonic_s()
             hold.attempt_started()
             try:
-                opened = await self._attempt(exchange, prepared, lease, watch).run()
+                opened = await self._called(question, lease)
             except AttemptFailed as failed:
                 failure = answers.scrubbed(failed.failure, failed.source)
                 _learn(tools.pool, lease, failed.source)
@@ -190,7 +193,7 @@ class Dispatcher:
                 tools.places.end(lease, Abandoned())
                 raise
             else:
-                self._came(opened, question, began_s)
+                self._came(opened, question)
                 return opened
             hold.attempt_ended()
             if failure.cls is not FailureClass.ENDPOINT:
@@ -200,6 +203,35 @@ class Dispatcher:
             if hold.committed:
                 raise answers.failed(failure, model=exchange.model)
             await self._again(decision, failure, exchange)
+
+    async def _called(self, question: "_Question", lease: Lease) -> UnaryOpened | StreamOpened:
+        """One call; should the upstream refuse the thinking we put back into the history, once more without it.
+
+        The place is kept: such a refusal did no work and says nothing about the credential. Raises AttemptFailed.
+        """
+        try:
+            return await self._attempt(question, lease).run()
+        except AttemptFailed as failed:
+            plain = self._without_thinking(failed.failure, question)
+            if plain is None:
+                raise
+            _learn(self._tools.pool, lease, failed.source)
+            self._remember(question.trace, "thinking", failed.failure.status)
+        trace = question.trace
+        trace.began_s = self._tools.clock.monotonic_s()
+        question.prepared = plain
+        trace.dropped = plain.dropped
+        trace.attempts += 1
+        _log.info("the upstream refused earlier thinking, asked again without it", credential=lease.name)
+        return await self._attempt(question, lease).run()
+
+    def _without_thinking(self, failure: Failure, question: "_Question") -> Prepared | None:
+        """What to ask instead, where leaving thinking out can help and there is time and leave to ask again."""
+        tools, exchange = self._tools, question.exchange
+        left_s = exchange.deadline_s - tools.clock.monotonic_s()
+        if not failure.refuses_thinking or question.hold.committed or left_s < tools.policy.min_attempt_s:
+            return None
+        return without_thinking(question.prepared, exchange, tools.catalog, tools.defaults, tools.memory)
 
     def _remember(self, trace: Trace, outcome: str, status: int) -> None:
         """Put the attempt that has just ended among those that failed."""
@@ -216,7 +248,7 @@ class Dispatcher:
         question.trace.spilled = found is not None
         return places.take(want, walk) or await places.wait(want, walk, question.watch)
 
-    def _came(self, opened: UnaryOpened | StreamOpened, question: "_Question", began_s: float) -> None:
+    def _came(self, opened: UnaryOpened | StreamOpened, question: "_Question") -> None:
         """An upstream has answered: what that tells about it, the provider, and where the conversation belongs."""
         pool, lease = self._tools.pool, opened.lease
         _learn(pool, lease, opened.source)
@@ -225,7 +257,7 @@ class Dispatcher:
         self._judge(exchange.limit_class, overloaded=False)
         # a conversation does not belong to who is about to leave
         if exchange.operation is Operation.MESSAGES and not lease.member.retired:
-            pool.affinity.heard(lease.name, self._tools.clock.monotonic_s() - began_s)
+            pool.affinity.heard(lease.name, self._tools.clock.monotonic_s() - question.trace.began_s)
             pool.affinity.answered(exchange.conversation, lease.name, spilled=question.trace.spilled)
 
     async def _again(self, decision: Again | Stop, failure: Failure, exchange: Exchange) -> None:
@@ -256,16 +288,16 @@ class Dispatcher:
         if self._breakers.record(limit_class, overloaded=overloaded):
             _log.warning("the provider is overloaded, most calls are turned away", limit_class=limit_class)
 
-    def _attempt(self, exchange: Exchange, prepared: Prepared, lease: Lease, watch: Watch) -> Attempt:
+    def _attempt(self, question: "_Question", lease: Lease) -> Attempt:
         tools = self._tools
         return Attempt(
-            exchange=exchange,
-            prepared=prepared,
+            exchange=question.exchange,
+            prepared=question.prepared,
             lease=lease,
             upstream=tools.upstreams[lease.credential.kind],
             policy=tools.policy,
             clock=tools.clock,
-            watch=watch,
+            watch=question.watch,
         )
 
 

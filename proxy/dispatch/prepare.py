@@ -1,11 +1,19 @@
 """What goes upstream for an exchange: the body as received, its envelope edited, or the request translated."""
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from proxy.dialects.anthropic import encode_request, splice
+from proxy.dialects.anthropic import (
+    encode_request,
+    holds_our_signatures,
+    splice,
+    with_cache_marks,
+    without_foreign_thinking,
+)
 from proxy.dialects.common import Dropped, Rendering, Target, ThinkingFormat
+from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
 from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
@@ -36,11 +44,38 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     wants_call: bool = False
 
 
-def prepare(exchange: Exchange, catalog: Catalog, defaults: RequestDefaults) -> Prepared:
-    """Make an exchange ready. Raises InvalidRequest where the request cannot be carried."""
+def prepare(
+    exchange: Exchange,
+    catalog: Catalog,
+    defaults: RequestDefaults,
+    memory: ThinkingMemory,
+) -> Prepared:
+    """Make an exchange ready. Raises InvalidRequest where the request cannot be carried.
+
+    `memory` holds the thinking that clients of other dialects do not bring back.
+    """
+    facts = catalog.facts(exchange.model)
     if exchange.dialect.name == "anthropic":
-        return _native(exchange, catalog.facts(exchange.model))
-    return _translated(exchange, catalog.facts(exchange.model), defaults)
+        return _native(exchange, facts)
+    return _translated(exchange, facts, defaults, memory)
+
+
+def without_thinking(
+    prepared: Prepared,
+    exchange: Exchange,
+    catalog: Catalog,
+    defaults: RequestDefaults,
+    memory: ThinkingMemory,
+) -> Prepared | None:
+    """The same without thinking of earlier turns, which is remembered no more; None where we have put none in.
+
+    A Messages client's own blocks are its own matter: its request is never changed for their sake.
+    """
+    if exchange.dialect.name == "anthropic" or not exchange.body:
+        return None
+    facts = catalog.facts(exchange.model)
+    plain = _translated(exchange, facts, defaults, memory, thinking_back=False)
+    return plain if plain.call.body != prepared.call.body else None
 
 
 def _native(exchange: Exchange, facts: ModelFacts) -> Prepared:
@@ -55,6 +90,9 @@ def _native(exchange: Exchange, facts: ModelFacts) -> Prepared:
                 changes["thinking"] = msgspec.json.encode(thinking)
         body = splice(body, set=changes, remove=envelope.own_fields)
         dropped = tuple(Dropped(name, "has no meaning for this credential") for name in envelope.own_fields)
+    if envelope.continuing and holds_our_signatures(body):
+        body, lost = without_foreign_thinking(body, for_anthropic=True)
+        dropped += lost
     call = UpstreamCall(
         operation=exchange.operation,
         body=body,
@@ -81,7 +119,15 @@ def _thinking_format(exchange: Exchange, defaults: RequestDefaults) -> ThinkingF
     return ThinkingFormat.THINK if exchange.think else ThinkingFormat.REASONING_CONTENT
 
 
-def _translated(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults) -> Prepared:
+def _translated(
+    exchange: Exchange,
+    facts: ModelFacts,
+    defaults: RequestDefaults,
+    memory: ThinkingMemory,
+    *,
+    thinking_back: bool = True,
+) -> Prepared:
+    client = exchange.client
     translated = exchange.dialect.decode_request(
         exchange.body,
         Target(
@@ -91,9 +137,13 @@ def _translated(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults
             stream=exchange.stream,
             default_max_tokens=defaults.max_tokens,
             default_temperature=defaults.temperature,
+            recall=partial(memory.recall if thinking_back else memory.forget, client),
+            thinking_back=thinking_back,
         ),
     )
     request = translated.request
+    if exchange.envelope.continuing and defaults.auto_cache:
+        request = with_cache_marks(request, facts)
     collect = not exchange.stream and request.max_tokens > _COLLECT_ABOVE_TOKENS
     if collect:
         request = msgspec.structs.replace(request, stream=True)
@@ -111,6 +161,7 @@ def _translated(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults
             model=exchange.model,
             thinking_format=_thinking_format(exchange, defaults),
             include_usage=exchange.envelope.include_usage,
+            keep=partial(memory.keep, client),
         ),
         collect=collect,
         dropped=translated.dropped,

@@ -5,6 +5,7 @@ errors and rate-limits pages of Anthropic's API documentation, OpenAI's error-co
 its web client receives.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -96,6 +97,7 @@ class Failure:
         until_unix_ms: the moment the upstream named for its return, unclamped.
         fault: set for faults alone.
         should_retry: the upstream's ``x-should-retry``; False also for faults that repeating cannot help.
+        refuses_thinking: whether it is the thinking of earlier turns that the upstream refuses, and nothing else.
     """
 
     cls: FailureClass
@@ -106,6 +108,7 @@ class Failure:
     until_unix_ms: int | None = None
     fault: Fault | None = None
     should_retry: bool | None = None
+    refuses_thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +207,13 @@ _RULES: Final = (
     _Rule(cls=FailureClass.REQUEST, statuses=_statuses(400, 413, 422)),
 )
 
+# the path of the block comes first; what stands behind these words may quote the client
+_REFUSED_THINKING: Final = re.compile(
+    r"(messages\.\d+\.content\.\d+: )?"
+    r"(Invalid `signature` in `thinking` block"
+    r"|`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified)"
+)
+
 # Anthropic's error types and the statuses they come with when they are no event; both name one thing
 _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
     "invalid_request_error": 400,
@@ -254,6 +264,9 @@ def classify(error: UpstreamError, *, now_unix_ms: int) -> Failure:
         should_retry={"true": True, "false": False}.get(
             error.headers.get("x-should-retry", "").strip().lower()
         ),
+        refuses_thinking=cls is FailureClass.REQUEST
+        and bool(error.type)
+        and _REFUSED_THINKING.match(error.message) is not None,
     )
 
 

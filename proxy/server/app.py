@@ -14,6 +14,7 @@ from proxy.dispatch.journal import Journal
 from proxy.dispatch.membership import Membership, fingerprints_of
 from proxy.dispatch.places import Places
 from proxy.dispatch.reloading import Reloader
+from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Operation
 from proxy.log import get_logger
 from proxy.model.aliases import AliasRules
@@ -123,6 +124,7 @@ async def build_app(parts: Parts) -> web.Application:
             clock=clock,
             rng=parts.rng,
             defaults=settings.defaults,
+            memory=ThinkingMemory(clock),
         )
     )
     services = Services(

@@ -90,6 +90,7 @@ def _settings(
             temperature=resolver.get(table.MODEL_TEMPERATURE),
             max_tokens=resolver.get(table.MAX_TOKENS),
             thinking_format=resolver.get(table.THINKING_FORMAT),
+            auto_cache=resolver.get(table.AUTO_CACHE),
         ),
         aliases=resolver.get(table.MODEL_ALIASES),
         model_catalog_file=paths.at(catalog) if catalog else None,

@@ -87,12 +87,14 @@ class RequestDefaults:
         temperature: 0 to 1, or None.
         max_tokens: None for the model's own.
         thinking_format: None for ``think`` on ``-think`` ids and ``reasoning_content`` elsewhere.
+        auto_cache: whether long conversations are marked for the prompt cache where the client's dialect has no marks.
     """
 
     model: str | None
     temperature: float | None
     max_tokens: int | None
     thinking_format: ThinkingChoice | None
+    auto_cache: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -204,6 +204,14 @@ THINKING_FORMAT: Final[Setting[ThinkingChoice | None]] = Setting(
     text="How OpenAI clients see thinking: think, reasoning_content, both or none.",
     group=Group.REQUESTS,
 )
+AUTO_CACHE: Final = Setting(
+    name="AUTO_CACHE",
+    parse=values.boolean,
+    default=True,
+    shown_default="true",
+    text="Whether long conversations of OpenAI clients that set no cache_control are marked for the prompt cache.",
+    group=Group.REQUESTS,
+)
 MODEL_CATALOG_FILE: Final = Setting(
     name="MODEL_CATALOG_FILE",
     parse=values.optional(values.plain),
@@ -290,7 +298,7 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *(CLIENT_KEYS, REQUIRE_AUTH, ADMIN_KEY, SECRET_KEY),
     *(ANTHROPIC_API_KEYS, ANTHROPIC_BASE_URL, SESSIONS_FILE, PROXY),
     *(ANTHROPIC_MODEL, MODEL_TEMPERATURE, MAX_TOKENS, REQUEST_TIMEOUT),
-    *(MODEL_ALIASES, THINKING_FORMAT, MODEL_CATALOG_FILE),
+    *(MODEL_ALIASES, THINKING_FORMAT, AUTO_CACHE, MODEL_CATALOG_FILE),
     *(DATA_DIR, DATABASE_URL, LOG_LEVEL, LOG_FORMAT),
     POOL_STRATEGY,
     *POLICY.values(),

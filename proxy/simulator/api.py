@@ -9,11 +9,13 @@ import msgspec
 from proxy.clock import Clock
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.simulator import render
+from proxy.simulator.conversation import INVALID_SIGNATURE
 from proxy.simulator.limits import AnswerHeaders
-from proxy.simulator.messages import Answer, Text, Voice, compose, message_id, thinks
+from proxy.simulator.messages import Answer, Text, Thought, Voice, compose, message_id
 from proxy.simulator.models import describe, find_model, page_of_models
-from proxy.simulator.prefix import PromptCache, conversation_digest, sign
+from proxy.simulator.prefix import PromptCache, conversation_digest
 from proxy.simulator.script import Step
+from proxy.simulator.signatures import conversation_of, sign
 from proxy.simulator.validation import Checked, read_request
 from proxy.simulator.wire import MessagesRequest, TokenRequest
 
@@ -153,17 +155,16 @@ class Api:
         asked, checked = read_request(request.body, MessagesRequest, request.headers)
         if limited:
             self._admit(request, organization, checked)
-        if self._strict_thinking:
-            self._check_thinking(asked, organization)
+        self._check_thinking(asked)
         self._answers += 1
         voice = Voice(
             number=self._answers,
             prefix=self._prefix,
             events=events,
             text=step.text,
-            signature=self._signature(asked, organization) if asked.thinking is not None else "",
         )
         answer = compose(asked, checked.model, voice)
+        self._sign(asked, answer)
         answer.prompt_tokens = checked.prompt_tokens
         if checked.marked:
             now_s = self._clock.monotonic_s()
@@ -209,27 +210,29 @@ class Api:
         before, _, after = reply.frames[0].partition(answer.id.encode())
         self._remembered[known] = _Remembered(before, after, reply.content_type, reply.streamed, reply.tokens)
 
-    def _signature(self, asked: MessagesRequest, organization: str) -> str:
-        if not thinks(asked):
-            return ""
-        return sign(conversation_digest(asked, asked.messages), organization, self._seed)
+    def _sign(self, asked: MessagesRequest, answer: Answer) -> None:
+        for part in answer.parts:
+            if isinstance(part, Thought):
+                digest = conversation_digest(asked, asked.messages)
+                part.signature = sign(digest, "".join(part.shown), self._seed)
 
-    def _check_thinking(self, asked: MessagesRequest, organization: str) -> None:
+    def _check_thinking(self, asked: TokenRequest) -> None:
+        """Refuse thinking that is not ours or was changed, and when strict, what was thought elsewhere."""
         for index, message in enumerate(asked.messages):
             blocks = message.content if isinstance(message.content, list) else []
             for position, block in enumerate(blocks):
                 if block.type != "thinking":
                     continue
-                digest = conversation_digest(asked, asked.messages[:index])
-                if block.signature != sign(digest, organization, self._seed):
-                    raise InvalidRequest(
-                        f"messages.{index}.content.{position}: Invalid `signature` in `thinking` block. "
-                        f"{_OTHER_CONVERSATION}"
-                    )
+                where = f"messages.{index}.content.{position}: {INVALID_SIGNATURE}"
+                made_in = conversation_of(block.signature or "", block.thinking or "", self._seed)
+                if made_in is None:
+                    raise InvalidRequest(where)
+                if self._strict_thinking and made_in != conversation_digest(asked, asked.messages[:index]):
+                    raise InvalidRequest(f"{where}. {_OTHER_CONVERSATION}")
 
-    @staticmethod
-    def _count_tokens(request: Request) -> Reply:
-        _, checked = read_request(request.body, TokenRequest, request.headers)
+    def _count_tokens(self, request: Request) -> Reply:
+        asked, checked = read_request(request.body, TokenRequest, request.headers)
+        self._check_thinking(asked)
         return Reply(200, JSON, [_encoder.encode({"input_tokens": checked.prompt_tokens})])
 
     @staticmethod

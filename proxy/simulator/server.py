@@ -55,8 +55,7 @@ class Simulator:
             clock: of the record, of cache lifetimes and of reset times.
             record_limit: how many requests the record keeps.
             organization: the organization of a key that was not assigned one.
-            strict_thinking: refuse a thinking block that was not made for exactly this conversation by
-                the key's own organization.
+            strict_thinking: refuse a thinking block that was not made in exactly this conversation.
         """
         clock = clock or SystemClock()
         self.record = Record(limit=record_limit)

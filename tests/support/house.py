@@ -201,16 +201,17 @@ async def house(
     *,
     keys: Sequence[str] = ("k1", "k2", "k3"),
     credentials: Callable[[str], Iterable[Mapping[str, object]]] | None = None,
+    simulator: Simulator | None = None,
 ) -> AsyncIterator[House]:
     """Start a simulated Claude and a gateway of these keys, or of these entries of a ``sessions.json``.
 
     Keys become the credentials ``api-1``, ``api-2`` and so on, in order. `credentials` makes the entries from the
-    simulator's address; they need to name neither kind nor address.
+    simulator's address; they need to name neither kind nor address. Without `simulator` it is a plain one.
     """
-    async with simulated() as simulator:
-        chosen = configuration(folder, simulator, keys, credentials)
+    async with simulated(simulator) as claude:
+        chosen = configuration(folder, claude, keys, credentials)
         async with gateway(folder, {**chosen, **(settings or {})}) as server, client() as session:
-            yield House(server, simulator, session)
+            yield House(server, claude, session)
 
 
 @asynccontextmanager

@@ -1,7 +1,9 @@
 """Anthropic's Messages API, on both sides: as clients speak it to us, and as we speak it to upstreams."""
 
+from proxy.dialects.anthropic.caching import with_cache_marks
 from proxy.dialects.anthropic.client import AnthropicDialect
 from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
+from proxy.dialects.anthropic.thinking import holds_our_signatures, without_foreign_thinking
 from proxy.dialects.anthropic.upstream import (
     ErrorFacts,
     decode_error,
@@ -20,6 +22,9 @@ __all__ = [
     "decode_error",
     "decode_message",
     "encode_request",
+    "holds_our_signatures",
     "splice",
     "summarize",
+    "with_cache_marks",
+    "without_foreign_thinking",
 ]

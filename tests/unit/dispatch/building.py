@@ -16,6 +16,7 @@ from proxy.dialects.openai_chat import OpenAIChatDialect
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
+from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Exchange, Operation
 from proxy.model.catalog import Catalog
 from proxy.pool import Fault, Pool, UpstreamError
@@ -29,6 +30,7 @@ MODEL = "claude-sonnet-5-5"
 CATALOG = Catalog.load(None)
 ANTHROPIC = AnthropicDialect()
 CHAT = OpenAIChatDialect()
+MEMORY = ThinkingMemory(FakeClock())
 NO_DEFAULTS = RequestDefaults(model=None, temperature=None, max_tokens=None, thinking_format=None)
 RENDERING = Rendering(request_id="req_1", created_s=1, model=MODEL)
 
@@ -293,6 +295,7 @@ def bench(
         clock=clock,
         rng=rng,
         defaults=defaults,
+        memory=ThinkingMemory(clock),
     )
     return Bench(Dispatcher(tools), pool, places, store, upstream, numbers, clock)
 
