@@ -25,7 +25,8 @@ from tests.unit.pool.healing import Healing, Kept, kept_over_a_restart, longest_
 
 FAILURES = st.builds(
     lambda cls, after_s: Failed(failure(cls, retry_after_s=after_s)),
-    st.sampled_from(FailureClass),
+    # strikes and refused keys have the most rules, so they come most often
+    st.sampled_from([*FailureClass, *[FailureClass.SERVER] * 5, *[FailureClass.AUTH] * 3]),
     st.sampled_from([None, None, 0.0, 3.0, 700.0]),
 )
 OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(st.just(Success()), st.just(Abandoned()), FAILURES)
@@ -41,6 +42,7 @@ MEMBERS: Final[tuple[Credential, ...]] = (
 )
 ONE_DAY_S: Final = 86_400.0
 STEPS_MIN: Final = 5_000
+STEPS_BEFORE_A_RESTART: Final = 12
 SETTLING_TURNS: Final = 40
 
 
@@ -64,6 +66,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.waiting: list[Ticket] = []
         self.stored: dict[tuple[str, str, str | None], HealthChange] = {}
         self.jumped = False
+        self.since_start = 0
         PoolMachine.steps -= 1
 
     def opened(self) -> Bench:
@@ -97,6 +100,19 @@ class PoolMachine(RuleBasedStateMachine):
         lease = data.draw(st.sampled_from(self.out))
         self.out.remove(lease)
         self.take(self.table.pool.settle(lease, outcome))
+
+    @rule(
+        name=st.sampled_from([one.name for one in MEMBERS]),
+        want=WANTS,
+        outcome=FAILURES,
+        times=st.sampled_from([1, 2, 5, 6]),
+    )
+    def suffer(self, name: str, want: Want, outcome: Failed, times: int) -> None:
+        """One credential fails several requests in a row."""
+        for _ in range(times):
+            found = self.table.pool.pick_at(name, want, self.table.walk())
+            if isinstance(found, Lease):
+                self.take(self.table.pool.settle(found, outcome))
 
     @precondition(lambda self: self.out)
     @rule(data=st.data())
@@ -136,11 +152,13 @@ class PoolMachine(RuleBasedStateMachine):
         assert deadline_s == self.table.pool.next_deadline_s
         self.jumped = True
 
+    @precondition(lambda self: self.since_start >= STEPS_BEFORE_A_RESTART)
     @rule(
         down_s=st.sampled_from([0.0, 0.5, 40.0, 4000.0]), jump_s=st.sampled_from([0.0, -ONE_DAY_S, ONE_DAY_S])
     )
     def restart(self, down_s: float, jump_s: float) -> None:
         """The process dies with all it had in hand, and comes back with what it had written down."""
+        self.since_start = 0
         before = kept_over_a_restart(self.table)
         wall_ms = self.table.clock.wall_ms + round((down_s + jump_s) * 1000)
         self.table = self.opened()
@@ -216,6 +234,7 @@ class PoolMachine(RuleBasedStateMachine):
     def steps_are_counted(self) -> None:
         """How much of this was done in all."""
         PoolMachine.steps += 1
+        self.since_start += 1
 
     @invariant()
     def one_trial_a_member(self) -> None:
@@ -234,18 +253,12 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def faults_leave_half_in(self) -> None:
         """Faults never take more than half of a tier and class."""
-        for limit_class in (WANT.limit_class, OTHER_CLASS.limit_class):
-            seats = [
-                seat
-                for member in self.table.pool._members
-                if not member.fallback and member.credential.tier == 0
-                for seat in [member.seats.get(limit_class)]
-                if seat is not None
-            ]
-            out = [
-                seat for seat in seats if not seat.standing.ready and seat.standing.reason is Reason.FAULTS
-            ]
-            assert len(out) <= len(seats) // 2
+        peers = [member for member in self.table.pool._members if not member.fallback]
+        first_tier = [member for member in peers if member.credential.tier == 0]
+        for want in (WANT, OTHER_CLASS):
+            seats = [member.seats.get(want.limit_class) for member in first_tier]
+            out = [seat for seat in seats if seat is not None and seat.standing.reason is Reason.FAULTS]
+            assert len(out) <= len(first_tier) // 2
 
     @invariant()
     def nobody_waits_for_a_place_that_is_free(self) -> None:
