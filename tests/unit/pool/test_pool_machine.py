@@ -40,6 +40,7 @@ MEMBERS: Final[tuple[Credential, ...]] = (
     credential("backup", tier=1),
     credential("last", kind=Kind.OPENAI),
 )
+NAMES: Final = st.sampled_from([one.name for one in MEMBERS])
 ONE_DAY_S: Final = 86_400.0
 STEPS_MIN: Final = 5_000
 STEPS_BEFORE_A_RESTART: Final = 12
@@ -99,10 +100,18 @@ class PoolMachine(RuleBasedStateMachine):
         """A lease comes back."""
         lease = data.draw(st.sampled_from(self.out))
         self.out.remove(lease)
+        self.settle(lease, outcome)
+
+    def settle(self, lease: Lease, outcome: Outcome) -> None:
+        """A lease comes back; whatever stays out of use may come back later for it, never earlier."""
+        found = [standing for member in self.table.pool._members for standing in standings(member)]
+        deadlines_s = {standing: standing.until_s for standing in found if not standing.ready}
         self.take(self.table.pool.settle(lease, outcome))
+        for standing, until_s in deadlines_s.items():
+            assert standing.ready or standing.disabled or standing.until_s >= until_s
 
     @rule(
-        name=st.sampled_from([one.name for one in MEMBERS]),
+        name=NAMES,
         want=WANTS,
         outcome=FAILURES,
         times=st.sampled_from([1, 2, 5, 6]),
@@ -112,7 +121,18 @@ class PoolMachine(RuleBasedStateMachine):
         for _ in range(times):
             found = self.table.pool.pick_at(name, want, self.table.walk())
             if isinstance(found, Lease):
-                self.take(self.table.pool.settle(found, outcome))
+                self.settle(found, outcome)
+
+    @rule(name=NAMES, want=WANTS)
+    def hang(self, name: str, want: Want) -> None:
+        """A request goes to one credential as soon as that may be tried, and its answer is long in coming."""
+        standing = self.table.pool._by_name[name].standing
+        if not standing.ready and not standing.disabled:
+            self.table.clock.advance(max(standing.until_s - self.table.clock.now_s, 0.0))
+            self.take(self.table.pool.sweep())
+        found = self.table.pool.pick_at(name, want, self.table.walk())
+        if isinstance(found, Lease):
+            self.out.append(found)
 
     @precondition(lambda self: self.out)
     @rule(data=st.data())
