@@ -25,8 +25,8 @@ from tests.unit.pool.healing import Healing, Kept, kept_over_a_restart, longest_
 
 FAILURES = st.builds(
     lambda cls, after_s: Failed(failure(cls, retry_after_s=after_s)),
-    # strikes and refused keys have the most rules, so they come most often
-    st.sampled_from([*FailureClass, *[FailureClass.SERVER] * 5, *[FailureClass.AUTH] * 3]),
+    # strikes, refused keys and limits have the most rules, so they come most often
+    st.sampled_from([*FailureClass, *[FailureClass.SERVER] * 5, *[FailureClass.AUTH] * 3, *[FailureClass.RATE] * 3]),
     st.sampled_from([None, None, 0.0, 3.0, 700.0]),
 )
 OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(st.just(Success()), st.just(Abandoned()), FAILURES)
