@@ -185,7 +185,8 @@ class Dispatcher:
             except AttemptFailed as failed:
                 failure = answers.scrubbed(failed.failure, failed.source)
                 tools.pool.learn(lease, failed.source.organization, failed.source.workspace)
-                decision = walk.after(failure, lease)
+                # after the commit there is no retry, so none is paid for
+                decision = None if hold.committed else walk.after(failure, lease)
             except BaseException:
                 tools.places.end(lease, Abandoned())
                 raise
@@ -198,7 +199,7 @@ class Dispatcher:
             took_s = tools.clock.monotonic_s() - began_s
             trace.failed.append(FailedAttempt(lease.name, failure.cls.value, failure.status, took_s))
             await tools.places.give_back(lease, Failed(failure))
-            if hold.committed:
+            if decision is None:
                 raise answers.failed(failure, model=exchange.model)
             await self._again(decision, failure, exchange)
 
