@@ -293,12 +293,14 @@ class Pool:
             lease.member.probe = 0
 
     def _settled(self, now_s: float) -> Settled:
-        grants = self._serve_queue(now_s) if self._queue else ()
         changes = self._verdicts.take_changes()
-        return Settled(grants, changes) if grants or changes else _NOTHING
+        if self._queue:
+            return self._serve_queue(now_s, changes)
+        return Settled(changes=changes) if changes else _NOTHING
 
-    def _serve_queue(self, now_s: float) -> tuple[tuple[Ticket, Lease], ...]:
-        grants = []
+    def _serve_queue(self, now_s: float, changes: tuple[HealthChange, ...]) -> Settled:
+        grants: list[tuple[Ticket, Lease]] = []
+        hopeless: list[tuple[Ticket, Exhausted]] = []
         in_vain: set[Want] = set()
         for ticket in tuple(self._queue):
             plain = not ticket.walk.marked
@@ -309,9 +311,14 @@ class Pool:
             if isinstance(found, Seat):
                 del self._queue[ticket]
                 grants.append((ticket, self._grant(found, plan, ticket.want, ticket.walk, now_s)))
+            elif not found:
+                del self._queue[ticket]
+                hopeless.append((ticket, explain(plan, ticket.want.model, now_s)))
             elif plain:
                 in_vain.add(ticket.want)
-        return tuple(grants)
+        if grants or hopeless or changes:
+            return Settled(tuple(grants), tuple(hopeless), changes)
+        return _NOTHING
 
     def _next_deadline_s(self, now_s: float) -> float:
         deadlines_s = [float("inf")]
