@@ -25,6 +25,11 @@ class SimulatedClock:
         return _WALL_MS + round(self.now_s * 1000)
 
 
+def monotonic_s(unix_ms: int) -> float:
+    """The moment of a simulated clock that its wall shows so, to the millisecond."""
+    return (unix_ms - _WALL_MS) / 1000
+
+
 class _Waiting(selectors.SelectSelector):
     """Instead of waiting it moves the clock. Nothing is ever read from a socket."""
 

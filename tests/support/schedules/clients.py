@@ -82,7 +82,7 @@ class Happened:
 
 
 class _Listener:
-    """A client's side: headers go out with the first event or after the hold-back, see `proxy.dispatch.dispatcher.Hold`."""
+    """A client's side, see `proxy.dispatch.dispatcher.Hold`: headers go out with the first event or after a time."""
 
     def __init__(self, told: Told, clock: SimulatedClock, watch: Watch, hold_back_s: float) -> None:
         self._told = told

@@ -31,7 +31,10 @@ class Conduct(StrEnum):
     UNREACHABLE = "connection refused"
 
 
-_FAULTY: Final = tuple(conduct for conduct in Conduct if conduct is not Conduct.HEALTHY)
+# what puts a credential out of use for longer than a plan lasts comes less often than the rest
+_LASTING: Final = (Conduct.REFUSED_KEY, Conduct.OUT_OF_CREDIT, Conduct.FORBIDDEN)
+_PASSING: Final = tuple(one for one in Conduct if one is not Conduct.HEALTHY and one not in _LASTING)
+_FAULTY: Final = (*_LASTING, *_PASSING, *_PASSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ def _intervals(everywhere: tuple[float, float, Conduct] | None, rng: random.Rand
     now_s = 0.0
     healthy = rng.random() < 0.6
     while now_s < LENGTH_S:
-        until_s = now_s + 1 + rng.expovariate(1 / 8 if healthy else 1 / 6)
+        until_s = now_s + 1 + rng.expovariate(1 / 12 if healthy else 1 / 6)
         conduct = Conduct.HEALTHY if healthy else rng.choice(_FAULTY)
         if everywhere is not None and now_s <= everywhere[0] < until_s:
             yield _interval(everywhere[0], conduct, rng)
