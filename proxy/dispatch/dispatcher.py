@@ -188,7 +188,8 @@ class Dispatcher:
             except AttemptFailed as failed:
                 failure = answers.scrubbed(failed.failure, failed.source)
                 _learn(tools.pool, lease, failed.source)
-                decision = walk.after(failure, lease)
+                # after the commit there is no retry, so none is paid for
+                decision = None if hold.committed else walk.after(failure, lease)
             except BaseException:
                 tools.places.end(lease, Abandoned())
                 raise
@@ -200,7 +201,7 @@ class Dispatcher:
                 self._judge(exchange.limit_class, overloaded=failure.cls is FailureClass.OVERLOADED)
             self._remember(trace, failure.cls.value, failure.status)
             await tools.places.give_back(lease, Failed(failure))
-            if hold.committed:
+            if decision is None:
                 raise answers.failed(failure, model=exchange.model)
             await self._again(decision, failure, exchange)
 

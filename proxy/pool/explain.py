@@ -25,13 +25,13 @@ def explain(plan: Plan, model: str, now_s: float) -> Exhausted:
     if not seats:
         return Exhausted(ExhaustedReason.NO_MODEL)
     hindrances = [_hindrance(seat, model, now_s) for seat in seats]
-    if any(each is None for each in hindrances):
-        return Exhausted(ExhaustedReason.REFUSED)
     known = [each for each in hindrances if each is not None]
     passing = [each for each in known if not each.disabled and each.reason not in _LASTING]
+    soonest_s = min((each.until_s for each in passing), default=now_s) - now_s
+    if len(known) < len(seats):
+        return Exhausted(ExhaustedReason.REFUSED, soonest_s or None)
     if passing:
         limited = any(each.reason is Reason.RATE_LIMIT for each in passing)
-        soonest_s = min(each.until_s for each in passing) - now_s
         return Exhausted(ExhaustedReason.RATE_LIMITED if limited else ExhaustedReason.COOLING, soonest_s)
     closings = [each.cause for each in known if each.reason is Reason.PERMISSION]
     if closings:

@@ -14,7 +14,7 @@ from typing import Final, assert_never
 from proxy.clock import Clock
 from proxy.credentials import Credential
 from proxy.pool.affinity import Affinity
-from proxy.pool.choosing import Chooser, Plan, make_plan, passed_over
+from proxy.pool.choosing import Chooser, Plan, passed_over
 from proxy.pool.explain import Outlook, Question, explain, outlook
 from proxy.pool.headroom import LimitHeaders
 from proxy.pool.health import BY_OPERATOR, CoolingTimes, Effect, HealthChange, Reason, effect_of
@@ -38,6 +38,7 @@ from proxy.pool.outcomes import (
     Ticket,
     Want,
 )
+from proxy.pool.plans import Plans
 from proxy.pool.replacing import Replaced, compare, succeed
 from proxy.pool.restoring import restore_row
 from proxy.pool.restraint import Restraints
@@ -64,7 +65,6 @@ __all__ = [
     "Want",
 ]
 
-_PLANS_MAX: Final = 1024
 _NOTHING: Final = Settled()
 
 
@@ -95,7 +95,12 @@ class Pool:
         self._verdicts = Verdicts(
             self._members, policy=policy, clock=clock, times=self._times, restraints=self._restraints
         )
-        self._plans: dict[tuple[str, str, str], Plan] = {}
+        self._plans = Plans(
+            self._members,
+            verdicts=self._verdicts,
+            restraints=self._restraints,
+            window_s=policy.strike_window_s,
+        )
         self._queue: dict[Ticket, None] = {}
         self.affinity = Affinity(clock)
         self._serial = 0
@@ -110,7 +115,7 @@ class Pool:
         now_s = self._clock.monotonic_s()
         if self._queue and now_s >= self._verdicts.next_deadline_s:
             return Saturated(len(self._queue))
-        plan = self._plan(want)
+        plan = self._plans.of(want, epoch=self._serial)
         restrained = now_s < self._restraints.until_s
         found = self._chooser.choose(plan, want.model, walk, now_s, spill=spill, restrained=restrained)
         if isinstance(found, Seat):
@@ -122,7 +127,7 @@ class Pool:
     def pick_at(self, name: str, want: Want, walk: Walk) -> Lease | Saturated | None:
         """A lease of one credential, outside the rotation; None when it cannot serve this request now."""
         now_s = self._clock.monotonic_s()
-        plan = self._plan(want)
+        plan = self._plans.of(want, epoch=self._serial)
         seat = next((seat for seat in plan.seats if seat.member.name == name), None)
         if seat is None or walk.excludes(seat.member) or walk.avoids(seat.member):
             return None
@@ -289,7 +294,7 @@ class Pool:
         self._members, leaving = succeed(self._by_name, credentials, ways_out)
         self._leaving += leaving
         self._by_name = {member.name: member for member in self._members}
-        self._verdicts.members = self._members
+        self._verdicts.members = self._plans.members = self._members
         self._plans.clear()
         for member in self._members:
             for seat in member.seats.values():
@@ -328,33 +333,6 @@ class Pool:
         states = ", ".join(f"{count} {word}" for word, count in words.items()) or "none"
         return f"<Pool [{len(self._members)} members: {states} | Leases: {self.in_flight} | Queue: {len(self._queue)}]>"
 
-    def _plan(self, want: Want) -> Plan:
-        key = (want.model, want.limit_class, want.client)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = self._make_plan(want)
-        return plan
-
-    def _make_plan(self, want: Want) -> Plan:
-        if len(self._plans) >= _PLANS_MAX:
-            self._forget_plans()
-        seats = []
-        for member in self._members:
-            if member.serves(want.model, want.client):
-                seat = member.seat(want.limit_class, window_s=self._policy.strike_window_s)
-                seat.serves = True
-                self._restraints.share(seat)
-                self._verdicts.join(seat, epoch=self._serial)
-                seats.append(seat)
-        return make_plan(seats)
-
-    def _forget_plans(self) -> None:
-        # model ids come from clients: what they make us remember has to have an end
-        self._plans.clear()
-        for member in self._members:
-            for limit_class in [name for name, seat in member.seats.items() if seat.idle]:
-                del member.seats[limit_class]
-
     def _grant(self, seat: Seat, plan: Plan, want: Want, walk: Walk, now_s: float) -> Lease:
         self._serial += 1
         member = seat.member
@@ -389,28 +367,35 @@ class Pool:
             lease.member.probe = 0
 
     def _settled(self, now_s: float) -> Settled:
-        grants = self._serve_queue(now_s) if self._queue else ()
         changes = self._verdicts.take_changes()
-        return Settled(grants, changes) if grants or changes else _NOTHING
+        if self._queue:
+            return self._serve_queue(now_s, changes)
+        return Settled(changes=changes) if changes else _NOTHING
 
-    def _serve_queue(self, now_s: float) -> tuple[tuple[Ticket, Lease], ...]:
-        grants = []
+    def _serve_queue(self, now_s: float, changes: tuple[HealthChange, ...]) -> Settled:
+        grants: list[tuple[Ticket, Lease]] = []
+        hopeless: list[tuple[Ticket, Exhausted]] = []
         in_vain: set[Want] = set()
         restrained = now_s < self._restraints.until_s
         for ticket in tuple(self._queue):
             plain = not ticket.walk.marked
             if plain and ticket.want in in_vain:
                 continue
-            plan = self._plan(ticket.want)
+            plan = self._plans.of(ticket.want, epoch=self._serial)
             found = self._chooser.choose(
                 plan, ticket.want.model, ticket.walk, now_s, spill=False, restrained=restrained
             )
             if isinstance(found, Seat):
                 del self._queue[ticket]
                 grants.append((ticket, self._grant(found, plan, ticket.want, ticket.walk, now_s)))
+            elif not found:
+                del self._queue[ticket]
+                hopeless.append((ticket, explain(plan, ticket.want.model, now_s)))
             elif plain:
                 in_vain.add(ticket.want)
-        return tuple(grants)
+        if grants or hopeless or changes:
+            return Settled(tuple(grants), tuple(hopeless), changes)
+        return _NOTHING
 
     def _next_deadline_s(self, now_s: float) -> float:
         deadlines_s = [float("inf")]

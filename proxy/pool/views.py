@@ -117,7 +117,8 @@ def _state_view(standing: Standing, clock: Clock) -> StateView:
         return StateView(state=state)
     until_unix_ms = None
     if state is not State.DISABLED:
-        until_s = standing.permit_until_s if standing.on_trial(now_s) else standing.until_s
+        trying = state is State.TRIAL and standing.on_trial(now_s)
+        until_s = standing.permit_until_s if trying else standing.until_s
         until_unix_ms = clock.unix_ms() + round((until_s - now_s) * 1000)
     return StateView(
         state=state,

@@ -162,6 +162,15 @@ async def test_after_the_client_has_its_headers_nothing_is_tried_again() -> None
     assert len(house.upstream.calls) == 1
 
 
+async def test_no_retry_is_paid_for_that_is_not_made() -> None:
+    """Protects the budget all requests share from those that can no longer be tried again."""
+    house = bench(*[Fault.RESET] * 12, budget_max=2.0, budget_per_request=0.0, budget_per_second=0.0)
+    for _ in range(4):
+        await turned_away(house, client=Client(commit_at=1))
+    assert house.dispatcher.budget.suppressed == 0
+    assert "2.0 of 2" in repr(house.dispatcher.budget)
+
+
 async def test_the_client_knows_when_an_attempt_is_in_flight() -> None:
     """Protects headers sent early, which name the attempt in flight: between two attempts there is none."""
     house, client = bench(Fault.RESET, whole()), Client()

@@ -136,7 +136,9 @@ async def test_whoever_waits_is_served_by_a_change(room: _Room) -> None:
 async def _wait(room: _Room) -> Lease:
     watch = Watch()
     try:
-        return await room.places.wait(WANT, room.walk(), watch)
+        found = await room.places.wait(WANT, room.walk(), watch)
+        assert isinstance(found, Lease)
+        return found
     finally:
         watch.close()
 

@@ -84,6 +84,20 @@ def test_a_walk_that_was_turned_away_by_healthy_credentials_is_refused() -> None
     assert table.pool.pick(WANT, walk) == Exhausted(ExhaustedReason.REFUSED)
 
 
+def test_a_walk_that_was_refused_is_told_when_the_first_limited_credential_is_back() -> None:
+    """Protects clients from a time that was true when it was said and has passed in part since."""
+    table = bench("a", "b")
+    walk = table.walk()
+    for found in (AUTH, LONG_RATE):
+        lease = table.pool.pick(WANT, walk)
+        assert isinstance(lease, Lease)
+        walk.after(found, lease)
+        if found is LONG_RATE:
+            table.pool.settle(lease, Failed(found))
+    table.clock.advance(30)
+    assert table.pool.pick(WANT, walk) == Exhausted(ExhaustedReason.REFUSED, 60.0)
+
+
 def _words(table: Bench, client: str | None = "client") -> dict[str, str]:
     """The word for each credential, in the order they would be asked."""
     found = table.pool.outlook(WANT.model, WANT.limit_class, client)

@@ -201,14 +201,29 @@ def test_a_sweep_serves_who_waits_for_a_deadline() -> None:
     """Protects waiting requests when nothing happens but time, and newcomers do not pass them by."""
     table = bench("a")
     table.end(RATE)
+    table.clock.advance(5)
+    table.lease()
     ticket = queue(table)
     assert table.pool.sweep().grants == ()
-    assert table.pool.next_deadline_s == table.clock.now_s + 5
-    table.clock.advance(5)
+    assert table.pool.next_deadline_s == table.clock.now_s + 30
+    table.clock.advance(30)
     assert table.pick() == Saturated(1)
     ((granted, lease),) = table.pool.sweep().grants
     assert (granted, lease.trial) == (ticket, True)
     assert table.pool.sweep().grants == ()
+
+
+def test_who_waits_for_what_can_no_longer_come_is_told_why() -> None:
+    """Protects clients from waiting their longest for the verdict of a trial that has failed by then."""
+    table = bench("a")
+    table.end(RATE)
+    table.clock.advance(5)
+    trial = table.lease()
+    ticket = queue(table)
+    settled = table.pool.settle(trial, Failed(failure(FailureClass.RATE, retry_after_s=20.0)))
+    assert settled.grants == ()
+    assert settled.hopeless == ((ticket, Exhausted(ExhaustedReason.RATE_LIMITED, 20.0)),)
+    assert not table.pool.withdraw(ticket)
 
 
 def test_a_sweep_knows_when_the_next_one_is_of_use() -> None:

@@ -72,6 +72,8 @@ class ReplacingMachine(RuleBasedStateMachine):
         for ticket, lease in settled.grants:
             self.waiting.remove(ticket)
             self.granted(lease, ticket.want)
+        for ticket, _ in settled.hopeless:
+            self.waiting.remove(ticket)
 
     def granted(self, lease: Lease, want: Want) -> None:
         """A lease is one of the present configuration, by its rules."""
@@ -197,6 +199,7 @@ class ReplacingMachine(RuleBasedStateMachine):
         for lease in self.out:
             pool.settle(lease, Abandoned())
         pool.replace([_credential(name, 3, {}) for name in ("a", "b", "c")])
+        # a way out that is blocked stays so, whoever goes it
         for name in ("a", "b", "c"):
             pool.reset(name)
         pool.departed()

@@ -53,6 +53,18 @@ def test_a_trial_is_shown_with_the_end_of_its_permit() -> None:
     assert (out.state, out.until_unix_ms) == (State.TRIAL, table.clock.wall_ms + 30_000)
 
 
+def test_a_limit_learned_during_a_trial_is_shown_with_its_own_deadline() -> None:
+    """Protects the reading of a state: the end of a trial that is out says nothing about a limit that came since."""
+    table = bench(credential("a", organization="org"), credential("b", organization="org"))
+    table.end(RATE, "a")
+    table.clock.advance(5)
+    trial, sibling = table.lease(), table.lease()
+    assert trial.trial
+    table.pool.settle(sibling, Failed(failure(FailureClass.RATE, retry_after_s=12.0)))
+    state = table.pool.snapshot()[0].classes[WANT.limit_class]
+    assert (state.state, state.until_unix_ms) == (State.COOLING, table.clock.wall_ms + 12_000)
+
+
 def test_a_disabled_credential_has_no_deadline() -> None:
     """Protects the promise that only disabling is without an end."""
     table = bench("a")
