@@ -3,9 +3,9 @@
 import msgspec
 
 from proxy.clock import Clock
-from proxy.dialects.anthropic import MessageBroken, StreamDecoder, decode_message, summarize
 from proxy.dialects.common import Observed, Rendering, StreamBroken
-from proxy.dispatch.lanes import StreamLane, TranslatedLane, VerbatimLane
+from proxy.dialects.upstream import MessageBroken, UpstreamDialect
+from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLane
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.streams import RunningStream, StreamCut
 from proxy.exchange import Exchange, Operation
@@ -117,9 +117,9 @@ class Attempt(msgspec.Struct, frozen=True):
         try:
             rendering = self.prepared.rendering
             if rendering is None:
-                summary = summarize(body)
+                summary = self._spoken.summarize(body)
                 return UnaryOpened(self.lease, reply.source, body, summary.usage, summary.stop_reason)
-            return self._rendered(decode_message(body), reply, rendering)
+            return self._rendered(self._spoken.decode_message(body), reply, rendering)
         except MessageBroken:
             raise self._failed(Fault.GARBAGE, reply) from None
 
@@ -133,7 +133,7 @@ class Attempt(msgspec.Struct, frozen=True):
     async def _collected(self, reply: ByteReply, due_s: float, rendering: Rendering) -> UnaryOpened:
         """Read a stream to its end for a client that wants one whole answer; all of it can still be retried."""
         self._demand_event_stream(reply)
-        decoder = StreamDecoder(self.policy.event_max_bytes)
+        decoder = self._spoken.stream_decoder(self.policy.event_max_bytes)
         collector = Collector()
         left_bytes = self.policy.upstream_body_max_bytes
         whole_due_s = max(due_s, self.clock.monotonic_s() + self.policy.unary_timeout_s)
@@ -157,7 +157,15 @@ class Attempt(msgspec.Struct, frozen=True):
     async def _streamed(self, reply: ByteReply, due_s: float) -> StreamOpened:
         self._demand_event_stream(reply)
         verbatim = self.prepared.rendering is None
-        stream = RunningStream(reply, self._lane(), self.policy, self.clock, self.watch, verbatim=verbatim)
+        stream = RunningStream(
+            reply,
+            self._lane(),
+            self.policy,
+            self.clock,
+            self.watch,
+            verbatim=verbatim,
+            kind=self.lease.credential.kind,
+        )
         try:
             await stream.prime(self._left_s(due_s))
         except StreamCut as cut:
@@ -177,11 +185,23 @@ class Attempt(msgspec.Struct, frozen=True):
     def _raise_told(self, observed: Observed, reply: ByteReply) -> None:
         if (told := observed.error) is not None:
             raise AttemptFailed(
-                classify_event(told.type, told.message, told.code, now_unix_ms=self.clock.unix_ms()),
+                classify_event(
+                    told.type,
+                    told.message,
+                    told.code,
+                    kind=self.lease.credential.kind,
+                    now_unix_ms=self.clock.unix_ms(),
+                ),
                 reply.source,
             )
 
+    @property
+    def _spoken(self) -> UpstreamDialect:
+        return SPOKEN[self.upstream.dialect]
+
     def _lane(self) -> StreamLane:
-        if (rendering := self.prepared.rendering) is None:
-            return VerbatimLane(self.policy.event_max_bytes)
-        return TranslatedLane(self.exchange.dialect.stream_encoder(rendering), self.policy.event_max_bytes)
+        prepared, event_max_bytes = self.prepared, self.policy.event_max_bytes
+        if (rendering := prepared.rendering) is None:
+            return VerbatimLane(event_max_bytes, self._spoken, hides_usage=prepared.hides_usage)
+        encoder = self.exchange.dialect.stream_encoder(rendering)
+        return TranslatedLane(encoder, event_max_bytes, self._spoken)

@@ -4,8 +4,9 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.anthropic import encode_request, splice
+from proxy.dialects.anthropic import encode_request
 from proxy.dialects.common import Dropped, Rendering, Target, ThinkingFormat
+from proxy.dialects.splicing import splice
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
 from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled

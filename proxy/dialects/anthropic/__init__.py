@@ -2,24 +2,16 @@
 
 from proxy.dialects.anthropic.client import AnthropicDialect
 from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
-from proxy.dialects.anthropic.upstream import (
-    ErrorFacts,
-    decode_error,
-    encode_request,
-    splice,
-    summarize,
-)
-from proxy.dialects.anthropic.wire import MessageBroken, decode_message
+from proxy.dialects.anthropic.upstream import MessagesUpstream, decode_error, encode_request, summarize
+from proxy.dialects.anthropic.wire import decode_message
 
 __all__ = [
     "AnthropicDialect",
-    "ErrorFacts",
-    "MessageBroken",
+    "MessagesUpstream",
     "StreamDecoder",
     "StreamTap",
     "decode_error",
     "decode_message",
     "encode_request",
-    "splice",
     "summarize",
 ]
