@@ -5,7 +5,7 @@ import datetime
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -15,12 +15,14 @@ from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
-from proxy.dispatch.prepare import Prepared, prepare
+from proxy.dispatch.preparations import Preparations
+from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.trace import FailedAttempt, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Exchange, Operation
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog
+from proxy.model.names import ModelNames
 from proxy.pool import (
     Abandoned,
     Again,
@@ -34,6 +36,7 @@ from proxy.pool import (
     Pool,
     RetryBudget,
     Stop,
+    StopReason,
     Success,
     Walk,
     Want,
@@ -44,6 +47,7 @@ from proxy.upstreams.base import Upstream
 from proxy.watch import Watch
 
 _log = get_logger("dispatch")
+_SAME_UNDER_ANY_MODEL: Final = frozenset({FailureClass.REQUEST, FailureClass.CUT, FailureClass.UNKNOWN})
 
 
 class Hold(Protocol):
@@ -77,6 +81,7 @@ class Tools:
         journal: where changes of health are written.
         upstreams: how each kind is asked.
         catalog: what models can do.
+        names: what model names mean, and which model stands in for which.
         policy: the numbers.
         clock: the time.
         rng: jitter.
@@ -88,6 +93,7 @@ class Tools:
     journal: Journal
     upstreams: Mapping[Kind, Upstream]
     catalog: Catalog
+    names: ModelNames
     policy: Policy
     clock: Clock
     rng: random.Random
@@ -98,13 +104,28 @@ class _Question(msgspec.Struct, frozen=True):
     """One exchange on its way through the pool, with the memory of its attempts."""
 
     exchange: Exchange
-    prepared: Prepared
+    prepared: Preparations
     want: Want
     walk: Walk
     trace: Trace
     hold: Hold
     watch: Watch
     home: str | None
+    spared_s: float
+
+
+class _Unanswered(Exception):
+    """No credential could answer for the model, and another model may.
+
+    Attributes:
+        shown: what the client is told where none does.
+        walk: who was asked; None where nobody was.
+    """
+
+    def __init__(self, shown: GatewayError, walk: Walk | None) -> None:
+        super().__init__(shown.message)
+        self.shown = shown
+        self.walk = walk
 
 
 class Dispatcher:
@@ -127,16 +148,54 @@ class Dispatcher:
 
         Raises GatewayError when nobody can answer; every lease has been given back then, as on cancellation.
         """
+        try:
+            return await self._ask(exchange, trace, hold, watch)
+        except _Unanswered as nobody:
+            return await self._instead(nobody, exchange, trace, hold, watch)
+
+    async def _instead(
+        self, nobody: _Unanswered, exchange: Exchange, trace: Trace, hold: Hold, watch: Watch
+    ) -> UnaryOpened | StreamOpened:
+        """Ask the models that stand in for the one nobody could answer for; its own story is told where none can."""
+        tools, walk = self._tools, nobody.walk
+        counting = exchange.operation is Operation.COUNT_TOKENS
+        for model in () if counting else tools.names.instead_of(exchange.model):
+            left_s = exchange.deadline_s - tools.clock.monotonic_s()
+            if hold.committed or left_s < tools.policy.min_attempt_s:
+                break
+            exchange.model, exchange.limit_class = model, tools.catalog.limit_class(model)
+            try:
+                return await self._ask(exchange, trace, hold, watch, earlier=walk)
+            except _Unanswered as further:
+                walk = further.walk or walk
+            except GatewayError as error:
+                _log.info("a model that was to stand in did not answer", model=model, problem=error.code)
+        raise nobody.shown from None
+
+    async def _ask(
+        self, exchange: Exchange, trace: Trace, hold: Hold, watch: Watch, *, earlier: Walk | None = None
+    ) -> UnaryOpened | StreamOpened:
+        """Ask for one model. Raises _Unanswered where no credential could answer."""
         tools = self._tools
-        prepared = prepare(exchange, tools.catalog, tools.defaults)
-        trace.dropped = prepared.dropped
-        if (wait_s := self._breakers.turned_away_s(exchange.limit_class)) > 0:
-            raise answers.overloaded(wait_s)
-        self._budget.on_request()
-        walk = Walk(tools.policy, tools.clock, self._budget, exchange.deadline_s, tools.rng)
         want = Want(exchange.model, exchange.limit_class, exchange.client)
-        home = tools.pool.affinity.preferred(exchange.conversation) if exchange.continuing else None
-        question = _Question(exchange, prepared, want, walk, trace, hold, watch, home)
+        sorts = tools.pool.sorts(want)
+        prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults)
+        if sorts.ordinary:
+            trace.dropped = prepared.first().dropped
+        spared_s = self._breakers.turned_away_s(exchange.limit_class)
+        if spared_s > 0 and not sorts.fallback:
+            raise _Unanswered(answers.overloaded(spared_s), earlier)
+        if earlier is None:
+            self._budget.on_request()
+            walk = Walk(tools.policy, tools.clock, self._budget, exchange.deadline_s, tools.rng)
+        else:
+            walk = earlier.for_next_model()
+        home = None
+        if spared_s > 0:
+            walk.spare_the_provider()
+        elif exchange.continuing:
+            home = tools.pool.affinity.preferred(exchange.conversation)
+        question = _Question(exchange, prepared, want, walk, trace, hold, watch, home, spared_s)
         opened = await self._answered(question)
         if isinstance(opened, UnaryOpened) and self._lacks_call(opened, question):
             return await self._ask_once_more(opened, question)
@@ -144,7 +203,8 @@ class Dispatcher:
 
     def _lacks_call(self, opened: UnaryOpened, question: "_Question") -> bool:
         """Whether a demanded tool call is missing, and attempts, time and budget allow another."""
-        if not question.prepared.wants_call or opened.calls_tool or opened.stop_reason != "end_turn":
+        latest = question.prepared.latest
+        if latest is None or not latest.wants_call or opened.calls_tool or opened.stop_reason != "end_turn":
             return False
         policy = self._tools.policy
         left_s = question.exchange.deadline_s - self._tools.clock.monotonic_s()
@@ -161,13 +221,13 @@ class Dispatcher:
         trace.failed.append(FailedAttempt(answered, "no_tool_call", 200, 0.0))
         try:
             return await self._answered(question)
-        except GatewayError:
+        except (GatewayError, _Unanswered):
             trace.credential = answered
             return first
 
     async def _answered(self, question: "_Question") -> UnaryOpened | StreamOpened:
         tools = self._tools
-        exchange, prepared, want = question.exchange, question.prepared, question.want
+        exchange, want = question.exchange, question.want
         walk, trace, hold, watch = question.walk, question.trace, question.hold, question.watch
         while True:
             if question.home is not None and not trace.attempts:
@@ -175,12 +235,12 @@ class Dispatcher:
             else:
                 lease = tools.places.take(want, walk) or await tools.places.wait(want, walk, watch)
             if not isinstance(lease, Lease):
-                raise answers.exhausted(lease, walk.last_failure, model=want.model, available=self.models())
-            trace.credential = lease.name
-            trace.attempts += 1
+                raise _Unanswered(self._nobody(lease, question), walk)
             began_s = tools.clock.monotonic_s()
-            hold.attempt_started()
             try:
+                prepared = question.prepared.chosen(lease)
+                _begin(trace, lease, prepared)
+                hold.attempt_started()
                 opened = await self._attempt(exchange, prepared, lease, watch).run()
             except AttemptFailed as failed:
                 failure = answers.scrubbed(failed.failure, failed.source)
@@ -194,13 +254,20 @@ class Dispatcher:
                 return opened
             hold.attempt_ended()
             if failure.cls is not FailureClass.ENDPOINT:
-                self._judge(exchange.limit_class, overloaded=failure.cls is FailureClass.OVERLOADED)
+                self._judge(lease, overloaded=failure.cls is FailureClass.OVERLOADED)
             took_s = tools.clock.monotonic_s() - began_s
             trace.failed.append(FailedAttempt(lease.name, failure.cls.value, failure.status, took_s))
             await tools.places.give_back(lease, Failed(failure))
             if hold.committed:
-                raise answers.failed(failure, model=exchange.model)
-            await self._again(decision, failure, exchange)
+                raise answers.failed(walk.last_failure or failure, model=want.model)
+            await self._again(decision, failure, question)
+
+    def _nobody(self, found: Exhausted, question: "_Question") -> GatewayError:
+        """What the client is told when nobody is left to ask."""
+        last = question.walk.last_failure
+        if question.spared_s > 0 and last is None:
+            return answers.overloaded(question.spared_s)
+        return answers.exhausted(found, last, model=question.want.model, available=self.models())
 
     async def _at_home(self, home: str, question: "_Question") -> Lease | Exhausted:
         """A place at the conversation's own credential; at any other where that one is full or cannot serve."""
@@ -218,18 +285,22 @@ class Dispatcher:
         pool.learn(lease, opened.source.organization, opened.source.workspace)
         self._tools.places.answered(lease)
         exchange = question.exchange
-        self._judge(exchange.limit_class, overloaded=False)
-        if exchange.operation is Operation.MESSAGES:
+        self._judge(lease, overloaded=False)
+        # whoever stands in answers while it has to, and no conversation stays with it
+        if exchange.operation is Operation.MESSAGES and not lease.member.fallback:
             pool.affinity.heard(lease.name, self._tools.clock.monotonic_s() - began_s)
             pool.affinity.answered(exchange.conversation, lease.name, spilled=question.trace.spilled)
 
-    async def _again(self, decision: Again | Stop, failure: Failure, exchange: Exchange) -> None:
+    async def _again(self, decision: Again | Stop, failure: Failure, question: "_Question") -> None:
         match decision:
             case Again(wait_s=wait_s):
                 if wait_s > 0:
                     await asyncio.sleep(wait_s)
-            case Stop():
-                raise answers.failed(failure, model=exchange.model)
+            case Stop(reason=reason):
+                shown = answers.failed(question.walk.last_failure or failure, model=question.want.model)
+                if reason is StopReason.DEADLINE or failure.cls in _SAME_UNDER_ANY_MODEL:
+                    raise shown
+                raise _Unanswered(shown, question.walk)
 
     def end(self, opened: UnaryOpened | StreamOpened, outcome: Outcome) -> None:
         """End the lease of an answer, and the upstream call behind it where one is still open."""
@@ -247,7 +318,10 @@ class Dispatcher:
         today = datetime.datetime.fromtimestamp(tools.clock.unix_ms() / 1000, datetime.UTC).date()
         return tools.pool.servable(tools.catalog.known_ids(today))
 
-    def _judge(self, limit_class: str, *, overloaded: bool) -> None:
+    def _judge(self, lease: Lease, *, overloaded: bool) -> None:
+        if lease.credential.kind is Kind.OPENAI:
+            return
+        limit_class = lease.limit_class
         if self._breakers.record(limit_class, overloaded=overloaded):
             _log.warning("the provider is overloaded, most calls are turned away", limit_class=limit_class)
 
@@ -262,3 +336,11 @@ class Dispatcher:
             clock=tools.clock,
             watch=watch,
         )
+
+
+def _begin(trace: Trace, lease: Lease, prepared: Prepared) -> None:
+    """An attempt begins: who is asked now, for what, and what that leaves out."""
+    trace.credential = lease.name
+    trace.model = prepared.model
+    trace.dropped = prepared.dropped
+    trace.attempts += 1

@@ -30,6 +30,7 @@ class Trace(msgspec.Struct):
 
     Attributes:
         credential: alias of the attempt that answers, or was made last; empty before the first.
+        model: the model it asks.
         attempts: upstream calls made, the running one included.
         failed: the attempts that failed, in order.
         dropped: what could not be carried.
@@ -42,6 +43,7 @@ class Trace(msgspec.Struct):
     """
 
     credential: str = ""
+    model: str = ""
     attempts: int = 0
     failed: list[FailedAttempt] = []
     dropped: tuple[Dropped, ...] = ()

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 from proxy.clock import Clock
 from proxy.credentials import Credential
 from proxy.pool.affinity import Affinity
-from proxy.pool.choosing import Plan, choose, make_plan
+from proxy.pool.choosing import Plan, Sorts, choose, make_plan
 from proxy.pool.explain import explain
 from proxy.pool.health import CoolingTimes, HealthChange, Reason
 from proxy.pool.members import (
@@ -124,6 +124,10 @@ class Pool:
                 return Saturated(len(self._queue))
             case Availability.PROBING | Availability.OUT:
                 return None
+
+    def sorts(self, want: Want) -> Sorts:
+        """Which sorts of credentials can serve this request, whatever their health."""
+        return self._plan(want).sorts
 
     def enqueue(self, want: Want, walk: Walk) -> Ticket | None:
         """Join the queue, first come first served; None while it is full."""
@@ -252,7 +256,7 @@ class Pool:
             self._forget_plans()
         seats = []
         for member in self._members:
-            if member.serves(want.model, want.client):
+            if member.serves(want.model, want.client, want.limit_class):
                 seat = member.seat(want.limit_class, window_s=self._policy.strike_window_s)
                 seat.serves = True
                 seats.append(seat)
@@ -272,7 +276,7 @@ class Pool:
         lease = Lease(self._serial, seat, want.model, now_s)
         if not (member.standing.ready and seat.standing.ready and member.way_standing.ready) or member.closed:
             self._start_trial(lease, now_s)
-        walk.started(lease, plan.fallback_names)
+        walk.started(lease, plan.fallback_names, rescuing=bool(plan.tiers))
         return lease
 
     def _start_trial(self, lease: Lease, now_s: float) -> None:

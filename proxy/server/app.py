@@ -16,6 +16,7 @@ from proxy.exchange import Operation
 from proxy.log import get_logger
 from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
+from proxy.model.names import ModelNames
 from proxy.pool import Pool
 from proxy.server import extras
 from proxy.server.context import SERVICES, Services
@@ -92,6 +93,7 @@ async def build_app(parts: Parts) -> web.Application:
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
+    names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
     dispatcher = Dispatcher(
         Tools(
             pool=pool,
@@ -99,6 +101,7 @@ async def build_app(parts: Parts) -> web.Application:
             journal=journal,
             upstreams={kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()},
             catalog=parts.catalog,
+            names=names,
             policy=policy,
             clock=clock,
             rng=parts.rng,
@@ -111,7 +114,7 @@ async def build_app(parts: Parts) -> web.Application:
         pool=pool,
         dispatcher=dispatcher,
         catalog=parts.catalog,
-        aliases=_alias_rules(settings),
+        names=names,
         clock=clock,
         inflight=Inflight(),
         record=parts.record,

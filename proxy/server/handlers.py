@@ -28,7 +28,6 @@ _VERSION: Final = istr("anthropic-version")
 _BETA: Final = istr("anthropic-beta")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
-_COUNTING_CLASS: Final = "count_tokens"
 
 
 class NoHold:
@@ -110,7 +109,7 @@ class _Call:
             took_ms=self._milliseconds(services.clock.monotonic_s()),
         )
         if (exchange := self._exchange) is not None:
-            line.model = exchange.model[:100]
+            line.model = (trace.model or exchange.model)[:100]
             line.stream = exchange.stream
         if trace.attempts:
             line.credential = trace.credential
@@ -144,7 +143,7 @@ class _Call:
             body=body,
             client=self._caller.client,
             model=model,
-            limit_class=_COUNTING_CLASS if counting else services.catalog.limit_class(model),
+            limit_class=Operation.COUNT_TOKENS if counting else services.catalog.limit_class(model),
             started_s=self._began_s,
             deadline_s=self._began_s + services.settings.policy.deadline_s,
             created_s=services.clock.unix_ms() // 1000,

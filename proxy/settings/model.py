@@ -87,12 +87,14 @@ class RequestDefaults:
         temperature: 0 to 1, or None.
         max_tokens: None for the model's own.
         thinking_format: None for ``think`` on ``-think`` ids and ``reasoning_content`` elsewhere.
+        fallback_drops_claude_options: whether a fallback answers without what Claude Code alone can do.
     """
 
     model: str | None
     temperature: float | None
     max_tokens: int | None
     thinking_format: ThinkingChoice | None
+    fallback_drops_claude_options: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,7 @@ class Settings:
         sources: where credentials come from.
         defaults: what requests get that do not say it themselves.
         aliases: how model ids are mapped.
+        model_fallbacks: patterns of models, and what is asked where no credential can answer for them.
         model_catalog_file: laid over the built-in catalog; absolute, or None.
         data_dir: the folder of everything the server keeps, absolute.
         database: the database's file, absolute.
@@ -123,6 +126,7 @@ class Settings:
     sources: CredentialSources
     defaults: RequestDefaults
     aliases: ModelAliases
+    model_fallbacks: tuple[tuple[str, str], ...]
     model_catalog_file: Path | None
     data_dir: Path
     database: Path
