@@ -34,8 +34,8 @@ class _Part(msgspec.Struct, forbid_unknown_fields=True):
     text: str | None = None
     refusal: str | None = None
     image_url: _Url | None = None
-    input_audio: msgspec.Raw | None = None
-    file: msgspec.Raw | None = None
+    input_audio: object = None
+    file: object = None
 
 
 class _Called(msgspec.Struct, forbid_unknown_fields=True):
@@ -100,7 +100,7 @@ class ChatRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     tools: list[_Tool] | None = None
     tool_choice: str | _Choice | None = None
     parallel_tool_calls: bool | None = None
-    response_format: msgspec.Raw | None = None
+    response_format: object = None
     reasoning_effort: str | None = None
     n: int | None = None
     seed: int | None = None

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from proxy.dialects.common import Dropped
+from proxy.dialects.decoding import Anything
 from proxy.dialects.openai_chat.upstream.turns import Losses, chat_messages, system_text
 from proxy.model.request import (
     Request,
@@ -77,7 +78,7 @@ class _Body(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 class _Format(msgspec.Struct):
     type: str
-    schema: msgspec.Raw | None = None
+    schema: Anything = msgspec.UNSET
 
 
 _encoder = msgspec.json.Encoder()
@@ -165,7 +166,7 @@ def _response_format(request: Request, losses: Losses) -> _ResponseFormat | None
         found = msgspec.json.decode(config.format, type=_Format)
     except (ValueError, RecursionError):
         found = _Format("")
-    if found.type != "json_schema" or found.schema is None:
+    if found.type != "json_schema" or not isinstance(found.schema, msgspec.Raw):
         losses.add("output_config.format", "no such format")
         return None
     return _ResponseFormat(_Schema(_SCHEMA_NAME, found.schema, strict=True))

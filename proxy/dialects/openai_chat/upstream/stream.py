@@ -200,9 +200,9 @@ class ChatStreamDecoder:
 
     def _bring(self, part: _Part, text: str) -> None:
         if part not in self._parts:
-            if text.strip():
-                raise StreamBroken("a tool call goes on after its arguments were whole")
-        elif part is self._parts[0] and self._open:
+            # its arguments were whole: some upstreams repeat them at the end
+            return
+        if part is self._parts[0] and self._open:
             self._delta(part, text)
             self._advance()
         else:
