@@ -217,12 +217,12 @@ class Dispatcher:
         trace = question.trace
         self.end(first, Success())
         first.place_free = True
-        answered = trace.credential
-        trace.failed.append(FailedAttempt(answered, "no_tool_call", 200, 0.0))
+        answered = trace.credential, trace.model, trace.dropped
+        trace.failed.append(FailedAttempt(trace.credential, "no_tool_call", 200, 0.0))
         try:
             return await self._answered(question)
         except (GatewayError, _Unanswered):
-            trace.credential = answered
+            trace.credential, trace.model, trace.dropped = answered
             return first
 
     async def _answered(self, question: "_Question") -> UnaryOpened | StreamOpened:

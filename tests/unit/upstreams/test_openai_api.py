@@ -173,10 +173,11 @@ async def test_faults_below_http_are_the_same_as_anywhere(
     with pytest.raises((UpstreamFault, UpstreamRefused)) as caught:
         await upstream.open(call(BODY), _credential(simulator.url), Watch(), 0.2)
     found = caught.value
-    if isinstance(found, UpstreamFault):
-        assert classify_fault(found.fault).cls is cls
-    else:
+    if isinstance(found, UpstreamRefused):
         assert classify(found.error, now_unix_ms=0).cls is cls
+    else:
+        assert isinstance(found, UpstreamFault)
+        assert classify_fault(found.fault).cls is cls
     assert "canary" not in repr(found) + str(found)
 
 
