@@ -382,3 +382,34 @@ async def test_options_only_claude_code_knows_go_to_no_fallback_unless_the_opera
         _fail(running.simulator, DOWN, *CLAUDE)
         answer = await running.send(Spoken.CHAT, msgspec.json.encode(body))
         assert (answer.status, answer.headers["x-carousel-dropped"]) == (200, "claude_options")
+
+
+@pytest.mark.parametrize("stream", FORMS)
+@pytest.mark.parametrize("spoken", Spoken)
+async def test_another_model_answers_where_the_operator_has_named_one(
+    tmp_path: Path, spoken: Spoken, *, stream: bool
+) -> None:
+    """Protects clients of a model at its limits: answered by the next in the chain, and told so."""
+    async with simulated() as simulator:
+        settings = {
+            **FAST,
+            "ANTHROPIC_BASE_URL": simulator.url,
+            "ANTHROPIC_API_KEYS": CLAUDE[0],
+            "MODEL_FALLBACKS": "claude-opus-*=sonnet,claude-opus-*=haiku",
+        }
+        async with gateway(tmp_path, settings) as server, client() as session:
+            running = House(server, simulator, session)
+            limited = Step("status", status=429, headers={"retry-after": "30"})
+            simulator.script(CLAUDE[0], [limited])
+            for attempts in ("2", "1"):
+                answer = await running.ask(spoken, stream=stream, model="opus")
+                assert (answer.status, answer.headers["x-carousel-attempts"]) == (200, attempts)
+                assert answer.headers["x-carousel-model"] == "claude-sonnet-5-5"
+                assert _text(spoken, answer, stream=stream)
+            simulator.script(CLAUDE[0], [limited])
+            assert (await running.ask(spoken, stream=stream, model="opus")).headers[
+                "x-carousel-model"
+            ] == "claude-haiku-5-5"
+            simulator.script(CLAUDE[0], [limited])
+            told = await running.ask(spoken, stream=stream, model="opus")
+            assert (told.status, told.error.error.type) == (429, "rate_limit_error")
