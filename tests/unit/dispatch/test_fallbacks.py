@@ -62,8 +62,16 @@ def house(
     return bench(*answers, others=others, credentials=credentials, **rest)  # type: ignore[arg-type]  # its own numbers
 
 
-class _Committed(NoHold):
-    committed = True
+class _Committing(NoHold):
+    """A client that gets its headers with the attempt of this number."""
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+
+    def attempt_started(self) -> None:
+        """See `Hold.attempt_started`."""
+        self._left -= 1
+        self.committed = self._left <= 0
 
 
 async def opened(
@@ -226,8 +234,8 @@ async def test_a_credential_that_is_kept_to_a_model_is_asked_for_it() -> None:
 
 async def test_after_the_commit_no_last_resort_is_asked() -> None:
     """Protects clients from an answer whose headers name another credential."""
-    running = house(refused(401), others=[other()])
-    await failed(running, hold=_Committed())
+    running = house(refused(500), others=[other()], retry_count=0)
+    await failed(running, hold=_Committing(1))
     assert running.other.calls == []
 
 
@@ -288,16 +296,19 @@ async def test_a_last_resort_is_asked_before_another_model_and_not_again() -> No
 )
 async def test_another_model_is_not_asked_where_it_would_help_nobody(call: Exchange) -> None:
     """Protects a deadline that is near, and counts, which are another model's."""
-    running = bench(refused(401), whole(), credentials=[credential("api-1")], fallbacks=CHAIN)
+    running = bench(refused(500), whole(), credentials=[credential("api-1")], fallbacks=CHAIN, retry_count=0)
     await failed(running, call)
     assert asked_models(running) == [OPUS]
 
 
-async def test_after_the_commit_no_other_model_is_asked() -> None:
+@pytest.mark.parametrize(("commit_at", "asked"), [(1, [OPUS]), (2, [OPUS, SONNET])])
+async def test_after_the_commit_no_other_model_is_asked(commit_at: int, asked: list[str]) -> None:
     """Protects clients from an answer of another model than the headers name."""
-    running = bench(refused(401), whole(), credentials=[credential("api-1")], fallbacks=CHAIN)
-    await failed(running, exchange(model=OPUS, limit_class="opus-5-5"), hold=_Committed())
-    assert asked_models(running) == [OPUS]
+    failures: list[Answer] = [refused(500), refused(500), whole()]
+    running = bench(*failures, credentials=[credential("api-1")], fallbacks=CHAIN, retry_count=0)
+    hold = _Committing(commit_at)
+    await failed(running, exchange(model=OPUS, limit_class="opus-5-5"), hold=hold)
+    assert asked_models(running) == asked
 
 
 async def test_without_a_chain_nothing_else_is_asked() -> None:
