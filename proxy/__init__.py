@@ -18,6 +18,8 @@ Exchange
     One client call from its first byte to its last: id, dialect, envelope, body, deadline, client.
 Member
     A credential in the pool, with its health and its places.
+Fallback
+    A member of last resort, asked once an exchange, after all others.
 Lease
     One place at a member, held from the moment it is chosen until the last byte. Given back exactly once.
 Walk

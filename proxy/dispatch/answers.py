@@ -74,6 +74,17 @@ def none_usable() -> GatewayError:
     )
 
 
+def beyond_a_fallback(field: str) -> GatewayError:
+    """Only a fallback is left, and it would answer without what this field asks for."""
+    return GatewayError(
+        503,
+        ErrorKind.API,
+        f"Only a fallback is left to answer, and it cannot do what {field} asks for.",
+        param=field,
+        code="no_usable_credential",
+    )
+
+
 def no_such_model(model: str, available: tuple[str, ...]) -> NotFound:
     """No credential has this model."""
     names = ", ".join(available[:40])

@@ -1,11 +1,5 @@
 """An upstream's whole answer read as the stream that was asked for."""
 
-import msgspec
-
-from proxy.dialects.sse import encode_frame
-from proxy.model.events import Event
-from proxy.model.message import Message
-from proxy.model.spell import spelled
 from proxy.upstreams.base import Source
 from proxy.watch import Watch
 
@@ -15,9 +9,9 @@ class SpelledReply:
 
     content_type = "text/event-stream"
 
-    def __init__(self, message: Message, source: Source) -> None:
+    def __init__(self, frames: bytes, source: Source) -> None:
         self.source = source
-        self._left = b"".join(map(_frame, spelled(message)))
+        self._left = frames
 
     @property
     def ended(self) -> bool:
@@ -35,7 +29,3 @@ class SpelledReply:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def _frame(event: Event) -> bytes:
-    return encode_frame(msgspec.json.encode(event), str(event.__struct_config__.tag))

@@ -36,6 +36,7 @@ class Trace(msgspec.Struct):
 
     Attributes:
         credential: alias of the attempt that answers, or was made last; empty before the first.
+        model: the model it asks.
         attempts: upstream calls made, the running one included.
         failed: the attempts that failed, in order.
         began_s: monotonic seconds when the last attempt began.
@@ -51,6 +52,7 @@ class Trace(msgspec.Struct):
     """
 
     credential: str = ""
+    model: str = ""
     attempts: int = 0
     failed: list[FailedAttempt] = []
     began_s: float = 0.0

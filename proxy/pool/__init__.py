@@ -4,6 +4,7 @@ Pure and synchronous: nothing here waits, opens a socket or reads a clock that w
 """
 
 from proxy.pool.breaker import Breaker, Breakers
+from proxy.pool.choosing import Sorts
 from proxy.pool.explain import CredentialOutlook, Outlook, Usability
 from proxy.pool.failure import (
     Failure,
@@ -62,6 +63,7 @@ __all__ = [
     "RetryBudget",
     "Saturated",
     "Settled",
+    "Sorts",
     "State",
     "StateView",
     "Stop",

@@ -22,20 +22,30 @@ _FREE: Final = Availability.FREE
 
 
 @dataclass(frozen=True, slots=True)
+class Sorts:
+    """Which sorts of credentials there are for a request: those asked in turn, and those of last resort."""
+
+    ordinary: bool
+    fallback: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The seats that can serve one sort of request, whatever their health.
 
     Attributes:
-        tiers: those of Claude credentials by tier, lowest first.
+        tiers: those of ordinary credentials by tier, lowest first.
         fallbacks: those of last resort by tier, lowest first.
         groups: both together.
         fallback_names: the aliases of the fallbacks.
+        sorts: which of the two there are.
     """
 
     tiers: tuple[Group, ...]
     fallbacks: tuple[Group, ...]
     groups: tuple[Group, ...]
     fallback_names: frozenset[str]
+    sorts: Sorts
 
     @property
     def seats(self) -> Iterator[Seat]:
@@ -53,6 +63,7 @@ def make_plan(seats: Sequence[Seat]) -> Plan:
         fallbacks=fallbacks,
         groups=tiers + fallbacks,
         fallback_names=frozenset(seat.member.name for seat in seats if seat.member.fallback),
+        sorts=Sorts(bool(tiers), bool(fallbacks)),
     )
 
 

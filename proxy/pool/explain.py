@@ -20,8 +20,11 @@ from proxy.settings import Policy, Strategy
 
 
 def explain(plan: Plan, model: str, now_s: float) -> Exhausted:
-    """The reason that promises most: what passes soon before what lasts."""
-    seats = list(plan.seats)
+    """The reason that promises most: what passes soon before what lasts.
+
+    Where there are ordinary credentials it speaks of them alone: a last resort that could not help changes nothing.
+    """
+    seats = [seat for group in plan.tiers or plan.fallbacks for seat in group]
     if not seats:
         return Exhausted(ExhaustedReason.NO_MODEL)
     hindrances = [_hindrance(seat, model, now_s) for seat in seats]

@@ -214,7 +214,7 @@ _REFUSED_THINKING: Final = re.compile(
     r"|`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified)"
 )
 
-# Anthropic's error types and the statuses they come with when they are no event; both name one thing
+# the error types of Anthropic, then of OpenAI, and the statuses they come with when they are no event
 _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -226,6 +226,9 @@ _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
     "api_error": 500,
     "timeout_error": 504,
     "overloaded_error": 529,
+    "insufficient_quota": 429,
+    "server_error": 500,
+    "service_unavailable_error": 503,
 }
 
 _KIND_OF_CLASS: Final[Mapping[FailureClass, ErrorKind]] = {

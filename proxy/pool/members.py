@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from proxy.credentials import Credential, Kind
+from proxy.exchange import Operation
 from proxy.pool.headroom import Allowance
 from proxy.pool.health import Ladder, Standing
 
@@ -183,7 +184,7 @@ class Member:
     Attributes:
         credential: what it is.
         name: its alias.
-        fallback: whether it is a last resort, asked once after all Claude credentials.
+        fallback: whether it is a last resort, asked once after all other credentials.
         max_concurrency: its places; a very great number where there is no limit.
         in_flight: leases on it.
         standing: out of use as a whole.
@@ -229,7 +230,7 @@ class Member:
     def __init__(self, credential: Credential, way_out: WayOut) -> None:
         self.credential = credential
         self.name = credential.name
-        self.fallback = credential.kind is Kind.OPENAI
+        self.fallback = credential.fallback or credential.kind is Kind.OPENAI
         self.weight = credential.weight
         self.max_concurrency = _places_of(credential)
         self.in_flight = 0
@@ -305,9 +306,11 @@ class Member:
         for model in [model for model, standing in self.closed.items() if standing.until_s <= before_s]:
             del self.closed[model]
 
-    def serves(self, model: str, client: str | None) -> bool:
+    def serves(self, model: str, client: str | None, limit_class: str = "") -> bool:
         """Whether it is configured to serve `model` to `client`, or to anybody for None, whatever its health."""
         credential = self.credential
+        if limit_class == Operation.COUNT_TOKENS and credential.kind is Kind.OPENAI:
+            return False
         if credential.clients and client is not None and client not in credential.clients:
             return False
         if credential.models:

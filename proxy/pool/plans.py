@@ -49,7 +49,7 @@ class Plans:
             self._forget()
         seats = []
         for member in self.members:
-            if member.serves(want.model, want.client):
+            if member.serves(want.model, want.client, want.limit_class):
                 seat = member.seat(want.limit_class, window_s=self._window_s)
                 seat.serves = True
                 self._restraints.share(seat)

@@ -14,7 +14,7 @@ from typing import Final, assert_never
 from proxy.clock import Clock
 from proxy.credentials import Credential
 from proxy.pool.affinity import Affinity
-from proxy.pool.choosing import Chooser, Plan, passed_over
+from proxy.pool.choosing import Chooser, Plan, Sorts, passed_over
 from proxy.pool.explain import Outlook, Question, explain, outlook
 from proxy.pool.headroom import LimitHeaders
 from proxy.pool.health import BY_OPERATOR, CoolingTimes, Effect, HealthChange, Reason, effect_of
@@ -140,6 +140,10 @@ class Pool:
                 return Saturated(len(self._queue))
             case Availability.PROBING | Availability.OUT:
                 return None
+
+    def sorts(self, want: Want) -> Sorts:
+        """Which sorts of credentials can serve this request, whatever their health."""
+        return self._plans.of(want, epoch=self._serial).sorts
 
     def enqueue(self, want: Want, walk: Walk) -> Ticket | None:
         """Join the queue, first come first served; None while it is full."""
@@ -342,7 +346,7 @@ class Pool:
             self._start_trial(lease, now_s)
         if now_s < self._restraints.until_s:
             self._restraints.granted(lease, now_s)
-        walk.started(lease, plan.fallback_names)
+        walk.started(lease, plan.fallback_names, rescuing=bool(plan.tiers))
         return lease
 
     def _start_trial(self, lease: Lease, now_s: float) -> None:

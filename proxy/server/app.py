@@ -19,6 +19,7 @@ from proxy.exchange import Operation
 from proxy.log import get_logger
 from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
+from proxy.model.names import ModelNames
 from proxy.pool import Pool
 from proxy.server import admin, extras
 from proxy.server.context import SERVICES, Services
@@ -113,6 +114,7 @@ async def build_app(parts: Parts) -> web.Application:
         ways_out=ways_out,
         fingerprint_key=parts.keys.secret_key,
     )
+    names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
     dispatcher = Dispatcher(
         Tools(
             pool=pool,
@@ -120,6 +122,7 @@ async def build_app(parts: Parts) -> web.Application:
             journal=journal,
             upstreams=upstreams,
             catalog=parts.catalog,
+            names=names,
             policy=policy,
             clock=clock,
             rng=parts.rng,
@@ -133,7 +136,7 @@ async def build_app(parts: Parts) -> web.Application:
         pool=pool,
         dispatcher=dispatcher,
         catalog=parts.catalog,
-        aliases=_alias_rules(settings),
+        names=names,
         clock=clock,
         inflight=Inflight(),
         record=parts.record,

@@ -29,7 +29,6 @@ _VERSION: Final = istr("anthropic-version")
 _BETA: Final = istr("anthropic-beta")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
-_COUNTING_CLASS: Final = "count_tokens"
 _SHOWN_MAX: Final = 100
 _DROPPED_MAX: Final = 32
 
@@ -127,7 +126,7 @@ class _Call:
             took_ms=self._milliseconds(ended_s),
         )
         if (exchange := self._exchange) is not None:
-            line.model = exchange.model[:_SHOWN_MAX]
+            line.model = (trace.model or exchange.model)[:_SHOWN_MAX]
             line.stream = exchange.stream
         if trace.attempts:
             line.credential = trace.credential
@@ -178,7 +177,7 @@ class _Call:
             body=body,
             client=self._caller.client,
             model=model,
-            limit_class=_COUNTING_CLASS if counting else services.catalog.limit_class(model),
+            limit_class=Operation.COUNT_TOKENS if counting else services.catalog.limit_class(model),
             started_s=self._began_s,
             deadline_s=self._began_s + services.settings.policy.deadline_s,
             created_s=services.clock.unix_ms() // 1000,

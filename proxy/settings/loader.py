@@ -8,7 +8,7 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import later, table
+from proxy.settings import fallbacks, later, table
 from proxy.settings.model import AccessSettings, CredentialSources, Fallback, RequestDefaults, Settings
 from proxy.settings.policy import Policy
 from proxy.settings.problems import ConfigurationError
@@ -91,8 +91,10 @@ def _settings(
             max_tokens=resolver.get(table.MAX_TOKENS),
             thinking_format=resolver.get(table.THINKING_FORMAT),
             auto_cache=resolver.get(table.AUTO_CACHE),
+            fallback_drops_claude_options=resolver.get(fallbacks.FALLBACK_DROPS_CLAUDE_OPTIONS),
         ),
         aliases=resolver.get(table.MODEL_ALIASES),
+        model_fallbacks=resolver.get(fallbacks.MODEL_FALLBACKS),
         model_catalog_file=paths.at(catalog) if catalog else None,
         data_dir=data_dir,
         database=paths.at(database) if database else data_dir / _DATABASE,
@@ -171,7 +173,7 @@ def _sources(
 
 def _fallbacks(resolver: Resolver, findings: Findings) -> tuple[Fallback, ...]:
     found: list[Fallback] = []
-    for number, settings in enumerate(later.FALLBACK_SETTINGS, 1):
+    for number, settings in enumerate(fallbacks.FALLBACK_SETTINGS, 1):
         name, url, key, model = (resolver.get(setting) for setting in settings)
         if url is not None:
             found.append(

@@ -88,6 +88,7 @@ class RequestDefaults:
         max_tokens: None for the model's own.
         thinking_format: None for ``think`` on ``-think`` ids and ``reasoning_content`` elsewhere.
         auto_cache: whether long conversations are marked for the prompt cache where the client's dialect has no marks.
+        fallback_drops_claude_options: whether a fallback answers without what Claude Code alone can do.
     """
 
     model: str | None
@@ -95,6 +96,7 @@ class RequestDefaults:
     max_tokens: int | None
     thinking_format: ThinkingChoice | None
     auto_cache: bool = True
+    fallback_drops_claude_options: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,7 @@ class Settings:
         sources: where credentials come from.
         defaults: what requests get that do not say it themselves.
         aliases: how model ids are mapped.
+        model_fallbacks: patterns of models, and what is asked where no credential can answer for them.
         model_catalog_file: laid over the built-in catalog; absolute, or None.
         data_dir: the folder of everything the server keeps, absolute.
         database: the database's file, absolute.
@@ -126,6 +129,7 @@ class Settings:
     sources: CredentialSources
     defaults: RequestDefaults
     aliases: ModelAliases
+    model_fallbacks: tuple[tuple[str, str], ...]
     model_catalog_file: Path | None
     data_dir: Path
     database: Path

@@ -5,6 +5,7 @@ from typing import Final, Literal, assert_never
 
 from proxy.secrets import Secret
 from proxy.settings import shapes, values
+from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
 from proxy.settings.later import LATER_SETTINGS
 from proxy.settings.policy import POLICY_FIELDS, PolicyField
 from proxy.settings.setting import Group, Setting
@@ -297,8 +298,10 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *(ADDRESS, HOST, PORT, DRAIN_DELAY, DRAIN_SECONDS, CONFIG_FILE, IN_IMAGE),
     *(CLIENT_KEYS, REQUIRE_AUTH, ADMIN_KEY, SECRET_KEY),
     *(ANTHROPIC_API_KEYS, ANTHROPIC_BASE_URL, SESSIONS_FILE, PROXY),
+    *(setting for group in FALLBACK_SETTINGS for setting in group),
+    FALLBACK_DROPS_CLAUDE_OPTIONS,
     *(ANTHROPIC_MODEL, MODEL_TEMPERATURE, MAX_TOKENS, REQUEST_TIMEOUT),
-    *(MODEL_ALIASES, THINKING_FORMAT, AUTO_CACHE, MODEL_CATALOG_FILE),
+    *(MODEL_ALIASES, MODEL_FALLBACKS, THINKING_FORMAT, AUTO_CACHE, MODEL_CATALOG_FILE),
     *(DATA_DIR, DATABASE_URL, LOG_LEVEL, LOG_FORMAT),
     POOL_STRATEGY,
     *POLICY.values(),

@@ -9,6 +9,8 @@ import msgspec
 from proxy.clock import Clock
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.simulator import render
+from proxy.simulator.chat import answer_chat, chat_error, is_chat, model_list
+from proxy.simulator.chat_wire import ChatFault
 from proxy.simulator.conversation import INVALID_SIGNATURE
 from proxy.simulator.limits import AnswerHeaders
 from proxy.simulator.messages import Answer, Text, Thought, Voice, compose, message_id
@@ -134,8 +136,12 @@ class Api:
         method = "GET" if request.method == "HEAD" else request.method
         if request.path == "/api/hello" and method == "GET":
             return Reply(200, JSON, [b"{}"])
+        if not request.key and is_chat(request.path):
+            return Reply(401, JSON, [chat_error(401, "You didn't provide an API key.")])
         if not request.key:
             raise GatewayError(401, ErrorKind.AUTHENTICATION, "x-api-key header is required")
+        if is_chat(request.path) and method == "POST":
+            return self._chat(request, events, step or _PLAIN)
         if request.path == "/v1/messages" and method == "POST":
             return self._messages(request, events, step or _PLAIN, whole=whole)
         if (answer := self._paths.get((method, request.path))) is not None:
@@ -194,6 +200,18 @@ class Api:
             request.limits = [*self.buckets.headers(organization, model), ("retry-after", str(wait_s))]
             raise
 
+    def _chat(self, request: Request, events: int | None, step: Step) -> Reply:
+        self._answers += 1
+        voice = Voice(number=self._answers, prefix=self._prefix, events=events, text=step.text)
+        try:
+            answer = answer_chat(request.body, voice, step, self._clock.unix_ms() // 1000)
+        except ChatFault as fault:
+            body = chat_error(fault.status, fault.message, param=fault.param, code=fault.code)
+            return Reply(fault.status, JSON, [body])
+        if answer.streamed:
+            return Reply(200, EVENT_STREAM, answer.frames, streamed=True, tokens=answer.tokens)
+        return Reply(200, JSON, _slices(answer.frames[0]), tokens=answer.tokens)
+
     def _repeatable(self, request: Request, asked: MessagesRequest, checked: Checked, answer: Answer) -> bool:
         """Whether the same body always gets the same answer but for its id, and is small enough to keep."""
         return (
@@ -235,8 +253,9 @@ class Api:
         self._check_thinking(asked)
         return Reply(200, JSON, [_encoder.encode({"input_tokens": checked.prompt_tokens})])
 
-    @staticmethod
-    def _models(request: Request) -> Reply:
+    def _models(self, request: Request) -> Reply:
+        if "x-api-key" not in request.headers and "anthropic-version" not in request.headers:
+            return Reply(200, JSON, [model_list(self._clock)])
         query = parse_qs(request.query)
         limit = query.get("limit", ["20"])[-1]
         if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= _MAX_PAGE:

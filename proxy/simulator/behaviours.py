@@ -9,6 +9,7 @@ from proxy.errors import ErrorKind
 from proxy.simulator import http, render
 from proxy.simulator.api import JSON, Reply, replayed
 from proxy.simulator.call import Call
+from proxy.simulator.chat import chat_error, is_chat
 from proxy.simulator.script import Step
 from proxy.simulator.sending import send_paced, stall
 
@@ -100,6 +101,9 @@ def error_reply(call: Call, step: Step) -> Reply:
 
 
 def _error(call: Call, step: Step, status: int) -> bytes:
+    if is_chat(call.request.path):
+        message = step.message or _MESSAGES.get(status, "The server had an error.")
+        return chat_error(status, message, kind=step.type, code=step.error_code)
     kind = step.type or _TYPES.get(status, ErrorKind.API if status >= 500 else ErrorKind.INVALID_REQUEST)
     message = step.message or _MESSAGES.get(status, "Internal server error")
     details: dict[str, object] | None = {"error_code": step.error_code} if step.error_code else None
@@ -177,7 +181,8 @@ async def _send_error_event(call: Call, step: Step, after: int) -> None:
         await _status(call, msgspec.structs.replace(step, status=status))
         return
     await _send_first(call, step, after)
-    call.write(render.event("error", _error(call, step, status)))
+    error = _error(call, step, status)
+    call.write(b"data: %b\n\n" % error if is_chat(call.request.path) else render.event("error", error))
     call.cut("end")
 
 

@@ -8,6 +8,7 @@ from proxy.simulator.api import Api, Reply, Request
 from proxy.simulator.behaviours import BEHAVIOURS
 from proxy.simulator.buckets import Limits
 from proxy.simulator.call import Call, Services
+from proxy.simulator.chat import is_chat
 from proxy.simulator.connection import Connection
 from proxy.simulator.control import control
 from proxy.simulator.limits import AnswerHeaders, organization_of
@@ -152,7 +153,7 @@ class Simulator:
             return None
         step = self._scripts.next(request.key, request.path) if request.key else None
         call.received.step = step.do if step is not None else _PLAIN.do
-        if step is None and (self._at_once or not request.path.startswith("/v1/messages")):
+        if step is None and (self._at_once or not _paced(request.path)):
             reply = self._api.reply(request, events=self._pace.events, step=None, whole=True)
             if reply.streamed and self._pace.writes > 1:
                 call.send_in_parts(reply, self._pace.writes)
@@ -190,6 +191,11 @@ class Simulator:
 
 
 _PLAIN = Step()
+
+
+def _paced(path: str) -> bool:
+    """Whether its answers are a model's speech."""
+    return path.startswith("/v1/messages") or is_chat(path)
 
 
 def _check(step: Step | None) -> None:

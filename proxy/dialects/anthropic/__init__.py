@@ -4,26 +4,18 @@ from proxy.dialects.anthropic.caching import with_cache_marks
 from proxy.dialects.anthropic.client import AnthropicDialect
 from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
 from proxy.dialects.anthropic.thinking import holds_our_signatures, without_foreign_thinking
-from proxy.dialects.anthropic.upstream import (
-    ErrorFacts,
-    decode_error,
-    encode_request,
-    splice,
-    summarize,
-)
-from proxy.dialects.anthropic.wire import MessageBroken, decode_message
+from proxy.dialects.anthropic.upstream import MessagesUpstream, decode_error, encode_request, summarize
+from proxy.dialects.anthropic.wire import decode_message
 
 __all__ = [
     "AnthropicDialect",
-    "ErrorFacts",
-    "MessageBroken",
+    "MessagesUpstream",
     "StreamDecoder",
     "StreamTap",
     "decode_error",
     "decode_message",
     "encode_request",
     "holds_our_signatures",
-    "splice",
     "summarize",
     "with_cache_marks",
     "without_foreign_thinking",

@@ -56,6 +56,10 @@ class StreamDecoder:
                 raise
         return events
 
+    def end(self) -> list[Event]:
+        """See `proxy.dialects.upstream`: only ``message_stop`` ends an answer, so the end of its body adds nothing."""
+        return []
+
     def _take(self, found: list[bytes], events: list[Event]) -> None:
         grammar, observed = self._grammar, self.observed
         for data in found:
@@ -132,6 +136,10 @@ class StreamTap:
         if self._decoder is not None or b"\r" in whole:
             return self._read_any_line_ends(whole)
         return self._survey(whole) if whole else whole
+
+    def end(self) -> bytes:
+        """See `proxy.dialects.upstream`: only ``message_stop`` ends an answer, so the end of its body adds nothing."""
+        return b""
 
     def _survey(self, whole: bytes) -> bytes:
         """Look at the events that may tell something; returns those before the first that cannot be read.

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from proxy.dialects.anthropic.upstream import splice
 from proxy.dialects.common import Dropped
 from proxy.dialects.decoding import decode_json
+from proxy.dialects.splicing import splice
 from proxy.model.content import GATEWAY_SIGNATURE_PREFIX
 
 _OURS = f'"{GATEWAY_SIGNATURE_PREFIX}'.encode()

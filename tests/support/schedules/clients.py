@@ -19,6 +19,8 @@ from proxy.dispatch.thinking import ThinkingMemory
 from proxy.dispatch.trace import Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Exchange
+from proxy.model.aliases import AliasRules
+from proxy.model.names import ModelNames
 from proxy.pool import Abandoned, Failed, MemberView, Outcome, Pool, Success
 from proxy.tasks import spawn
 from proxy.watch import Watch
@@ -140,6 +142,7 @@ class _Minute:
                 journal=journal,
                 upstreams={Kind.ANTHROPIC: self.upstream},
                 catalog=CATALOG,
+                names=ModelNames(CATALOG, AliasRules(), clock),
                 policy=plan.policy,
                 clock=clock,
                 rng=rng,

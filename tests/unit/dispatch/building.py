@@ -18,7 +18,9 @@ from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Exchange, Operation
+from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
+from proxy.model.names import ModelNames
 from proxy.pool import Fault, Pool, UpstreamError
 from proxy.settings import Policy, RequestDefaults
 from proxy.store.base import HealthRow, StoreError
@@ -259,6 +261,7 @@ class Bench:
     places: Places
     store: MemoryStore
     upstream: ScriptedUpstream
+    other: ScriptedUpstream
     policy: Policy
     clock: FakeClock
 
@@ -273,9 +276,14 @@ def bench(
     *answers: Answer,
     credentials: Sequence[Credential] = (),
     defaults: RequestDefaults = NO_DEFAULTS,
+    fallbacks: tuple[tuple[str, str], ...] = (),
+    others: Sequence[Answer] = (),
     **policy: object,
 ) -> Bench:
-    """A dispatcher over these answers, and three credentials unless others are given."""
+    """A dispatcher over these answers, and three credentials unless others are given.
+
+    `others` are the answers of APIs that speak Chat Completions; `fallbacks` says which model stands in for which.
+    """
     clock = FakeClock()
     numbers = changed(Policy(jitter=0.0, backoff_base_s=0.0), policy)
     members = tuple(credentials) or tuple(credential(f"api-{number}") for number in (1, 2, 3))
@@ -285,19 +293,21 @@ def bench(
     journal = Journal(store, clock, {item.name: f"print of {item.name}" for item in members})
     places = Places(pool, numbers, journal)
     upstream = ScriptedUpstream(list(answers))
+    other = ScriptedUpstream(list(others), dialect="openai_chat")
     tools = Tools(
         pool=pool,
         places=places,
         journal=journal,
-        upstreams={Kind.ANTHROPIC: upstream},
+        upstreams={Kind.ANTHROPIC: upstream, Kind.OPENAI: other},
         catalog=CATALOG,
+        names=ModelNames(CATALOG, AliasRules(), clock, fallbacks),
         policy=numbers,
         clock=clock,
         rng=rng,
         defaults=defaults,
         memory=ThinkingMemory(clock),
     )
-    return Bench(Dispatcher(tools), pool, places, store, upstream, numbers, clock)
+    return Bench(Dispatcher(tools), pool, places, store, upstream, other, numbers, clock)
 
 
 def refused(status: int, *, message: str = "no", **changes: object) -> UpstreamError:

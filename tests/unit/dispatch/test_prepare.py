@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from proxy.dialects.common import ThinkingFormat, Thought
-from proxy.dispatch.prepare import Prepared, prepare, without_thinking
+from proxy.dispatch.prepare import Prepared, prepare, prepare_chat, without_thinking
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.errors import InvalidRequest
 from proxy.exchange import Operation
@@ -165,6 +165,58 @@ def test_thinking_is_shown_as_the_operator_or_else_the_models_name_says(
     rendering = prepare(exchange(_CHAT, dialect=CHAT, think=think), CATALOG, defaults, MEMORY).rendering
     assert rendering is not None
     assert rendering.thinking_format is wanted
+
+
+def test_a_messages_request_is_translated_for_other_apis() -> None:
+    """Protects clients of Anthropic's dialect; how each field is translated is tested with the dialect."""
+    raw = body(stream=True, top_k=3, novelty=1)
+    prepared = prepare_chat(exchange(raw), CATALOG, NO_DEFAULTS, model="gpt-4o")
+    sent = _sent(prepared.call.body)
+    assert (sent["model"], sent["max_completion_tokens"], sent["stream"]) == ("gpt-4o", 64, True)
+    assert sent["messages"] == [{"role": "user", "content": "Hello"}]
+    assert prepared.rendering is not None
+    assert (prepared.model, prepared.rendering.model) == ("gpt-4o", "gpt-4o")
+    assert sorted(item.field for item in prepared.dropped) == ["novelty", "top_k"]
+    assert not prepared.hides_usage
+
+
+@pytest.mark.parametrize(
+    ("fields", "hides"),
+    [
+        ({}, False),
+        ({"stream": True}, True),
+        ({"stream": True, "stream_options": {"include_usage": True}}, False),
+    ],
+)
+def test_a_chat_request_passes_to_other_apis(fields: dict[str, object], *, hides: bool) -> None:
+    """Protects the client's own words, and clients that did not ask for usage from a chunk of it."""
+    raw = body(messages=[{"role": "user", "content": "Hi"}], n=2, **fields)
+    prepared = prepare_chat(exchange(raw, dialect=CHAT), CATALOG, NO_DEFAULTS)
+    assert prepared.rendering is None
+    assert prepared.hides_usage is hides
+    assert _sent(prepared.call.body)["n"] == 2
+    assert (prepared.model, prepared.call.stream) == (MODEL, bool(fields))
+
+
+def test_a_suffix_that_asks_for_thinking_is_told_to_be_lost() -> None:
+    """Protects clients from believing that another API was asked to think."""
+    raw = body(messages=[{"role": "user", "content": "Hi"}], model=f"{MODEL}-think")
+    prepared = prepare_chat(exchange(raw, dialect=CHAT, think=True), CATALOG, NO_DEFAULTS)
+    assert [item.field for item in prepared.dropped] == ["model"]
+
+
+def test_a_request_can_be_made_ready_for_another_model_than_its_own() -> None:
+    """Protects credentials that are kept to a model: its rules hold, not those of the model asked for."""
+    native = prepare(exchange(_ODD), CATALOG, NO_DEFAULTS, MEMORY, model="claude-opus-5-5")
+    assert (native.model, _sent(native.call.body)["model"]) == ("claude-opus-5-5", "claude-opus-5-5")
+    raw = body(messages=[{"role": "user", "content": "Hi"}], temperature=0.5)
+    chat = exchange(raw, dialect=CHAT)
+    assert "temperature" in _sent(
+        prepare(chat, CATALOG, NO_DEFAULTS, MEMORY, model="claude-sonnet-4-6").call.body
+    )
+    assert "temperature" not in _sent(
+        prepare(chat, CATALOG, NO_DEFAULTS, MEMORY, model="claude-opus-5-5").call.body
+    )
 
 
 _CALLED: list[object] = [

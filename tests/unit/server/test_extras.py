@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.model.catalog import AliasRules
+from proxy.model.aliases import AliasRules
+from proxy.model.names import ModelNames
 from proxy.server.app import ROUTES
 from proxy.server.context import Services
 from tests.unit.dispatch.building import CATALOG, bench, credential
@@ -145,7 +146,8 @@ async def test_only_models_that_a_credential_serves_are_listed() -> None:
 
 async def test_an_operators_own_name_is_answered_with_its_target(shared: Services) -> None:
     """Protects clients that use a name of the operator's making."""
-    shared.aliases = AliasRules(exact=(("gpt-9", "claude-sonnet-5-5"),))
+    rules = AliasRules(exact=(("gpt-9", "claude-sonnet-5-5"),))
+    shared.names = ModelNames(shared.catalog, rules, shared.clock)
     async with client(shared, ROUTES) as asked:
         assert (await _json(asked, "/v1/models/gpt-9", AUTHORIZED))["id"] == "claude-sonnet-5-5"
 

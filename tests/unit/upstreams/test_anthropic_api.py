@@ -19,12 +19,10 @@ from proxy.upstreams.anthropic_api import AnthropicApi
 from proxy.upstreams.base import UpstreamFault, UpstreamRefused
 from proxy.upstreams.http import WaysOut
 from proxy.watch import Watch
-from tests.unit.upstreams.building import BODY, call, credential
+from tests.unit.upstreams.building import BODY, PROXY, call, credential
 
 _BASE: Final = "https://api.test"
 _URL: Final = f"{_BASE}/v1/messages"
-# the way through an HTTP proxy is the library's own from end to end, which is where a table can stand in for it
-_PROXY: Final = "http://proxy.test:3128"
 
 
 @pytest.fixture
@@ -42,7 +40,7 @@ def _envelope(kind: str, message: str, code: str | None = None) -> bytes:
 
 async def _refusal(upstream: AnthropicApi, url: str = _BASE) -> UpstreamRefused:
     with pytest.raises(UpstreamRefused) as caught:
-        await upstream.open(call(), credential(url, proxy=_PROXY if url == _BASE else None), Watch(), 10.0)
+        await upstream.open(call(), credential(url, proxy=PROXY if url == _BASE else None), Watch(), 10.0)
     return caught.value
 
 
@@ -107,7 +105,7 @@ async def test_another_success_than_200_is_no_answer(
     """Protects clients from the body of something that is not a message."""
     answered.post(_URL, status=status, body="{}")
     with pytest.raises(UpstreamFault) as caught:
-        await upstream.open(call(), credential(_BASE, proxy=_PROXY), Watch(), 10.0)
+        await upstream.open(call(), credential(_BASE, proxy=PROXY), Watch(), 10.0)
     assert caught.value.fault is Fault.GARBAGE
 
 
@@ -151,7 +149,7 @@ async def test_an_exception_of_the_library_becomes_a_fault_of_ours(
     """Protects logs and answers from the library's texts, which hold headers and raw bytes."""
     answered.post(_URL, exception=error)
     with pytest.raises(UpstreamFault) as caught:
-        await upstream.open(call(), credential(_BASE, proxy=_PROXY), Watch(), 10.0)
+        await upstream.open(call(), credential(_BASE, proxy=PROXY), Watch(), 10.0)
     assert caught.value.fault is fault
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
