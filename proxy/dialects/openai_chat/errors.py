@@ -38,7 +38,9 @@ KINDS: Final[Mapping[ErrorKind, tuple[int, str, str | None]]] = MappingProxyType
 _STATUSES: Final[Mapping[int, int]] = MappingProxyType({402: 429, 529: 503})
 
 
-class _Error(msgspec.Struct):
+class ToldError(msgspec.Struct):
+    """An error in OpenAI's words."""
+
     message: str
     type: str
     param: str | None
@@ -46,7 +48,7 @@ class _Error(msgspec.Struct):
 
 
 class _Envelope(msgspec.Struct):
-    error: _Error
+    error: ToldError
     request_id: str
 
 
@@ -61,6 +63,11 @@ def error_frame(error: GatewayError, request_id: str) -> bytes:
 
 
 def _body(error: GatewayError, request_id: str) -> bytes:
+    return msgspec.json.encode(_Envelope(error_of(error), request_id))
+
+
+def error_of(error: GatewayError) -> ToldError:
+    """An error without the envelope around it."""
     _, kind, code = KINDS[error.kind]
     if error.kind is ErrorKind.API and error.status == 503:
         kind = _UNAVAILABLE
@@ -68,6 +75,4 @@ def _body(error: GatewayError, request_id: str) -> bytes:
         code = "upstream_error"
     elif error.kind is ErrorKind.INVALID_REQUEST and error.message.startswith(_PROMPT_TOO_LONG):
         code = "context_length_exceeded"
-    return msgspec.json.encode(
-        _Envelope(_Error(error.message, kind, error.param, error.code or code), request_id)
-    )
+    return ToldError(error.message, kind, error.param, error.code or code)

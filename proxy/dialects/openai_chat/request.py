@@ -5,12 +5,14 @@ The same history always gives the same bytes: prompt caches and thinking signatu
 
 from hashlib import sha256
 
+import msgspec
+
 from proxy.dialects.common import Envelope, Target, Translated
 from proxy.dialects.conversation import name_in, opening, session_in
 from proxy.dialects.decoding import decode_json, is_given, unknown_fields
 from proxy.dialects.openai_chat.fields import check_supported, lost_fields, service_tier
 from proxy.dialects.openai_chat.marks import within_limit
-from proxy.dialects.openai_chat.messages import read_messages
+from proxy.dialects.openai_chat.messages import Conversation, read_messages
 from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest, PeekedRequest
 from proxy.dialects.openai_chat.thinking import read_reasoning, read_sampling
 from proxy.dialects.openai_chat.tools import Tooling, read_tools
@@ -43,6 +45,16 @@ def decode_request(body: bytes, target: Target) -> Translated:
     if not chat.messages:
         raise InvalidRequest("messages has to hold at least one message.", param="messages")
     conversation = read_messages(chat.messages, recall=target.recall, thinking_back=target.thinking_back)
+    translated = assembled(chat, conversation, target)
+    unknown = unknown_fields(body, ChatRequest.__struct_fields__)
+    return msgspec.structs.replace(translated, dropped=(*translated.dropped, *unknown))
+
+
+def assembled(chat: ChatRequest, conversation: Conversation, target: Target) -> Translated:
+    """The canonical form of a conversation with what else the request says; its messages are not looked at again.
+
+    Raises InvalidRequest naming the field.
+    """
     turns = ordered(conversation.turns, target.facts)
     tooling = read_tools(chat, turns, target.facts)
     reasoning = read_reasoning(chat, target, no_budget=_no_budget(tooling, turns))
@@ -70,8 +82,7 @@ def decode_request(body: bytes, target: Target) -> Translated:
     dropped = (
         conversation.dropped + tooling.dropped + reasoning.dropped + sampling.dropped + lost_fields(chat)
     )
-    unknown = unknown_fields(body, ChatRequest.__struct_fields__)
-    return Translated(request, (*dropped, *lost_marks, *unknown), tooling.wish is not None)
+    return Translated(request, (*dropped, *lost_marks), tooling.wish is not None)
 
 
 def _no_budget(tooling: Tooling, turns: list[InputMessage]) -> str | None:
