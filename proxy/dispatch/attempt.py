@@ -8,7 +8,7 @@ from proxy.dialects.upstream import MessageBroken, UpstreamDialect
 from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLane
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.spelled import SpelledReply
-from proxy.dispatch.streams import RunningStream, StreamCut
+from proxy.dispatch.streams import Frames, RunningStream, StreamCut
 from proxy.exchange import Exchange, Operation
 from proxy.model.collect import Collector
 from proxy.model.content import ToolUseBlock
@@ -63,7 +63,7 @@ class StreamOpened(msgspec.Struct):
 
     lease: Lease
     source: Source
-    stream: RunningStream
+    stream: Frames
     reply: ByteReply
 
 

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from proxy.dialects.anthropic import (
+    encode_count,
     encode_request,
     holds_our_signatures,
     with_cache_marks,
@@ -16,7 +17,7 @@ from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
 from proxy.dialects.splicing import splice
 from proxy.dispatch.thinking import ThinkingMemory
-from proxy.exchange import Exchange
+from proxy.exchange import Exchange, Operation
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
 from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
 from proxy.settings import RequestDefaults
@@ -209,13 +210,14 @@ def _translated(
     request = translated.request
     if exchange.envelope.continuing and defaults.auto_cache:
         request = with_cache_marks(request, facts)
-    collect = not exchange.stream and request.max_tokens > _COLLECT_ABOVE_TOKENS
+    counting = exchange.operation is Operation.COUNT_TOKENS
+    collect = not (exchange.stream or counting) and request.max_tokens > _COLLECT_ABOVE_TOKENS
     if collect:
         request = msgspec.structs.replace(request, stream=True)
     call = UpstreamCall(
         operation=exchange.operation,
-        body=encode_request(request),
-        stream=exchange.stream or collect,
+        body=encode_count(request) if counting else encode_request(request),
+        stream=(exchange.stream or collect) and not counting,
         version=_TRANSLATED_VERSION,
     )
     return Prepared(

@@ -52,7 +52,7 @@ def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) ->
     """The handler of one dialect's endpoint."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        call = _Call(request, dialect, operation)
+        call = ClientCall(request, dialect, operation)
         try:
             return await call.answer()
         finally:
@@ -61,7 +61,7 @@ def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) ->
     return handle
 
 
-class _Call:
+class ClientCall:
     """One client call being answered."""
 
     def __init__(self, request: web.Request, dialect: Dialect, operation: Operation) -> None:
@@ -82,7 +82,7 @@ class _Call:
         """Answer the client. Raises only mistakes of ours, and the loss of the connection."""
         services = self._services
         try:
-            body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
+            body = await self._read_body()
             exchange = self._exchange = self._open_exchange(body)
             del body
             if exchange.stream and exchange.operation is Operation.MESSAGES:
@@ -100,6 +100,10 @@ class _Call:
             raise
         self._status = response.status
         return response
+
+    async def _read_body(self) -> bytes:
+        """The request's body, before anything in it is looked at."""
+        return await read_body(self._request, self._services.settings.policy.body_max_bytes, self._watch)
 
     def end(self) -> None:
         """Close the books: one log line for the request, and its place among the last ones."""

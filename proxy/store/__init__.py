@@ -1,6 +1,6 @@
 """What outlives a restart."""
 
-from proxy.store.base import HealthRow, Store, StoreError
+from proxy.store.base import HealthRow, ResponseRow, Responses, Storage, Store, StoreError
 from proxy.store.sqlite import SqliteStore
 
-__all__ = ["HealthRow", "SqliteStore", "Store", "StoreError"]
+__all__ = ["HealthRow", "ResponseRow", "Responses", "SqliteStore", "Storage", "Store", "StoreError"]

@@ -17,6 +17,7 @@ import msgspec
 from proxy.store.base import HealthRow, StoreError
 from proxy.store.files import check_private, ensure_private_dir, make_private
 from proxy.store.migrations import migrate, shipped_migrations
+from proxy.store.responses import ResponseTable
 from proxy.tasks import spawn
 
 CALL_TIMEOUT_S: Final = 2.0
@@ -51,8 +52,8 @@ _REASONS: Final = (
 )
 
 
-class SqliteStore:
-    """See `Store`."""
+class SqliteStore(ResponseTable):
+    """See `Storage`."""
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":
@@ -124,7 +125,7 @@ class SqliteStore:
         # Closing waits for calls that were given up, so it is left to itself when the time is over.
         await asyncio.wait({spawn(self._connection.close(), name="close store")}, timeout=CALL_TIMEOUT_S)
 
-    async def _run(self, statement: str, *parameters: str) -> Iterable[sqlite3.Row]:
+    async def _run(self, statement: str, *parameters: str | int | None) -> Iterable[sqlite3.Row]:
         if self._closed:
             raise StoreError(f"{self._path} has been closed.")
         try:
