@@ -97,10 +97,9 @@ class StoredResponses:
             )
         except StoreError as error:
             raise _unreadable(error) from None
-        if not rows:
-            raise _no_previous(response_id)
-        if rows[0].previous_id is not None:
-            if await self._find(rows[0].previous_id, owner) is not None:
+        if not rows or rows[0].previous_id is not None:
+            missing = rows[0].previous_id if rows else response_id
+            if missing is not None and await self._find(missing, owner) is not None:
                 raise TooLarge(self._history_max_bytes)
             raise _no_previous(response_id)
         items: list[msgspec.Raw] = []

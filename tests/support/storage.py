@@ -1,6 +1,6 @@
 """A store in memory that keeps responses too, for the tests of the server."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxy.store.base import ResponseRow
 from tests.unit.dispatch.building import MemoryStore
@@ -45,8 +45,10 @@ class MemoryStorage(MemoryStore):
         return tuple(found)
 
     async def prolong_chain(self, response_id: str, owner: str, now_unix_ms: int, until_unix_ms: int) -> None:
-        """See `Responses.prolong_chain`; nothing expires here by itself."""
-        self._check()
+        """See `Responses.prolong_chain`."""
+        for row in await self.load_chain(response_id, owner, now_unix_ms, 2**62):
+            until_ms = max(row.expires_unix_ms, until_unix_ms)
+            self.responses[row.id] = replace(row, expires_unix_ms=until_ms)
 
     async def delete_response(self, response_id: str, owner: str, now_unix_ms: int) -> bool:
         """See `Responses.delete_response`."""
