@@ -49,7 +49,8 @@ def peek(body: bytes, call: Call) -> Envelope:
     """See `proxy.dialects.common.Dialect.peek`."""
     seen = decode_json(PeekedRequest, body)
     items = _items(seen.input)
-    begun = opening(items, seen.instructions if is_given(seen.instructions) else msgspec.UNSET)
+    instructions = seen.instructions if is_given(seen.instructions) else msgspec.UNSET
+    begun = opening(items, instructions, field="input")
     return Envelope(
         model=seen.model or "",
         stream=bool(seen.stream),
