@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.decoding import decode_json, printable
+from proxy.dialects.decoding import decode_json, invalid, printable
 from proxy.dialects.openai_responses.output import item_id
 from proxy.dialects.openai_responses.schema import Typed
 from proxy.dialects.splicing import splice
@@ -41,8 +41,15 @@ class Asked(msgspec.Struct):
 
 
 def read_asked(body: bytes) -> Asked:
-    """Look at a request. Raises InvalidRequest for one that is no JSON object or mistypes a field."""
-    return decode_json(Asked, body)
+    """Look at a request. Raises InvalidRequest for one that is no JSON object, no UTF-8, or mistypes a field."""
+    asked = decode_json(Asked, body)
+    if not body.isascii():
+        # parts of it are repeated and stored without being decoded
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise invalid(error) from None
+    return asked
 
 
 class _Identified(msgspec.Struct):
@@ -83,7 +90,7 @@ def _complete(raw: msgspec.Raw, response_id: str, place: int) -> dict[str, objec
         said = (
             "output_text" if isinstance(role, msgspec.Raw) and bytes(role) == b'"assistant"' else "input_text"
         )
-        fields["content"] = [_Text(said, msgspec.json.decode(content, type=str))]
+        fields["content"] = [_Text(said, decode_json(str, content, at=f"{at}.content"))]
     return {**fields, **identified}
 
 
