@@ -60,7 +60,7 @@ def _answer(body: bytes, model: str) -> None:
         error = refused
     else:
         sent = msgspec.json.decode(encode_request(translated.request), type=dict[str, msgspec.Raw])
-        assert sent["model"] == msgspec.json.encode(model)
+        assert bytes(sent["model"]) == msgspec.json.encode(model)
         assert all(loss.field.isascii() for loss in translated.dropped)
         repeated = b"{" + dialect._understood.repeated + b"}"
         assert msgspec.json.decode(repeated.decode(), type=dict[str, msgspec.Raw])

@@ -54,7 +54,7 @@ def target(
 
 
 def translated(
-    model: str = MODEL, /, *, by: Call | None = None, towards: Target | None = None, **fields: object
+    model: str = MODEL, by: Call | None = None, towards: Target | None = None, /, **fields: object
 ) -> Translated:
     """A request of these fields, that says hi unless they say otherwise, in the canonical form."""
     body = msgspec.json.encode({"input": "hi", **fields})
@@ -62,16 +62,16 @@ def translated(
 
 
 def sent(
-    model: str = MODEL, /, *, by: Call | None = None, towards: Target | None = None, **fields: object
+    model: str = MODEL, by: Call | None = None, towards: Target | None = None, /, **fields: object
 ) -> dict[str, object]:
     """The same as it goes upstream."""
-    request = translated(model, by=by, towards=towards, **fields).request
+    request = translated(model, by, towards, **fields).request
     return msgspec.json.decode(encode_request(request), type=dict[str, object])
 
 
-def dropped(*, by: Call | None = None, **fields: object) -> list[str]:
+def dropped(by: Call | None = None, /, **fields: object) -> list[str]:
     """What is told to be lost of such a request."""
-    return sorted(loss.field for loss in translated(by=by, **fields).dropped)
+    return sorted(loss.field for loss in translated(MODEL, by, **fields).dropped)
 
 
 def asked(by: Call | None = None, /, **fields: object) -> ResponsesDialect:

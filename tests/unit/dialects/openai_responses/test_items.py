@@ -8,7 +8,7 @@ from proxy.dialects.common import Thought
 from proxy.dialects.openai_responses.items import _READERS, LEFT_OUT
 from proxy.errors import InvalidRequest
 from proxy.model.content import RedactedThinkingBlock, ThinkingBlock
-from tests.unit.dialects.openai_responses.building import SEAL, call, dropped, sent, target, translated
+from tests.unit.dialects.openai_responses.building import MODEL, SEAL, call, dropped, sent, target, translated
 
 _CALL = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": '{"a":1}'}
 _OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "done"}
@@ -166,14 +166,14 @@ def test_reasoning_that_is_not_ours_is_refused_by_name(sealed: str) -> None:
 def test_stored_reasoning_under_another_key_costs_only_itself() -> None:
     """Protects a conversation over a change of the secret key: its client has nothing to mend."""
     items = [_HI, {**_REASONING, "encrypted_content": "crs1.AAAA"}, _CALL, _OUTPUT]
-    assert dropped(by=call(stored_items=3), input=items) == ["previous_response_id"]
+    assert dropped(call(stored_items=3), input=items) == ["previous_response_id"]
 
 
 def test_reasoning_without_a_seal_and_refused_reasoning_are_left_out_and_told() -> None:
     """Protects clients that send all items back, and the second attempt after the API refused thinking."""
     plain = {"type": "reasoning", "id": "rs_1", "summary": []}
     assert dropped(input=[_HI, plain, _CALL, _OUTPUT]) == ["input[1]"]
-    without = translated(input=[_HI, _REASONING, _CALL, _OUTPUT], towards=target(thinking_back=False))
+    without = translated(MODEL, None, target(thinking_back=False), input=[_HI, _REASONING, _CALL, _OUTPUT])
     assert [(loss.field, loss.reason) for loss in without.dropped] == [
         ("input[1]", "refused by the upstream")
     ]
@@ -189,9 +189,9 @@ def test_remembered_thinking_is_put_back_where_the_client_lost_it() -> None:
     """Protects agents that send items back without their reasoning; what is brought back counts first."""
     remembered = {"c1": [Thought(0, ThinkingBlock("mem", "s"))]}
     towards = target(recall=lambda call_id: remembered.get(call_id, ()))
-    alone = translated(input=[_HI, _CALL, _OUTPUT], towards=towards)
+    alone = translated(MODEL, None, towards, input=[_HI, _CALL, _OUTPUT])
     assert alone.request.messages[1].content[0] == ThinkingBlock("mem", "s")
-    both = translated(input=[_HI, _REASONING, _CALL, _OUTPUT], towards=towards)
+    both = translated(MODEL, None, towards, input=[_HI, _REASONING, _CALL, _OUTPUT])
     assert both.request.messages[1].content[0] == _THOUGHT
 
 
@@ -239,7 +239,7 @@ def test_an_item_that_cannot_be_is_named(item: object, param: str) -> None:
 def test_a_clients_own_items_are_counted_without_the_stored_ones() -> None:
     """Protects the name of a field from items the client never sent."""
     with pytest.raises(InvalidRequest) as caught:
-        translated(by=call(stored_items=2), input=[_HI, _HI, {"type": "hologram"}])
+        translated(MODEL, call(stored_items=2), input=[_HI, _HI, {"type": "hologram"}])
     assert caught.value.param == "input[0].type"
 
 

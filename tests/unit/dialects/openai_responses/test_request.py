@@ -11,7 +11,7 @@ from proxy.dialects.common import Envelope
 from proxy.dialects.openai_responses.request import peek
 from proxy.errors import InvalidRequest
 from proxy.model.request import InputMessage
-from tests.unit.dialects.openai_responses.building import call, sent, translated
+from tests.unit.dialects.openai_responses.building import MODEL, call, sent, translated
 
 
 def _peeked(**fields: object) -> Envelope:
@@ -105,7 +105,8 @@ def test_codex_asks_and_nothing_is_refused() -> None:
         {"type": "local_shell"},
     ]
     found = translated(
-        by=call(lenient=True),
+        MODEL,
+        call(lenient=True),
         stream=True,
         store=False,
         input=[

@@ -198,7 +198,7 @@ _TEXT_ALONE = _block(0, TextBlock(""), TextDelta("Hi"))
 def test_a_request_that_says_nothing_is_answered_with_the_defaults() -> None:
     """Protects clients that read these fields whether or not they sent them."""
     ended = _final(_streamed([_START, *_end("end_turn")]))
-    defaults = {
+    defaults: dict[str, object] = {
         "instructions": None,
         "metadata": {},
         "parallel_tool_calls": True,

@@ -82,7 +82,7 @@ def test_tools_of_openais_own_are_refused_but_for_programs_that_always_send_them
     with pytest.raises(InvalidRequest) as caught:
         translated(tools=[_FUNCTION, {"type": kind}])
     assert (caught.value.param, caught.value.code) == ("tools[1].type", "unsupported_value")
-    assert dropped(by=call(lenient=True), tools=[_FUNCTION, {"type": kind}]) == ["tools[1]"]
+    assert dropped(call(lenient=True), tools=[_FUNCTION, {"type": kind}]) == ["tools[1]"]
 
 
 @pytest.mark.parametrize("kind", ["web_search", "web_search_preview", "web_search_2025_08_26"])
