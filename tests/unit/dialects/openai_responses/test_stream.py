@@ -48,62 +48,63 @@ from tests.unit.dialects.openai_responses.events import (
 from tests.unit.dialects.openai_responses.order import check_order
 from tests.unit.model.streams import legal_streams
 
+_RS, _MSG, _FC = (f"{prefix}_{NUMBER}_{index}" for index, prefix in enumerate(("rs", "msg", "fc")))
+_SUMMARY = {"item_id": _RS, "output_index": 0, "summary_index": 0}
+_SAID = {"item_id": _MSG, "output_index": 1, "content_index": 0}
+_CALLED = {"item_id": _FC, "output_index": 2}
+_SEALED = SEAL.close(ThinkingBlock("think", "SIG"))
+_PART = {"type": "output_text", "annotations": [], "logprobs": []}
+_MESSAGE = {"type": "message", "id": _MSG, "role": "assistant"}
+_FUNCTION = {"type": "function_call", "id": _FC, "call_id": "toolu_1", "name": "get"}
+_THOUGHT = {"type": "summary_text", "text": "think"}
+_REASONING = {
+    "type": "reasoning",
+    "id": _RS,
+    "summary": [_THOUGHT],
+    "encrypted_content": _SEALED,
+    "status": "completed",
+}
+_WHOLE = {**_MESSAGE, "status": "completed", "content": [{**_PART, "text": "Hello"}]}
+_DONE = {**_FUNCTION, "arguments": '{"a":1}', "status": "completed"}
+_EXPECTED: list[tuple[str, dict[str, object]]] = [
+    (
+        "output_item.added",
+        {
+            "output_index": 0,
+            "item": {"type": "reasoning", "id": _RS, "summary": [], "status": "in_progress"},
+        },
+    ),
+    ("reasoning_summary_part.added", {**_SUMMARY, "part": {"type": "summary_text", "text": ""}}),
+    ("reasoning_summary_text.delta", {**_SUMMARY, "delta": "thi"}),
+    ("reasoning_summary_text.delta", {**_SUMMARY, "delta": "nk"}),
+    ("reasoning_summary_text.done", {**_SUMMARY, "text": "think"}),
+    ("reasoning_summary_part.done", {**_SUMMARY, "part": _THOUGHT}),
+    ("output_item.done", {"output_index": 0, "item": _REASONING}),
+    (
+        "output_item.added",
+        {"output_index": 1, "item": {**_MESSAGE, "status": "in_progress", "content": []}},
+    ),
+    ("content_part.added", {**_SAID, "part": {**_PART, "text": ""}}),
+    ("output_text.delta", {**_SAID, "logprobs": [], "delta": "Hel"}),
+    ("output_text.delta", {**_SAID, "logprobs": [], "delta": "lo"}),
+    ("output_text.done", {**_SAID, "logprobs": [], "text": "Hello"}),
+    ("content_part.done", {**_SAID, "part": {**_PART, "text": "Hello"}}),
+    ("output_item.done", {"output_index": 1, "item": _WHOLE}),
+    (
+        "output_item.added",
+        {"output_index": 2, "item": {**_FUNCTION, "arguments": "", "status": "in_progress"}},
+    ),
+    ("function_call_arguments.delta", {**_CALLED, "delta": '{"a"'}),
+    ("function_call_arguments.delta", {**_CALLED, "delta": ":1}"}),
+    ("function_call_arguments.done", {**_CALLED, "name": "get", "arguments": '{"a":1}'}),
+    ("output_item.done", {"output_index": 2, "item": _DONE}),
+]
+
 
 def test_the_events_of_a_stream_with_everything() -> None:
     """Protects every field of every event, in the order clients rely on."""
     found = streamed([START, *THINKING, *TEXT, *TOOL, *end("tool_use")], asked(**SEALED))
     assert [event["sequence_number"] for event in found] == list(range(22))
-    rs, msg, fc = (f"{prefix}_{NUMBER}_{index}" for index, prefix in enumerate(("rs", "msg", "fc")))
-    summary = {"item_id": rs, "output_index": 0, "summary_index": 0}
-    said = {"item_id": msg, "output_index": 1, "content_index": 0}
-    called = {"item_id": fc, "output_index": 2}
-    sealed = SEAL.close(ThinkingBlock("think", "SIG"))
-    part = {"type": "output_text", "annotations": [], "logprobs": []}
-    message = {"type": "message", "id": msg, "role": "assistant"}
-    function = {"type": "function_call", "id": fc, "call_id": "toolu_1", "name": "get"}
-    thought = {"type": "summary_text", "text": "think"}
-    reasoning = {
-        "type": "reasoning",
-        "id": rs,
-        "summary": [thought],
-        "encrypted_content": sealed,
-        "status": "completed",
-    }
-    whole = {**message, "status": "completed", "content": [{**part, "text": "Hello"}]}
-    done = {**function, "arguments": '{"a":1}', "status": "completed"}
-    expected: list[tuple[str, dict[str, object]]] = [
-        (
-            "output_item.added",
-            {
-                "output_index": 0,
-                "item": {"type": "reasoning", "id": rs, "summary": [], "status": "in_progress"},
-            },
-        ),
-        ("reasoning_summary_part.added", {**summary, "part": {"type": "summary_text", "text": ""}}),
-        ("reasoning_summary_text.delta", {**summary, "delta": "thi"}),
-        ("reasoning_summary_text.delta", {**summary, "delta": "nk"}),
-        ("reasoning_summary_text.done", {**summary, "text": "think"}),
-        ("reasoning_summary_part.done", {**summary, "part": thought}),
-        ("output_item.done", {"output_index": 0, "item": reasoning}),
-        (
-            "output_item.added",
-            {"output_index": 1, "item": {**message, "status": "in_progress", "content": []}},
-        ),
-        ("content_part.added", {**said, "part": {**part, "text": ""}}),
-        ("output_text.delta", {**said, "logprobs": [], "delta": "Hel"}),
-        ("output_text.delta", {**said, "logprobs": [], "delta": "lo"}),
-        ("output_text.done", {**said, "logprobs": [], "text": "Hello"}),
-        ("content_part.done", {**said, "part": {**part, "text": "Hello"}}),
-        ("output_item.done", {"output_index": 1, "item": whole}),
-        (
-            "output_item.added",
-            {"output_index": 2, "item": {**function, "arguments": "", "status": "in_progress"}},
-        ),
-        ("function_call_arguments.delta", {**called, "delta": '{"a"'}),
-        ("function_call_arguments.delta", {**called, "delta": ":1}"}),
-        ("function_call_arguments.done", {**called, "name": "get", "arguments": '{"a":1}'}),
-        ("output_item.done", {"output_index": 2, "item": done}),
-    ]
     between = [
         (
             str(event["type"]).removeprefix("response."),
@@ -111,10 +112,10 @@ def test_the_events_of_a_stream_with_everything() -> None:
         )
         for event in found[2:-1]
     ]
-    assert between == expected
+    assert between == _EXPECTED
     assert kinds(found)[:2] == ["created", "in_progress"]
     assert kinds(found)[-1] == "completed"
-    assert output(found) == [reasoning, whole, done]
+    assert output(found) == [_REASONING, _WHOLE, _DONE]
 
 
 @pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded"])
