@@ -270,14 +270,17 @@ async def test_a_tool_loop_thinks_on_while_it_goes_round_all_keys(
 
 
 async def test_a_conversation_stays_with_its_credential(user: _User) -> None:
-    """Protects prompt caches: each turn goes where the one before was answered."""
-    for text in ("red", "green", "blue"):
-        made = await user.asks(input=text)
-        homes = [user.simulator.record.requests[-1].key]
-        for _ in range(4):
-            made = await user.asks(input="on", previous_response_id=made["id"])
-            homes.append(user.simulator.record.requests[-1].key)
-        assert len(set(homes)) == 1
+    """Protects prompt caches: each turn goes where the last was answered, though all began alike."""
+    talks: list[tuple[dict[str, object], str | None]] = []
+    for _ in KEYS:
+        made = await user.asks(input="the same words")
+        talks.append((made, user.simulator.record.requests[-1].key))
+    assert {home for _, home in talks} == set(KEYS)
+    for _ in range(3):
+        for place, (made, home) in enumerate(talks):
+            following = await user.asks(input="on", previous_response_id=made["id"])
+            assert user.simulator.record.requests[-1].key == home
+            talks[place] = (following, home)
 
 
 @pytest.mark.parametrize(
