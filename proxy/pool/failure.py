@@ -39,15 +39,14 @@ class FailureClass(StrEnum):
 class Fault(StrEnum):
     """A failure below HTTP, or an answer that cannot be used.
 
-    ``STALE`` is a pooled connection that had been closed before the request was sent on it. ``PING_ONLY`` is a
-    stream that lives and says nothing. ``HEADERS_TIMEOUT`` and later ones may have done work upstream.
+    ``PING_ONLY`` is a stream that lives and says nothing. ``HEADERS_TIMEOUT`` and later ones may have done work
+    upstream.
     """
 
     CONNECT_REFUSED = "connect_refused"
     CONNECT_TIMEOUT = "connect_timeout"
     DNS = "dns"
     TLS = "tls"
-    STALE = "stale"
     RESET = "reset"
     HEADERS_TIMEOUT = "headers_timeout"
     FIRST_EVENT_TIMEOUT = "first_event_timeout"
@@ -321,7 +320,6 @@ _FAULTS: Final[Mapping[Fault, _FaultRule]] = {
     Fault.CONNECT_TIMEOUT: _FaultRule(FailureClass.ENDPOINT, ErrorKind.TIMEOUT),
     Fault.DNS: _FaultRule(FailureClass.ENDPOINT, ErrorKind.API),
     Fault.TLS: _FaultRule(FailureClass.ENDPOINT, ErrorKind.API),
-    Fault.STALE: _FaultRule(FailureClass.SERVER, ErrorKind.API),
     Fault.RESET: _FaultRule(FailureClass.SERVER, ErrorKind.API),
     Fault.HEADERS_TIMEOUT: _FaultRule(FailureClass.SERVER, ErrorKind.TIMEOUT),
     Fault.FIRST_EVENT_TIMEOUT: _FaultRule(FailureClass.SERVER, ErrorKind.TIMEOUT),

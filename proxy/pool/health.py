@@ -74,13 +74,11 @@ _EFFECTS: Final[Mapping[FailureClass, Effect]] = {
     FailureClass.UNKNOWN: Effect.NONE,
 }
 
-# a closed pooled connection is our own doing, and a stream that still pings comes from an upstream that lives
-_BLAMELESS: Final = frozenset({Fault.STALE, Fault.PING_ONLY})
-
 
 def effect_of(failure: Failure) -> Effect:
     """The effect of `failure` on the credential that met it."""
-    return Effect.NONE if failure.fault in _BLAMELESS else _EFFECTS[failure.cls]
+    # a stream that still pings comes from an upstream that lives
+    return Effect.NONE if failure.fault is Fault.PING_ONLY else _EFFECTS[failure.cls]
 
 
 _KEY_ACCEPTED: Final = frozenset({Reason.AUTH, Reason.BLOCKED})

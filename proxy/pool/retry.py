@@ -317,8 +317,6 @@ class Walk:
     def _count(self, failure: Failure, member: Member) -> _Next | StopReason:
         same = failure.fault or failure.cls
         self._seen[same] += 1
-        if failure.fault is Fault.STALE and self._seen[same] == 1:
-            return _Next()
         self._counted += 1
         self._avoided.names.add(member.name)
         if failure.should_retry is False:

@@ -19,7 +19,7 @@ from yarl import URL
 from proxy import __version__
 from proxy.secrets import Secret
 from proxy.settings import Policy
-from proxy.upstreams.reply import SENDING, HttpReply, StaleConnection
+from proxy.upstreams.reply import SENDING, HttpReply
 from proxy.watch import Watch
 
 # Every call says who makes it, and none leaves anything for the client library to fill in.
@@ -27,6 +27,7 @@ _ALWAYS: Final = {"user-agent": f"carousel/{__version__}", "accept": "*/*", "acc
 _SOCKS_SCHEMES = ("socks4", "socks5", "socks5h")
 _IDLE_CONNECTION_S = 30.0
 _AT_ONCE_BYTES = 1024 * 1024
+_STALE_WITHIN_S = 1.0
 _LINE_MAX_BYTES = 16_384
 _NO_TIMER: Final = TimerNoop()
 
@@ -98,7 +99,8 @@ class WayOut:
 class Posting:
     """POST calls to one address with the same headers.
 
-    An ordinary call is written to its connection as one piece of prepared head and body. The library's own way, which
+    An ordinary call is written to its connection as one piece of prepared head and body; one that finds a connection
+    kept from an earlier call to be closed is sent once more, over a new one. The library's own way, which
     makes a dozen objects and a task a call, is taken by large bodies, as it reads an early refusal while the body is
     still going out, and by calls through an HTTP proxy, whose heads differ.
     """
@@ -139,17 +141,35 @@ class Posting:
         """Send `body` and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
         direct = self._http_proxy is None and len(body) <= _AT_ONCE_BYTES
         with SENDING:
-            response = await watch.within(limit_s, self._direct(body) if direct else self._library(body))
+            sending = self._direct(body, watch) if direct else self._library(body)
+            response = await watch.within(limit_s, sending)
         return HttpReply(response, self._max_body_bytes)
 
-    async def _direct(self, body: bytes) -> aiohttp.ClientResponse:
+    async def _direct(self, body: bytes, watch: Watch) -> aiohttp.ClientResponse:
+        connection = await self._connection()
+        if not _kept(connection):
+            return await self._over(connection, body)
+        began_s = watch.now_s()
+        try:
+            return await self._over(connection, body)
+        except aiohttp.ClientConnectionError:
+            if watch.now_s() - began_s > _STALE_WITHIN_S:
+                raise
+        # the other side had closed it since the last call, which says nothing about whose call this is
+        while _kept(connection := await self._connection()):
+            connection.close()
+        return await self._over(connection, body)
+
+    async def _connection(self) -> Connection:
         session = self._session
         if (connector := session.connector) is None:
             raise aiohttp.ClientConnectionError("the session is closed")
         try:
-            connection = await connector.connect(self._request, traces=[], timeout=session.timeout)
+            return await connector.connect(self._request, traces=[], timeout=session.timeout)
         except TimeoutError as late:
             raise aiohttp.ConnectionTimeoutError from late
+
+    async def _over(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
         try:
             return await self._answered(connection, body)
         except BaseException:
@@ -159,7 +179,6 @@ class Posting:
     async def _answered(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
         if (protocol := connection.protocol) is None:
             raise aiohttp.ClientConnectionError("the connection is gone")
-        kept = protocol._parser is not None  # noqa: SLF001 - nothing else tells a kept connection from a new one
         protocol.set_response_params(
             read_until_eof=True,
             auto_decompress=False,
@@ -183,11 +202,6 @@ class Posting:
         try:
             await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), drain=False)
             return await response.start(connection)
-        except aiohttp.ClientConnectionError as gone:
-            response.close()
-            if kept:
-                raise StaleConnection from gone
-            raise
         except BaseException:
             response.close()
             raise
@@ -198,6 +212,11 @@ class Posting:
         return await self._session.post(
             self._url, data=data, headers=self._headers, allow_redirects=False, proxy=self._http_proxy
         )
+
+
+def _kept(connection: Connection) -> bool:
+    """Whether an earlier call went over it; a new one has no parser yet, and nothing else tells them apart."""
+    return connection.protocol is not None and connection.protocol._parser is not None  # noqa: SLF001 - as said
 
 
 def _head(url: URL, headers: CIMultiDict[str]) -> bytes:

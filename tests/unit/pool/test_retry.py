@@ -169,25 +169,6 @@ def test_a_dead_address_is_left_for_another_one() -> None:
     assert names == ["a", "c"]
 
 
-def test_a_stale_connection_is_replaced_for_nothing() -> None:
-    """Protects the budget: a pooled connection that had closed is opened anew at once, the first time."""
-    table = bench("a", budget_max=1, budget_per_second=0, budget_per_request=0, retry_count=1)
-    stale = classify_fault(Fault.STALE)
-    walk = table.walk()
-    assert play(table, walk, stale) == Again(0)
-    assert isinstance(play(table, walk, SERVER), Again)
-    assert walk.attempts == 2
-    assert table.budget.try_spend() is False
-
-
-def test_a_second_stale_connection_counts() -> None:
-    """Protects against an upstream that closes every connection."""
-    table = bench("a", retry_count=5)
-    walk = table.walk()
-    assert play(table, walk, classify_fault(Fault.STALE)) == Again(0)
-    assert play(table, walk, classify_fault(Fault.STALE)) == Stop(StopReason.SAME_FAULT)
-
-
 def test_a_challenge_is_answered_by_one_other_way_out() -> None:
     """Protects against a storm: keys behind the same challenged way out are not asked."""
     behind = credential("c", way_out=Secret("socks5://127.0.0.1:1"))

@@ -326,7 +326,7 @@ def test_a_limit_shows_that_a_key_on_trial_is_good() -> None:
     assert table.word("a") == "cooling(rate_limit)"
 
 
-@pytest.mark.parametrize("fault", [Fault.STALE, Fault.PING_ONLY, Fault.CONNECT_REFUSED])
+@pytest.mark.parametrize("fault", [Fault.PING_ONLY, Fault.CONNECT_REFUSED])
 def test_blameless_faults_never_add_up(fault: Fault) -> None:
     """Protects a credential from what is no fault of its own."""
     table = bench("a", "b")
