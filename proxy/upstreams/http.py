@@ -27,7 +27,7 @@ _ALWAYS: Final = {"user-agent": f"carousel/{__version__}", "accept": "*/*", "acc
 _SOCKS_SCHEMES = ("socks4", "socks5", "socks5h")
 _IDLE_CONNECTION_S = 30.0
 _AT_ONCE_BYTES = 1024 * 1024
-_STALE_WITHIN_S = 1.0
+_STALE_WITHIN_S = 0.5
 _LINE_MAX_BYTES = 16_384
 _NO_TIMER: Final = TimerNoop()
 
