@@ -39,6 +39,7 @@ from proxy.pool.outcomes import (
     Want,
 )
 from proxy.pool.plans import Plans
+from proxy.pool.queue import Queue
 from proxy.pool.replacing import Replaced, compare, succeed
 from proxy.pool.restoring import restore_row
 from proxy.pool.restraint import Restraints
@@ -101,7 +102,7 @@ class Pool:
             restraints=self._restraints,
             window_s=policy.strike_window_s,
         )
-        self._queue: dict[Ticket, None] = {}
+        self._queue = Queue(policy.queue_length)
         self.affinity = Affinity(clock)
         self._serial = 0
         self._verdicts.follow_configuration()
@@ -146,18 +147,20 @@ class Pool:
         return self._plans.of(want, epoch=self._serial).sorts
 
     def enqueue(self, want: Want, walk: Walk) -> Ticket | None:
-        """Join the queue, first come first served; None while it is full."""
-        if len(self._queue) >= self._policy.queue_length:
-            return None
+        """Join the queue, in which clients take turns; None while it is full."""
         ticket = Ticket(want, walk, self._clock.monotonic_s())
-        self._queue[ticket] = None
+        return ticket if self._queue.join(ticket) else None
+
+    def crowd_out(self, client: str) -> Ticket | None:
+        """Take a ticket out of a full queue, to make room for `client`; None where nobody has much more than it."""
+        ticket = self._queue.crowded_out(client)
+        if ticket is not None:
+            self._queue.leave(ticket)
         return ticket
 
     def withdraw(self, ticket: Ticket) -> bool:
         """Leave the queue. False if the ticket is not in it: then its lease was granted and has to be settled."""
-        waiting = ticket in self._queue
-        self._queue.pop(ticket, None)
-        return waiting
+        return self._queue.leave(ticket)
 
     def answered(self, lease: Lease) -> Settled:
         """The first real event came: a trial has passed, as far as that shows it, long before the answer ends."""
@@ -381,7 +384,7 @@ class Pool:
         hopeless: list[tuple[Ticket, Exhausted]] = []
         in_vain: set[Want] = set()
         restrained = now_s < self._restraints.until_s
-        for ticket in tuple(self._queue):
+        for ticket in self._queue:
             plain = not ticket.walk.marked
             if plain and ticket.want in in_vain:
                 continue
@@ -390,10 +393,10 @@ class Pool:
                 plan, ticket.want.model, ticket.walk, now_s, spill=False, restrained=restrained
             )
             if isinstance(found, Seat):
-                del self._queue[ticket]
+                self._queue.serve(ticket)
                 grants.append((ticket, self._grant(found, plan, ticket.want, ticket.walk, now_s)))
             elif not found:
-                del self._queue[ticket]
+                self._queue.leave(ticket)
                 hopeless.append((ticket, explain(plan, ticket.want.model, now_s)))
             elif plain:
                 in_vain.add(ticket.want)

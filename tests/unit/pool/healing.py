@@ -46,7 +46,7 @@ def _hindrances(member: Member, want: Want) -> list[Standing]:
     return [standing for standing in found if not standing.ready]
 
 
-def _held_back_until_s(member: Member, want: Want) -> float:
+def held_back_until_s(member: Member, want: Want) -> float:
     """Until when others may be asked rather, as long as they are free."""
     ends_s = [member.way_out.avoided_until_s]
     if (seat := member.seats.get(want.limit_class)) is not None:
@@ -121,7 +121,7 @@ class Healing:
         for member in self.table.pool._members:
             for want in self.wants:
                 limits = [now_s]
-                if (until_s := _held_back_until_s(member, want)) > now_s:
+                if (until_s := held_back_until_s(member, want)) > now_s:
                     limits.append(until_s + TRIED_WITHIN_S)
                 for standing in _hindrances(member, want):
                     if standing.reason in _OURS:
