@@ -28,10 +28,13 @@ class Bookkeeper:
 
     What was used within the last two seconds is lost when the process is killed. A store that cannot write is
     reported once, until it can again, and costs no client its answer; nothing is lost by it, or counted twice.
+
+    Attributes:
+        ledger: where requests are settled.
     """
 
     def __init__(self, ledger: UsageLedger, store: Store, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._store = store
         self._clock = clock
         self._sleep = sleep
@@ -60,15 +63,15 @@ class Bookkeeper:
     async def save(self) -> None:
         """Write what has not been written. Raises StoreError; it is written with the next call then."""
         async with self._writing:
-            rows = self._ledger.take_unsaved()
+            rows = self.ledger.take_unsaved()
             if rows:
                 try:
                     await self._store.save_usage(rows)
                 except BaseException:
                     # also where the wait was given up: nobody knows whether they were written
-                    self._ledger.not_saved([row.key for row in rows])
+                    self.ledger.not_saved([row.key for row in rows])
                     raise
-            self._ledger.forget_written_hours()
+            self.ledger.forget_written_hours()
 
     async def sums(
         self, by: Dimension, from_unix_ms: int, to_unix_ms: int

@@ -103,8 +103,7 @@ class Parts:
 
 async def build_app(parts: Parts) -> web.Application:
     """The application, with its pool restored; its background work starts and ends with it."""
-    settings, clock = parts.settings, parts.clock
-    policy = settings.policy
+    settings, policy, clock = parts.settings, parts.settings.policy, parts.clock
     pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng, strategy=settings.strategy)
     journal = Journal(parts.store, clock, fingerprints_of(parts.credentials, parts.keys.secret_key))
     pool.restore(await journal.restored())
@@ -135,7 +134,6 @@ async def build_app(parts: Parts) -> web.Application:
             memory=ThinkingMemory(clock),
         )
     )
-    ledger = UsageLedger(Pricing(parts.catalog), clock)
     services = Services(
         settings=settings,
         keys=parts.keys,
@@ -149,8 +147,7 @@ async def build_app(parts: Parts) -> web.Application:
         started_s=clock.monotonic_s(),
         reloader=Reloader(parts.source, membership, clock) if parts.source is not None else None,
         places=places,
-        usage=ledger,
-        bookkeeper=Bookkeeper(ledger, parts.store, clock),
+        bookkeeper=Bookkeeper(UsageLedger(Pricing(parts.catalog), clock), parts.store, clock),
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store))

@@ -19,7 +19,6 @@ from proxy.server.inflight import Inflight
 from proxy.settings import Settings
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import Traces
-from proxy.telemetry.usage import UsageLedger
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,8 +40,7 @@ class Services:
         record: takes the line of each request.
         reloader: takes credentials over again; None where they are not the operator's.
         places: how leases are waited for, and what an operator changed is carried out.
-        usage: what was used and what it cost.
-        bookkeeper: writes that down.
+        bookkeeper: has what was used and what it cost, and writes it down.
         traces: the last requests.
     """
 
@@ -58,7 +56,6 @@ class Services:
     started_s: float
     reloader: Reloader | None = None
     places: Places
-    usage: UsageLedger
     bookkeeper: Bookkeeper
     traces: Traces = field(default_factory=Traces)
     ready: bool = False

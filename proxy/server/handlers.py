@@ -111,7 +111,7 @@ class _Call:
         attempts = self._attempts(ended_s) if self._trace.attempts else ()
         model = self._exchange.model if self._exchange is not None else ""
         free = self._operation is Operation.COUNT_TOKENS
-        services.usage.settle(
+        services.bookkeeper.ledger.settle(
             self._trace.settlement(self._caller.client, model, status=self._status, free=free)
         )
         services.traces.keep(RequestTrace(line, services.clock.unix_ms(), asked, attempts))

@@ -45,7 +45,8 @@ class Period(msgspec.Struct, frozen=True):
 async def stats(request: web.Request) -> web.Response:
     """``GET /stats``: since the start, with a client key what that client used, with the admin key what all did."""
     services, caller = request.app[SERVICES], request[CALLER]
-    tally = services.usage.total() if caller.admin else services.usage.of(caller.client)
+    ledger = services.bookkeeper.ledger
+    tally = ledger.total() if caller.admin else ledger.of(caller.client)
     return json_response(
         request,
         {
