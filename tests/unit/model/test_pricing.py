@@ -150,7 +150,8 @@ def test_the_cost_is_the_exact_one_to_the_nearest_micro_dollar(
         (tokens.cache_write_1h, price.cache_write_1h),
         (tokens.cache_read, price.cache_read),
     )
-    exact = sum(count * Fraction(str(usd)) for count, usd in parts) * (Fraction("1.1") if geo else 1)
+    plain = sum((count * Fraction(str(usd)) for count, usd in parts), start=Fraction(0))
+    exact = plain * Fraction("1.1") if geo else plain
     usage = Usage(
         input_tokens=tokens.input,
         output_tokens=tokens.output,

@@ -149,7 +149,7 @@ _BROKEN = (START, OPEN, HELLO, Fault.TRUNCATED)
         ),
         # nobody answered
         (lambda: bench(refused(400)), _MESSAGES, body(), Tally(requests=1, errors=1)),
-        (lambda: bench(), _MESSAGES, b"{", Tally(requests=1, errors=1)),
+        (bench, _MESSAGES, b"{", Tally(requests=1, errors=1)),
         (
             lambda: bench(streamed(*_BROKEN), streamed(*_BROKEN), retry_count=1),
             _CHAT,
