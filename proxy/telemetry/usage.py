@@ -69,11 +69,7 @@ class _Sum(NamedTuple):
 
 
 class UsageLedger:
-    """The sums of one process.
-
-    Attributes:
-        unpriced: upstream answers whose cost is not known, since the start.
-    """
+    """The sums of one process."""
 
     def __init__(self, pricing: Pricing, clock: Clock) -> None:
         self._pricing = pricing
@@ -86,7 +82,6 @@ class UsageLedger:
         self._earlier: dict[str, Tally] = {}
         self._strange: set[str] = set()
         self._told_unpriced: set[str] = set()
-        self.unpriced = 0
 
     def __repr__(self) -> str:
         return f"<UsageLedger [Rows: {len(self._sums)}, {len(self._unsaved)} unsaved]>"
@@ -175,7 +170,8 @@ class UsageLedger:
             tally.cost_micro_usd += priced.micro_usd
         else:
             tally.unpriced += 1
-            self._tell_unpriced(model, told=told)
+            if told:
+                self._tell_unpriced(model)
         tally.partial += charge.partial
         tally.input_tokens += tokens.input
         tally.output_tokens += tokens.output
@@ -197,8 +193,7 @@ class UsageLedger:
         self._strange.add(model)
         return model
 
-    def _tell_unpriced(self, model: str, *, told: bool) -> None:
-        self.unpriced += 1
-        if told and model not in self._told_unpriced:
+    def _tell_unpriced(self, model: str) -> None:
+        if model not in self._told_unpriced:
             self._told_unpriced.add(model)
             _log.warning("no price is known for a model, so its cost is not counted", model=model)

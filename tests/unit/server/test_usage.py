@@ -293,6 +293,14 @@ async def test_the_hours_are_those_the_times_touch(query: str, begin: str, end: 
     assert (found.begin, found.end, found.rows) == (begin, end, [])
 
 
+async def test_the_hour_that_has_just_begun_is_among_them() -> None:
+    """Protects the first request of an hour from being left out until the next one."""
+    house = bench(whole())
+    house.clock.wall_ms = house.clock.wall_ms // HOUR_MS * HOUR_MS
+    found = await _usage(await _settled(house, _MESSAGES, body()))
+    assert (found.total.requests, found.end) == (1, "2026-11-18T12:00:00Z")
+
+
 @pytest.mark.parametrize(
     ("query", "param"),
     [
