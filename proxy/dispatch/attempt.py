@@ -9,6 +9,7 @@ from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLan
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.spelled import SpelledReply
 from proxy.dispatch.streams import RunningStream, StreamCut
+from proxy.dispatch.trace import Trace
 from proxy.exchange import Exchange, Operation
 from proxy.model.collect import Collector
 from proxy.model.content import ToolUseBlock
@@ -77,6 +78,7 @@ class Attempt(msgspec.Struct, frozen=True):
     policy: Policy
     clock: Clock
     watch: Watch
+    trace: Trace
 
     async def run(self) -> UnaryOpened | StreamOpened:
         """Make the call. Raises AttemptFailed; whatever it opened is closed again then, as on cancellation."""
@@ -151,6 +153,7 @@ class Attempt(msgspec.Struct, frozen=True):
             return await self._whole(reply, due_s)
         self._demand_event_stream(reply)
         decoder = self._spoken.stream_decoder(self.policy.event_max_bytes)
+        self.trace.observed = decoder.observed
         collector = Collector()
         left_bytes = self.policy.upstream_body_max_bytes
         whole_due_s = max(due_s, self.clock.monotonic_s() + self.policy.unary_timeout_s)
@@ -185,6 +188,7 @@ class Attempt(msgspec.Struct, frozen=True):
             verbatim=verbatim,
             kind=self.lease.credential.kind,
         )
+        self.trace.observed = stream.observed
         try:
             await stream.prime(self._left_s(due_s))
         except StreamCut as cut:

@@ -4,7 +4,7 @@ import asyncio
 import datetime
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import msgspec
@@ -220,12 +220,16 @@ class Dispatcher:
         trace = question.trace
         self.end(first, Success())
         first.place_free = True
-        answered = trace.credential, trace.model, trace.dropped
+        answered = trace.credential, trace.model, trace.dropped, trace.observed
+        trace.usage = first.usage
         self._remember(trace, "no_tool_call", 200)
+        asked_once = len(trace.failed)
         try:
             return await self._answered(question)
         except (GatewayError, _Unanswered):
-            trace.credential, trace.model, trace.dropped = answered
+            trace.credential, trace.model, trace.dropped, trace.observed = answered
+            # it is the answer after all, and is counted as that
+            trace.failed[asked_once - 1] = replace(trace.failed[asked_once - 1], charge=None)
             return first
 
     async def _answered(self, question: "_Question") -> UnaryOpened | StreamOpened:
@@ -312,7 +316,9 @@ class Dispatcher:
     def _remember(self, trace: Trace, outcome: str, status: int) -> None:
         """Put the attempt that has just ended among those that failed."""
         took_ms = round((self._tools.clock.monotonic_s() - trace.began_s) * 1000, 1)
-        trace.failed.append(FailedAttempt(trace.credential, outcome, status, trace.began_s, took_ms))
+        charge = trace.charged()
+        trace.failed.append(FailedAttempt(trace.credential, outcome, status, trace.began_s, took_ms, charge))
+        trace.usage = trace.observed = None
 
     async def _at_home(self, home: str, question: "_Question") -> Lease | Exhausted:
         """A place at the conversation's own credential; at any other where that one is full or cannot serve."""
@@ -380,6 +386,7 @@ class Dispatcher:
             policy=tools.policy,
             clock=tools.clock,
             watch=question.watch,
+            trace=question.trace,
         )
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.credentials import Credential, CredentialSource
+from proxy.dispatch.bookkeeper import Bookkeeper
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.membership import Membership, fingerprints_of
@@ -20,8 +21,9 @@ from proxy.log import get_logger
 from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
+from proxy.model.pricing import Pricing
 from proxy.pool import Pool
-from proxy.server import admin, extras
+from proxy.server import admin, extras, usage
 from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
@@ -33,6 +35,7 @@ from proxy.store.base import Store
 from proxy.tasks import finish_all, spawn
 from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.http import WaysOut
 
@@ -56,6 +59,8 @@ ROUTES = (
     Route("GET", "/health", extras.health, Access.PUBLIC),
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
+    Route("GET", "/stats", usage.stats, Access.EITHER),
+    Route("GET", "/admin/usage", usage.usage, Access.ADMIN),
     Route("POST", "/admin/pool/reload", reload, Access.ADMIN),
     Route("GET", "/admin/pool", admin.pool, Access.ADMIN),
     Route("GET", "/admin/pool/explain", admin.explain, Access.ADMIN),
@@ -98,8 +103,7 @@ class Parts:
 
 async def build_app(parts: Parts) -> web.Application:
     """The application, with its pool restored; its background work starts and ends with it."""
-    settings, clock = parts.settings, parts.clock
-    policy = settings.policy
+    settings, policy, clock = parts.settings, parts.settings.policy, parts.clock
     pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng, strategy=settings.strategy)
     journal = Journal(parts.store, clock, fingerprints_of(parts.credentials, parts.keys.secret_key))
     pool.restore(await journal.restored())
@@ -143,6 +147,7 @@ async def build_app(parts: Parts) -> web.Application:
         started_s=clock.monotonic_s(),
         reloader=Reloader(parts.source, membership, clock) if parts.source is not None else None,
         places=places,
+        bookkeeper=Bookkeeper(UsageLedger(Pricing(parts.catalog), clock), parts.store, clock),
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store))
@@ -159,6 +164,7 @@ class _Background:
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
         working = [spawn(self.places.sweep_for_ever(), name="sweep the pool")]
+        working.append(spawn(services.bookkeeper.run(), name="write down usage"))
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.ready = True
@@ -167,6 +173,7 @@ class _Background:
         for task in working:
             task.cancel()
         await finish_all(within_s=_LAST_WORK_S)
+        await services.bookkeeper.flush()
         await self.ways_out.close()
         await self.store.close()
 

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from proxy.access import Keys
 from proxy.clock import Clock
+from proxy.dispatch.bookkeeper import Bookkeeper
 from proxy.dispatch.dispatcher import Dispatcher
 from proxy.dispatch.places import Places
 from proxy.dispatch.reloading import Reloader
@@ -39,6 +40,7 @@ class Services:
         record: takes the line of each request.
         reloader: takes credentials over again; None where they are not the operator's.
         places: how leases are waited for, and what an operator changed is carried out.
+        bookkeeper: has what was used and what it cost, and writes it down.
         traces: the last requests.
     """
 
@@ -54,6 +56,7 @@ class Services:
     started_s: float
     reloader: Reloader | None = None
     places: Places
+    bookkeeper: Bookkeeper
     traces: Traces = field(default_factory=Traces)
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
@@ -72,12 +75,14 @@ class Caller(msgspec.Struct):
     Attributes:
         services: what its handler may use.
         request_id: ours.
-        client: name of the client key; empty on public and admin routes.
+        client: name of the client key; empty on public and admin routes, and where `admin`.
+        admin: whether the admin key opened a route that a client key opens too.
     """
 
     services: Services
     request_id: str
     client: str = ""
+    admin: bool = False
 
 
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)

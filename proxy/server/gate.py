@@ -80,6 +80,14 @@ class Gate:
             if presented is None or not keys.is_admin(presented):
                 raise Unauthorized("This address needs the admin key.")
             return
+        if (
+            route is not None
+            and route.access is Access.EITHER
+            and presented is not None
+            and keys.is_admin(presented)
+        ):
+            caller.admin = True
+            return
         client = keys.clients.match(presented)
         if client is not None:
             caller.client = client.name

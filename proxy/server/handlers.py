@@ -10,7 +10,7 @@ from multidict import istr
 from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
-from proxy.dispatch.trace import SUCCESS, Trace
+from proxy.dispatch.trace import CLIENT_LEFT, SUCCESS, Trace
 from proxy.errors import GatewayError, InvalidRequest
 from proxy.exchange import Exchange, Operation
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
@@ -74,7 +74,7 @@ class _Call:
         self._watch = Watch(request.task)
         self._trace = Trace()
         self._exchange: Exchange | None = None
-        self._status = 499
+        self._status = CLIENT_LEFT
         self._path = request.path[:_SHOWN_MAX]
         self._began_s = self._services.clock.monotonic_s()
 
@@ -109,6 +109,11 @@ class _Call:
         line = self._line(ended_s)
         asked = self._exchange.envelope.model[:_SHOWN_MAX] if self._exchange is not None else ""
         attempts = self._attempts(ended_s) if self._trace.attempts else ()
+        model = self._exchange.model if self._exchange is not None else ""
+        free = self._operation is Operation.COUNT_TOKENS
+        services.bookkeeper.ledger.settle(
+            self._trace.settlement(self._caller.client, model, status=self._status, free=free)
+        )
         services.traces.keep(RequestTrace(line, services.clock.unix_ms(), asked, attempts))
         services.record(line)
 

@@ -23,6 +23,7 @@ class Access(Enum):
     PUBLIC = "nobody's key"
     CLIENT = "a client key"
     ADMIN = "the admin key"
+    EITHER = "a client key or the admin key"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Services:
         pace: of answers without one of their own.
         reply: makes the answer a well-behaved server would give.
         refuse: closes the listener for so many seconds, or for good when 0.
+        keeps_answers: whether the record holds what was sent.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Services:
         pace: Pace,
         reply: Callable[[Request, Step | None], Reply],
         refuse: Callable[[float], None],
+        keeps_answers: bool = False,
     ) -> None:
         self.clock = clock
         self.headers = headers
@@ -44,6 +46,7 @@ class Services:
         self.pace = pace
         self.reply = reply
         self.refuse = refuse
+        self.keeps_answers = keeps_answers
 
 
 class Call:
@@ -89,6 +92,8 @@ class Call:
     def send_whole(self, reply: Reply) -> None:
         """Answer at once, in one write."""
         body = reply.frames[0] if len(reply.frames) == 1 else b"".join(reply.frames)
+        if self.services.keeps_answers:
+            self.received.answer += body
         if reply.streamed:
             self.send(b"%b%b%b" % (self._stream_head(reply), http.chunk(body), http.LAST_CHUNK))
         else:
@@ -169,6 +174,8 @@ class Call:
         """Send a part of the body, framed as the headers said."""
         if self._left is not None:
             self._left -= len(data)
+        if self.services.keeps_answers and not self.over:
+            self.received.answer += data
         if self.request.method != "HEAD":
             self.send(http.chunk(data) if self._chunked else data)
 

@@ -45,6 +45,7 @@ class Simulator:
         record_limit: int = DEFAULT_RECORD_LIMIT,
         organization: Callable[[str], str] = organization_of,
         strict_thinking: bool = False,
+        keep_answers: bool = False,
     ) -> None:
         """Prepare a simulator; `start` opens it.
 
@@ -57,6 +58,7 @@ class Simulator:
             record_limit: how many requests the record keeps.
             organization: the organization of a key that was not assigned one.
             strict_thinking: refuse a thinking block that was not made in exactly this conversation.
+            keep_answers: record what was sent of every answer, for `proxy.simulator.ledger`; not with ``writes``.
         """
         clock = clock or SystemClock()
         self.record = Record(limit=record_limit)
@@ -80,6 +82,7 @@ class Simulator:
             pace=pace,
             reply=self._reply,
             refuse=self._refuse_for,
+            keeps_answers=keep_answers,
         )
 
     @property

@@ -4,6 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from proxy.model.tally import Dimension, Tally, TallyRow
+
 
 class StoreError(Exception):
     """Something could not be kept or read: full, read-only, locked, damaged, too slow, or not private.
@@ -53,6 +55,23 @@ class Store(Protocol):
 
     async def forget_health(self, fingerprints: Collection[str]) -> None:
         """Drop every row of these credentials."""
+        ...
+
+    async def save_usage(self, rows: Sequence[TallyRow]) -> None:
+        """Keep all of these sums or none, each in place of what was kept under its key and writer."""
+        ...
+
+    async def load_usage(
+        self, by: Dimension, from_unix_ms: int, to_unix_ms: int
+    ) -> tuple[tuple[str | int, Tally], ...]:
+        """The sums of the hours that begin from the one time on and before the other, apart for one dimension.
+
+        Each with its name, or the beginning of its hour in Unix milliseconds, ordered by that.
+        """
+        ...
+
+    async def forget_usage(self, before_unix_ms: int) -> None:
+        """Drop the sums of all hours that began before."""
         ...
 
     async def close(self) -> None:

@@ -14,6 +14,8 @@ from typing import Final
 import aiosqlite
 import msgspec
 
+from proxy.model.tally import Dimension, Tally, TallyRow
+from proxy.store import usage
 from proxy.store.base import HealthRow, StoreError
 from proxy.store.files import check_private, ensure_private_dir, make_private
 from proxy.store.migrations import migrate, shipped_migrations
@@ -116,6 +118,22 @@ class SqliteStore:
         if fingerprints:
             await self._run(_FORGET, msgspec.json.encode(tuple(fingerprints)).decode())
 
+    async def save_usage(self, rows: Sequence[TallyRow]) -> None:
+        """See `Store.save_usage`."""
+        if rows:
+            await self._run(usage.SAVE, usage.spelled(rows))
+
+    async def load_usage(
+        self, by: Dimension, from_unix_ms: int, to_unix_ms: int
+    ) -> tuple[tuple[str | int, Tally], ...]:
+        """See `Store.load_usage`."""
+        found = await self._run(usage.LOAD[by], from_unix_ms, to_unix_ms)
+        return tuple((row[0], Tally(*row[1:])) for row in found)
+
+    async def forget_usage(self, before_unix_ms: int) -> None:
+        """See `Store.forget_usage`."""
+        await self._run(usage.FORGET, before_unix_ms)
+
     async def close(self) -> None:
         """See `Store.close`."""
         if self._closed:
@@ -124,7 +142,7 @@ class SqliteStore:
         # Closing waits for calls that were given up, so it is left to itself when the time is over.
         await asyncio.wait({spawn(self._connection.close(), name="close store")}, timeout=CALL_TIMEOUT_S)
 
-    async def _run(self, statement: str, *parameters: str) -> Iterable[sqlite3.Row]:
+    async def _run(self, statement: str, *parameters: str | int) -> Iterable[sqlite3.Row]:
         if self._closed:
             raise StoreError(f"{self._path} has been closed.")
         try:

@@ -104,6 +104,7 @@ async def test_the_administrators_list_is_the_one_written_down() -> None:
                 ("/admin/pool", "GET"),
                 ("/admin/pool/explain", "GET"),
                 ("/admin/requests", "GET"),
+                ("/admin/usage", "GET"),
                 (f"/admin/requests/{_EXAMPLES['{id}']}", "GET"),
                 *orders,
                 ("/admin/pool/reload", "POST"),

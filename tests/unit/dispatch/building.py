@@ -21,6 +21,7 @@ from proxy.exchange import Exchange, Operation
 from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
+from proxy.model.tally import Dimension, Tally, TallyKey, TallyRow
 from proxy.pool import Fault, Pool, UpstreamError
 from proxy.settings import Policy, RequestDefaults
 from proxy.store.base import HealthRow, StoreError
@@ -119,12 +120,16 @@ class MemoryStore:
     """A store that can be told to fail.
 
     Attributes:
-        rows: what was saved, in order.
+        rows: what was saved of health, in order.
         problem: raised by every call, if set.
+        usage: what was saved of usage, each sum under its key and writer.
+        usage_saves: how often some was saved.
     """
 
     rows: list[HealthRow] = field(default_factory=list)
     problem: StoreError | None = None
+    usage: dict[tuple[TallyKey, str], Tally] = field(default_factory=dict)
+    usage_saves: int = 0
 
     async def save_health(self, rows: Sequence[HealthRow]) -> None:
         """See `Store.save_health`."""
@@ -144,6 +149,35 @@ class MemoryStore:
         if self.problem is not None:
             raise self.problem
         self.rows[:] = [row for row in self.rows if row.fingerprint not in fingerprints]
+
+    async def save_usage(self, rows: Sequence[TallyRow]) -> None:
+        """See `Store.save_usage`."""
+        await asyncio.sleep(0)
+        if self.problem is not None:
+            raise self.problem
+        self.usage_saves += 1
+        self.usage |= {(row.key, row.writer): row.tally for row in rows}
+
+    async def load_usage(
+        self, by: Dimension, from_unix_ms: int, to_unix_ms: int
+    ) -> tuple[tuple[str | int, Tally], ...]:
+        """See `Store.load_usage`."""
+        if self.problem is not None:
+            raise self.problem
+        found: dict[str | int, Tally] = {}
+        for (key, _), tally in self.usage.items():
+            if from_unix_ms <= key.hour_unix_ms < to_unix_ms:
+                name = key.hour_unix_ms if by is Dimension.HOUR else getattr(key, by.value)
+                found.setdefault(name, Tally()).add(tally)
+        return tuple(sorted(found.items()))
+
+    async def forget_usage(self, before_unix_ms: int) -> None:
+        """See `Store.forget_usage`."""
+        if self.problem is not None:
+            raise self.problem
+        self.usage = {
+            under: tally for under, tally in self.usage.items() if under[0].hour_unix_ms >= before_unix_ms
+        }
 
     async def close(self) -> None:
         """See `Store.close`."""

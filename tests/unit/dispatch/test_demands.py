@@ -5,6 +5,7 @@ import pytest
 
 from proxy.dispatch.attempt import UnaryOpened
 from proxy.dispatch.trace import Trace
+from proxy.model.message import Usage
 from proxy.pool import Success
 from tests.unit.dispatch.asking import ask
 from tests.unit.dispatch.building import CHAT, bench, body, exchange, refused, whole
@@ -69,3 +70,34 @@ async def test_no_retry_setting_means_no_second_question_either() -> None:
     house, trace = bench(whole(), whole(_CALL), retry_count=0), Trace()
     await ask(house, exchange(_DEMAND, dialect=CHAT), trace=trace)
     assert trace.attempts == 1
+
+
+def _told(trace: Trace, opened: UnaryOpened) -> tuple[Usage | None, list[Usage | None]]:
+    """What is charged for the answer, and for others, once the handler has noted what came."""
+    trace.usage, trace.first_event_s = opened.usage, 1.0
+    done = trace.settlement("anna", "claude-sonnet-5-5", status=200, free=False)
+    assert done.answered is not None
+    return done.answered.usage, [each.usage for each in done.further]
+
+
+_FIRST, _SECOND = Usage(input_tokens=3, output_tokens=7), Usage(input_tokens=1, output_tokens=1)
+
+
+async def test_both_answers_are_charged_once_each() -> None:
+    """Protects the bill, on which both stand, though the client sees one."""
+    house, trace = bench(whole(), whole(_CALL)), Trace()
+    opened = await ask(house, exchange(_DEMAND, dialect=CHAT), trace=trace)
+    assert isinstance(opened, UnaryOpened)
+    assert _told(trace, opened) == (_SECOND, [_FIRST])
+
+
+async def test_an_answer_that_stands_after_all_is_charged_once() -> None:
+    """Protects the bill from the same answer as one in vain and as the one that was sent."""
+    house, trace = bench(whole(), refused(400)), Trace()
+    opened = await ask(house, exchange(_DEMAND, dialect=CHAT), trace=trace)
+    assert isinstance(opened, UnaryOpened)
+    assert _told(trace, opened) == (_FIRST, [])
+    assert (trace.credential, [each.outcome for each in trace.failed]) == (
+        "api-1",
+        ["no_tool_call", "request"],
+    )

@@ -8,8 +8,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.access import Keys
 from proxy.access.keys import OwnKey
+from proxy.dispatch.bookkeeper import Bookkeeper
 from proxy.model.aliases import AliasRules
 from proxy.model.names import ModelNames
+from proxy.model.pricing import Pricing
 from proxy.secrets import Secret
 from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
@@ -17,6 +19,7 @@ from proxy.server.inflight import Inflight
 from proxy.server.routes import Route, RouteTable
 from proxy.settings import Settings, load_settings
 from proxy.telemetry.logs import no_request_line
+from proxy.telemetry.usage import UsageLedger
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
 from tests.unit.dispatch.building import CATALOG, Bench, bench
 
@@ -60,6 +63,7 @@ def services(
         record=no_request_line,
         started_s=house.clock.now_s,
         places=house.places,
+        bookkeeper=Bookkeeper(UsageLedger(Pricing(CATALOG), house.clock), house.store, house.clock),
         common_headers=common_headers or {},
     )
 
