@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from proxy.dialects.common import Demand
 from proxy.dispatch.attempt import UnaryOpened
 from proxy.dispatch.trace import Trace
 from proxy.pool import Success
@@ -43,7 +44,7 @@ async def test_the_second_answer_stands_even_without_the_call() -> None:
     house, trace = bench(whole(), whole(), whole(_CALL)), Trace()
     opened = await ask(house, exchange(_DEMAND, dialect=CHAT), trace=trace)
     assert isinstance(opened, UnaryOpened)
-    assert not opened.calls_tool
+    assert opened.lacks is Demand.CALL
     assert trace.attempts == 2
 
 
