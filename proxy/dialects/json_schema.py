@@ -300,6 +300,8 @@ def input_schema(fields: Mapping[str, msgspec.Raw] | None) -> InputSchema:
         return _flattened({key: msgspec.json.decode(value) for key, value in fields.items()})
     except RecursionError:
         raise SchemaBeyond("it is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise SchemaBeyond("it is no JSON") from None
 
 
 def _flattened(schema: Node) -> InputSchema:
