@@ -102,7 +102,10 @@ class _Reader:
             kind = cut["type"] = "object"
         if kind is None and not cut.keys() & {"$ref", "anyOf", "enum", "const"}:
             raise SchemaBeyond(f"{at or 'it'} has no type")
-        if kind == "object" or (isinstance(kind, list) and "object" in kind):
+        kinds = kind if isinstance(kind, list) else [kind]
+        if "array" in kinds and "items" not in cut:
+            raise SchemaBeyond(f"{at or 'it'} is a list of anything")
+        if "object" in kinds:
             properties = cut.get("properties")
             if not isinstance(properties, dict):
                 raise SchemaBeyond(f"{at or 'it'} is an object of any properties")

@@ -100,6 +100,7 @@ def test_what_cannot_be_compiled_is_told_in_words(schema: object, cut: object) -
         _object({"a": {"description": "anything"}}),
         _object({"a": {"type": "object", "additionalProperties": _TEXT}}),
         _object({"a": {"type": "array", "items": [_TEXT]}}),
+        _object({"a": {"type": ["array", "null"]}}),
         _object({"a": {"anyOf": []}}),
         _object({"a": {"anyOf": [_TEXT], "oneOf": [_TEXT]}}),
         _object({"a": {"enum": [[1]]}}),
