@@ -3,8 +3,9 @@
 import msgspec
 
 from proxy.clock import Clock
-from proxy.dialects.common import Observed, Rendering, StreamBroken
+from proxy.dialects.common import Demand, Observed, Rendering, StreamBroken
 from proxy.dialects.upstream import MessageBroken, UpstreamDialect
+from proxy.dispatch.demands import is_met
 from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLane
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.spelled import SpelledReply
@@ -12,7 +13,6 @@ from proxy.dispatch.streams import RunningStream, StreamCut
 from proxy.dispatch.trace import Trace
 from proxy.exchange import Exchange, Operation
 from proxy.model.collect import Collector
-from proxy.model.content import ToolUseBlock
 from proxy.model.message import Message, Usage
 from proxy.pool import Failure, Fault, Lease, classify, classify_event, classify_fault
 from proxy.settings import Policy
@@ -46,7 +46,7 @@ class UnaryOpened(msgspec.Struct):
         body: for the client.
         usage: what it used, so far as told.
         stop_reason: why it ended.
-        calls_tool: whether it holds a tool call; False for an answer that was not decoded.
+        lacks: what the client demanded and it does not hold.
         place_free: whether its place was given back while the question was asked once more.
     """
 
@@ -55,7 +55,7 @@ class UnaryOpened(msgspec.Struct):
     body: bytes
     usage: Usage | None
     stop_reason: str | None = None
-    calls_tool: bool = False
+    lacks: Demand | None = None
     place_free: bool = False
 
 
@@ -142,10 +142,9 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def _rendered(self, message: Message, reply: ByteReply, rendering: Rendering) -> UnaryOpened:
         body = self.exchange.dialect.encode_message(message, rendering)
-        calls_tool = any(isinstance(block, ToolUseBlock) for block in message.content)
-        return UnaryOpened(
-            self.lease, reply.source, body, message.usage, message.stop_reason, calls_tool=calls_tool
-        )
+        demand = self.prepared.demand
+        lacks = demand if demand is not None and not is_met(demand, message) else None
+        return UnaryOpened(self.lease, reply.source, body, message.usage, message.stop_reason, lacks)
 
     async def _collected(self, reply: ByteReply, due_s: float, rendering: Rendering) -> UnaryOpened:
         """Read a stream to its end for a client that wants one whole answer; all of it can still be retried."""

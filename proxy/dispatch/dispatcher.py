@@ -11,6 +11,7 @@ import msgspec
 
 from proxy.clock import Clock
 from proxy.credentials import Kind
+from proxy.dialects.common import Demand
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
@@ -200,14 +201,13 @@ class Dispatcher:
             home = tools.pool.affinity.preferred(exchange.conversation)
         question = _Question(exchange, prepared, want, walk, trace, hold, watch, home, spared_s)
         opened = await self._answered(question)
-        if isinstance(opened, UnaryOpened) and self._lacks_call(opened, question):
-            return await self._ask_once_more(opened, question)
+        if isinstance(opened, UnaryOpened) and opened.lacks and self._may_ask_again(opened, question):
+            return await self._ask_once_more(opened, opened.lacks, question)
         return opened
 
-    def _lacks_call(self, opened: UnaryOpened, question: "_Question") -> bool:
-        """Whether a demanded tool call is missing, and attempts, time and budget allow another."""
-        latest = question.prepared.latest
-        if latest is None or not latest.wants_call or opened.calls_tool or opened.stop_reason != "end_turn":
+    def _may_ask_again(self, opened: UnaryOpened, question: "_Question") -> bool:
+        """Whether the answer came to its end without what was demanded, and attempts, time and budget allow another."""
+        if opened.stop_reason != "end_turn":
             return False
         policy = self._tools.policy
         left_s = question.exchange.deadline_s - self._tools.clock.monotonic_s()
@@ -215,14 +215,16 @@ class Dispatcher:
             return False
         return self._budget.try_spend()
 
-    async def _ask_once_more(self, first: UnaryOpened, question: "_Question") -> UnaryOpened | StreamOpened:
-        """Ask again for a tool call; the first answer stands where there is no second one."""
+    async def _ask_once_more(
+        self, first: UnaryOpened, lacks: Demand, question: "_Question"
+    ) -> UnaryOpened | StreamOpened:
+        """Ask again for what is lacking; the first answer stands where there is no second one."""
         trace = question.trace
         self.end(first, Success())
         first.place_free = True
         answered = trace.credential, trace.model, trace.dropped, trace.observed
         trace.usage = first.usage
-        self._remember(trace, "no_tool_call", 200)
+        self._remember(trace, lacks.value, 200)
         asked_once = len(trace.failed)
         try:
             return await self._answered(question)

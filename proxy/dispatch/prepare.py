@@ -11,7 +11,7 @@ from proxy.dialects.anthropic import (
     with_cache_marks,
     without_foreign_thinking,
 )
-from proxy.dialects.common import Dropped, Rendering, Target, ThinkingFormat
+from proxy.dialects.common import AnswerForm, Demand, Dropped, Rendering, Target, ThinkingFormat
 from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
 from proxy.dialects.splicing import splice
@@ -37,7 +37,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         rendering: how the answer is translated; None where its bytes go to the client untouched.
         collect: whether a streamed answer is gathered into a whole one for a client that asked for no stream.
         dropped: what could not be carried.
-        wants_call: whether a whole answer without a tool call is worth asking once more.
+        demand: what a whole answer is asked for once more where it lacks it.
         hides_usage: whether a chunk of usage alone is kept from a client that did not ask for it.
     """
 
@@ -46,7 +46,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     rendering: Rendering | None = None
     collect: bool = False
     dropped: tuple[Dropped, ...] = ()
-    wants_call: bool = False
+    demand: Demand | None = None
     hides_usage: bool = False
 
 
@@ -101,7 +101,7 @@ def prepare_chat(
     return Prepared(
         call=_chat_call(exchange, body),
         model=model,
-        rendering=_rendering(exchange, defaults, model),
+        rendering=_rendering(exchange, defaults, model, translated.form),
         dropped=(*translated.dropped, *dropped),
     )
 
@@ -181,13 +181,14 @@ def _target(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults, mo
     )
 
 
-def _rendering(exchange: Exchange, defaults: RequestDefaults, model: str) -> Rendering:
+def _rendering(exchange: Exchange, defaults: RequestDefaults, model: str, form: AnswerForm) -> Rendering:
     return Rendering(
         request_id=exchange.id,
         created_s=exchange.created_s,
         model=model,
         thinking_format=_thinking_format(exchange, defaults),
         include_usage=exchange.envelope.include_usage,
+        form=form,
     )
 
 
@@ -207,7 +208,7 @@ def _translated(
     )
     translated = exchange.dialect.decode_request(exchange.body, target)
     request = translated.request
-    if exchange.envelope.continuing and defaults.auto_cache:
+    if exchange.envelope.continuing and defaults.auto_cache and translated.auto_cache:
         request = with_cache_marks(request, facts)
     collect = not exchange.stream and request.max_tokens > _COLLECT_ABOVE_TOKENS
     if collect:
@@ -222,9 +223,10 @@ def _translated(
         call=call,
         model=model,
         rendering=msgspec.structs.replace(
-            _rendering(exchange, defaults, model), keep=partial(memory.keep, exchange.client)
+            _rendering(exchange, defaults, model, translated.form),
+            keep=partial(memory.keep, exchange.client),
         ),
         collect=collect,
         dropped=translated.dropped,
-        wants_call=translated.wants_call,
+        demand=translated.demand,
     )

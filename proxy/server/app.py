@@ -29,7 +29,7 @@ from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
 from proxy.server.reload import reload
-from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, Access, Route, RouteTable
+from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
 from proxy.settings import Settings
 from proxy.store.base import Store
 from proxy.tasks import finish_all, spawn
@@ -45,6 +45,15 @@ _LAST_WORK_S = 3.0
 
 ROUTES = (
     Route("POST", "/v1/chat/completions", chat_handler(OPENAI_CHAT), Access.CLIENT, OPENAI_CHAT, _V1),
+    Route(
+        "POST",
+        "/openai/deployments/{model}/chat/completions",
+        chat_handler(OPENAI_CHAT),
+        Access.CLIENT,
+        OPENAI_CHAT,
+        ("", "/v1", "/hf", "/hf/v1"),
+    ),
+    Route("POST", "/v1/completions", chat_handler(OPENAI_TEXT), Access.CLIENT, OPENAI_TEXT, _V1),
     Route("POST", "/v1/messages", chat_handler(ANTHROPIC), Access.CLIENT, ANTHROPIC, _V1),
     Route(
         "POST",

@@ -171,6 +171,9 @@ class _Call:
     def _open_exchange(self, body: bytes) -> Exchange:
         services = self._services
         envelope = self._dialect.peek(body)
+        if (deployment := self._request.match_info.get("model")) is not None:
+            # clients of Azure's API name the model in the address; what their body says may be anything
+            envelope.model = deployment
         model, think = self._resolve(envelope)
         counting = self._operation is Operation.COUNT_TOKENS
         headers = self._request.headers

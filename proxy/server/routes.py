@@ -10,9 +10,11 @@ from aiohttp import web
 from proxy.dialects.anthropic import AnthropicDialect
 from proxy.dialects.common import Dialect
 from proxy.dialects.openai_chat import OpenAIChatDialect
+from proxy.dialects.openai_chat.text import OpenAITextDialect
 
 ANTHROPIC: Final = AnthropicDialect()
 OPENAI_CHAT: Final = OpenAIChatDialect()
+OPENAI_TEXT: Final = OpenAITextDialect()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

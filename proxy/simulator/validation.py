@@ -6,6 +6,7 @@ quoted in public reports.
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
@@ -13,7 +14,8 @@ import msgspec
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.simulator.conversation import conversation_fault
 from proxy.simulator.models import Model, find_model
-from proxy.simulator.prefix import estimate_tokens, marks_of
+from proxy.simulator.prefix import estimate_tokens, lifetimes_of, marks_of
+from proxy.simulator.structure import structure_fault
 from proxy.simulator.wire import BETA_FIELDS, MessagesRequest, TokenRequest
 
 CURRENT_VERSION = "2026-10-21"
@@ -80,11 +82,19 @@ def check(request: TokenRequest, model: Model, version: str) -> Checked:
             raise InvalidRequest(fault)
     if (fault := _sampling(request, model, version)) is not None:
         raise InvalidRequest(fault)
+    if (fault := structure_fault(request)) is not None:
+        raise InvalidRequest(fault)
     if (fault := conversation_fault(request, model, strict=version == CURRENT_VERSION)) is not None:
         raise InvalidRequest(fault)
     if (marks := marks_of(request)) > _MAX_MARKS:
         raise InvalidRequest(
             f"A maximum of {_MAX_MARKS} blocks with cache_control may be provided. Found {marks}."
+        )
+    lifetimes = lifetimes_of(request)
+    if any(earlier == "5m" and later == "1h" for earlier, later in pairwise(lifetimes)):
+        raise InvalidRequest(
+            "cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control "
+            "block. Note that blocks are processed in the following order: `tools`, `system`, `messages`."
         )
     tokens = estimate_tokens(request, model)
     if tokens > model.window[0]:
@@ -221,5 +231,11 @@ def _tool_choice(request: TokenRequest, model: Model) -> str | None:
     return None
 
 
+def _speed(request: TokenRequest, model: Model) -> str | None:
+    if request.speed in {None, "standard"} or (request.speed == "fast" and model.fast):
+        return None
+    return f'speed: "{request.speed}" is not supported on this model.'
+
+
 _Check = Callable[[TokenRequest, Model], str | None]
-_CHECKS: tuple[_Check, ...] = (_output, _thinking, _effort, _tools, _tool_choice)
+_CHECKS: tuple[_Check, ...] = (_output, _thinking, _effort, _tools, _tool_choice, _speed)

@@ -93,6 +93,7 @@ class _WireRequest(msgspec.Struct):
     metadata: Metadata | None = None
     cache_control: CacheControl | None = None
     service_tier: str | None = None
+    speed: str | None = None
 
 
 def decode_request(body: bytes, target: Target) -> Translated:
@@ -117,6 +118,7 @@ def decode_request(body: bytes, target: Target) -> Translated:
         metadata=wire.metadata,
         cache_control=wire.cache_control,
         service_tier=wire.service_tier,
+        speed=wire.speed,
     )
     return Translated(request, unknown_fields(body, _WireRequest.__struct_fields__))
 

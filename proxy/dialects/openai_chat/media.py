@@ -8,10 +8,11 @@ import binascii
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from proxy.dialects.openai_chat.schema import FilePart, ImagePart, ImageUrl
+from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
 from proxy.errors import InvalidRequest
-from proxy.model.content import Base64Source, DocumentBlock, ImageBlock, TextSource, UrlSource
+from proxy.model.content import Base64Source, DocumentBlock, FileSource, ImageBlock, TextSource, UrlSource
 
+_FILE_ID: Final = "file_"
 _PDF: Final = "application/pdf"
 _TEXT_TYPES: Final = frozenset(("application/json", "application/xml"))
 _HEAD_BYTES: Final = 48
@@ -22,6 +23,8 @@ _URL_SAFE: Final = str.maketrans("-_", "+/")
 def image_block(part: ImagePart, at: str) -> ImageBlock:
     """The image of a content part found at `at`. Raises InvalidRequest naming ``image_url.url``."""
     given = part.image_url
+    if isinstance(given, ImageUrl) and given.file_id is not None:
+        return ImageBlock(_uploaded(given.file_id, f"{at}.image_url.file_id"))
     param = f"{at}.image_url.url" if isinstance(given, ImageUrl) else f"{at}.image_url"
     url = given.url if isinstance(given, ImageUrl) else given
     scheme = url[:8].lower()
@@ -44,23 +47,45 @@ def image_block(part: ImagePart, at: str) -> ImageBlock:
 
 def document_block(part: FilePart, at: str) -> DocumentBlock:
     """The document of a content part found at `at`. Raises InvalidRequest naming the field."""
-    param = f"{at}.file.file_data"
-    if part.file.file_data is None:
+    file = part.file
+    if file.file_id is not None and file.file_data is None and file.file_url is None:
+        return DocumentBlock(_uploaded(file.file_id, f"{at}.file.file_id"), title=file.filename)
+    param = f"{at}.file.file_data" if file.file_url is None else f"{at}.file.file_url"
+    url = file.file_data if file.file_url is None else file.file_url
+    if url is None:
         raise InvalidRequest(
-            "Files have to be given as file_data: an uploaded file's id means nothing to the upstream.",
-            param=f"{at}.file.file_id",
-            code="unsupported_value",
+            "The file has neither file_data nor file_id.", param=param, code="missing_required_parameter"
         )
-    url = part.file.file_data
+    if url[:8].lower() == "https://":
+        return DocumentBlock(UrlSource(url), title=file.filename)
+    if file.file_url is not None:
+        raise InvalidRequest(
+            "A file's URL has to begin with https://.", param=param, code="unsupported_value"
+        )
+    return _inline_document(file, url, param)
+
+
+def _inline_document(file: FileData, url: str, param: str) -> DocumentBlock:
     if not url[:5].lower().startswith("data:"):
         url = f"data:{_PDF};base64,{url}"
     media_type, data, head = _data_url(url, param)
     if head.startswith(b"%PDF-"):
-        return DocumentBlock(Base64Source(_PDF, data), title=part.file.filename)
+        return DocumentBlock(Base64Source(_PDF, data), title=file.filename)
     if media_type.startswith("text/") or media_type in _TEXT_TYPES:
         text = binascii.a2b_base64(data).decode("utf-8", "replace")
-        return DocumentBlock(TextSource("text/plain", text), title=part.file.filename)
+        return DocumentBlock(TextSource("text/plain", text), title=file.filename)
     raise InvalidRequest("The file is neither a PDF nor text.", param=param, code="unsupported_value")
+
+
+def _uploaded(file_id: str, param: str) -> FileSource:
+    """A file uploaded to the upstream before. Raises InvalidRequest for the id of another provider's."""
+    if not file_id.startswith(_FILE_ID):
+        raise InvalidRequest(
+            f"Only files uploaded to the upstream can be named: their ids begin with {_FILE_ID}.",
+            param=param,
+            code="unsupported_value",
+        )
+    return FileSource(file_id)
 
 
 def _data_url(url: str, param: str) -> tuple[str, str, bytes]:

@@ -7,7 +7,7 @@ import pytest
 from proxy.dialects.openai_chat.media import document_block, image_block
 from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
 from proxy.errors import InvalidRequest
-from proxy.model.content import Base64Source, TextSource, UrlSource
+from proxy.model.content import Base64Source, DocumentBlock, FileSource, TextSource, UrlSource
 
 _AT = "messages[0].content[1]"
 _MAGIC = {
@@ -92,6 +92,7 @@ def test_anything_else_is_refused_by_name(url: str) -> None:
         (_base64(b"%PDF-1.7"), Base64Source("application/pdf", _base64(b"%PDF-1.7"))),
         ("data:text/markdown;base64," + _base64(b"# a"), TextSource("text/plain", "# a")),
         ("data:application/json,%7B%7D", TextSource("text/plain", "{}")),
+        ("https://h/a.pdf", UrlSource("https://h/a.pdf")),
     ],
 )
 def test_documents_are_pdf_or_text(data: str, source: object) -> None:
@@ -100,11 +101,25 @@ def test_documents_are_pdf_or_text(data: str, source: object) -> None:
     assert (block.source, block.title) == (source, "f")
 
 
+def test_what_was_uploaded_before_goes_by_its_id() -> None:
+    """The upstream's own ids only, for documents and images."""
+    assert document_block(FilePart(FileData(file_id="file_01A", filename="f")), _AT) == DocumentBlock(
+        FileSource("file_01A"), title="f"
+    )
+    assert document_block(FilePart(FileData(file_url="https://h/a")), _AT).source == UrlSource("https://h/a")
+    assert image_block(ImagePart(ImageUrl(file_id="file_01A")), _AT).source == FileSource("file_01A")
+    with pytest.raises(InvalidRequest) as caught:
+        image_block(ImagePart(ImageUrl(file_id="file-1")), _AT)
+    assert caught.value.param == f"{_AT}.image_url.file_id"
+
+
 @pytest.mark.parametrize(
     ("file", "param"),
     [
         (FileData(file_id="file-1"), "file_id"),
-        (FileData(), "file_id"),
+        (FileData(), "file_data"),
+        (FileData(file_url="http://h/a.pdf"), "file_url"),
+        (FileData("http://h/a.pdf"), "file_data"),
         (FileData("data:application/zip;base64,UEsDBA=="), "file_data"),
         (FileData("UEsDBA=="), "file_data"),
     ],
