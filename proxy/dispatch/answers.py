@@ -129,7 +129,8 @@ def failed(failure: Failure, *, model: str) -> GatewayError:
         case FailureClass.NO_MODEL:
             return NotFound(failure.message or f"model: {model}", code="model_not_found", param="model")
         case FailureClass.PERMISSION:
-            return GatewayError(403, ErrorKind.PERMISSION, failure.message or "Not permitted upstream.")
+            message = failure.message or "Not permitted upstream."
+            return GatewayError(403, ErrorKind.PERMISSION, message, detail_code=failure.code)
         case FailureClass.RATE:
             return rate_limited(max(failure.retry_after_s or 1.0, 1.0))
         case FailureClass.OVERLOADED:
@@ -167,7 +168,7 @@ def _request(failure: Failure) -> GatewayError:
         code = "request_too_large"
     elif message.startswith("prompt is too long"):
         code = "context_length_exceeded"
-    return GatewayError(status, failure.kind, message, code=code)
+    return GatewayError(status, failure.kind, message, code=code, detail_code=failure.code)
 
 
 def _broken(failure: Failure) -> GatewayError:

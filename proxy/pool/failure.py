@@ -93,6 +93,7 @@ class Failure:
         status: the upstream's HTTP status; 0 for a fault and for an error event.
         kind: the error type that fits it best.
         message: the upstream's own words, to be shown for the classes request, no_model and permission only.
+        code: Anthropic's ``error.details.error_code``, to be shown where the message is.
         retry_after_s: how long the upstream asked to be left alone, unclamped; None where it said nothing.
         until_unix_ms: the moment the upstream named for its return, unclamped.
         fault: set for faults alone.
@@ -104,6 +105,7 @@ class Failure:
     status: int
     kind: ErrorKind
     message: str
+    code: str | None = None
     retry_after_s: float | None = None
     until_unix_ms: int | None = None
     fault: Fault | None = None
@@ -214,6 +216,8 @@ _REFUSED_THINKING: Final = re.compile(
     r"|`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified)"
 )
 
+_CODE: Final = re.compile(r"[a-z0-9_]{1,64}")
+
 # the error types of Anthropic, then of OpenAI, and the statuses they come with when they are no event
 _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
     "invalid_request_error": 400,
@@ -262,6 +266,7 @@ def classify(error: UpstreamError, *, now_unix_ms: int) -> Failure:
         status=error.status,
         kind=_KIND_OF_STATUS.get(error.status, _KIND_OF_CLASS[cls]),
         message=error.message if error.type else "",
+        code=_shown_code(error),
         retry_after_s=parse_retry_after(error.headers, now_unix_ms=now_unix_ms),
         until_unix_ms=_until(cls, error, now_unix_ms),
         should_retry={"true": True, "false": False}.get(
@@ -294,6 +299,13 @@ def classify_event(
 
 def _class_of(error: UpstreamError) -> FailureClass:
     return next((rule.cls for rule in _RULES if rule.fits(error)), FailureClass.UNKNOWN)
+
+
+def _shown_code(error: UpstreamError) -> str | None:
+    """The code where it is Anthropic's, and a code by its looks: what else a body holds there is not passed on."""
+    if error.code is None or not error.type or error.kind is not Kind.ANTHROPIC:
+        return None
+    return error.code if _CODE.fullmatch(error.code) else None
 
 
 def _until(cls: FailureClass, error: UpstreamError, now_unix_ms: int) -> int | None:

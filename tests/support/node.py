@@ -41,7 +41,7 @@ def node_programs() -> Path:
 
 
 def _install(folder: Path) -> None:
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - the command is a constant
         _INSTALL, cwd=folder, capture_output=True, text=True, timeout=_INSTALL_LIMIT_S, check=False
     )
     if done.returncode != 0:

@@ -18,9 +18,14 @@ from proxy.model.message import Message, Usage
 _encoder = msgspec.json.Encoder()
 
 
-class _ErrorBody(msgspec.Struct):
+class _ErrorDetails(msgspec.Struct):
+    error_code: str
+
+
+class _ErrorBody(msgspec.Struct, omit_defaults=True):
     type: str
     message: str
+    details: _ErrorDetails | None = None
 
 
 class _ErrorEnvelope(msgspec.Struct, tag_field="type", tag="error"):
@@ -81,7 +86,8 @@ class AnthropicDialect:
 
 
 def _envelope(error: GatewayError, request_id: str) -> _ErrorEnvelope:
-    return _ErrorEnvelope(_ErrorBody(error.kind.value, error.message), request_id)
+    details = _ErrorDetails(error.detail_code) if error.detail_code else None
+    return _ErrorEnvelope(_ErrorBody(error.kind.value, error.message, details), request_id)
 
 
 def _shown(message: Message, rendering: Rendering) -> Message:

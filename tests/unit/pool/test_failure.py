@@ -71,6 +71,22 @@ def test_an_answer_has_one_meaning(error: UpstreamError, cls: FailureClass) -> N
 
 
 @pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (upstream_error(400, code="file_not_downloadable"), "file_not_downloadable"),
+        (upstream_error(400), None),
+        (upstream_error(400, code="Our key is sk-ant-1"), None),
+        (upstream_error(400, code="a" * 65), None),
+        (upstream_error(400, code="file_missing", type=""), None),
+        (upstream_error(400, code="context_length_exceeded", kind=Kind.OPENAI), None),
+    ],
+)
+def test_only_what_is_a_code_of_anthropics_is_kept_as_one(error: UpstreamError, code: str | None) -> None:
+    """Protects clients from what an unusual upstream puts there, and lets the usual codes through."""
+    assert classify(error, now_unix_ms=NOW).code == code
+
+
+@pytest.mark.parametrize(
     "message",
     [
         f"messages.0: {CREDIT}",
