@@ -34,11 +34,13 @@ class ErrorFacts:
         type: ``error.type``.
         message: ``error.message``.
         code: ``error.details.error_code`` (Anthropic) or ``error.code`` (OpenAI).
+        details: ``error.details`` where it is a JSON object of at most 2 KiB (Anthropic), without blanks; else empty.
     """
 
     type: str = ""
     message: str = ""
     code: str | None = None
+    details: bytes = b""
 
 
 class StreamDecoder(Protocol):

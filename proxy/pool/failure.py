@@ -73,6 +73,7 @@ class UpstreamError:
             ``cf-mitigated``, and those that tell of limits.
         kind: which sort of upstream answered.
         html: whether the body is a page instead of JSON.
+        details: ``error.details`` as Anthropic wrote them, a JSON object; empty without any.
     """
 
     status: int
@@ -82,6 +83,7 @@ class UpstreamError:
     headers: Mapping[str, str]
     kind: Kind
     html: bool = False
+    details: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,7 @@ class Failure:
         status: the upstream's HTTP status; 0 for a fault and for an error event.
         kind: the error type that fits it best.
         message: the upstream's own words, to be shown for the classes request, no_model and permission only.
-        code: Anthropic's ``error.details.error_code``, to be shown where the message is.
+        details: ``error.details`` as Anthropic wrote them, to be shown where the message is; empty without any.
         retry_after_s: how long the upstream asked to be left alone, unclamped; None where it said nothing.
         until_unix_ms: the moment the upstream named for its return, unclamped.
         fault: set for faults alone.
@@ -105,7 +107,7 @@ class Failure:
     status: int
     kind: ErrorKind
     message: str
-    code: str | None = None
+    details: bytes = b""
     retry_after_s: float | None = None
     until_unix_ms: int | None = None
     fault: Fault | None = None
@@ -163,6 +165,7 @@ def _statuses(*statuses: int | range) -> frozenset[int]:
 
 
 _WEB: Final = frozenset({Kind.CLAUDE_WEB})
+_API: Final = frozenset({Kind.ANTHROPIC})
 _OPENAI: Final = frozenset({Kind.OPENAI})
 _REFUSED: Final = _statuses(range(400, 500))
 
@@ -203,6 +206,8 @@ _RULES: Final = (
     _Rule(cls=FailureClass.PERMISSION, statuses=_statuses(403)),
     _Rule(cls=FailureClass.NO_MODEL, statuses=_statuses(404), begins=("model:",)),
     _Rule(cls=FailureClass.NO_MODEL, statuses=_statuses(404), codes=("model_not_found",)),
+    # a thread, a file or a profile that the request names and the API does not know
+    _Rule(cls=FailureClass.REQUEST, statuses=_statuses(404), kinds=_API, codes=("*_not_found",)),
     _Rule(cls=FailureClass.RATE, statuses=_statuses(429)),
     _Rule(cls=FailureClass.OVERLOADED, statuses=_statuses(529)),
     _Rule(cls=FailureClass.SERVER, statuses=_statuses(408, range(500, 505), range(520, 529))),
@@ -215,8 +220,6 @@ _REFUSED_THINKING: Final = re.compile(
     r"(Invalid `signature` in `thinking` block"
     r"|`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified)"
 )
-
-_CODE: Final = re.compile(r"[a-z0-9_]{1,64}")
 
 # the error types of Anthropic, then of OpenAI, and the statuses they come with when they are no event
 _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
@@ -251,6 +254,7 @@ _KIND_OF_CLASS: Final[Mapping[FailureClass, ErrorKind]] = {
     FailureClass.UNKNOWN: ErrorKind.API,
 }
 _KIND_OF_STATUS: Final[Mapping[int, ErrorKind]] = {
+    404: ErrorKind.NOT_FOUND,
     408: ErrorKind.TIMEOUT,
     413: ErrorKind.REQUEST_TOO_LARGE,
     504: ErrorKind.TIMEOUT,
@@ -266,7 +270,7 @@ def classify(error: UpstreamError, *, now_unix_ms: int) -> Failure:
         status=error.status,
         kind=_KIND_OF_STATUS.get(error.status, _KIND_OF_CLASS[cls]),
         message=error.message if error.type else "",
-        code=_shown_code(error),
+        details=error.details if error.type else b"",
         retry_after_s=parse_retry_after(error.headers, now_unix_ms=now_unix_ms),
         until_unix_ms=_until(cls, error, now_unix_ms),
         should_retry={"true": True, "false": False}.get(
@@ -299,13 +303,6 @@ def classify_event(
 
 def _class_of(error: UpstreamError) -> FailureClass:
     return next((rule.cls for rule in _RULES if rule.fits(error)), FailureClass.UNKNOWN)
-
-
-def _shown_code(error: UpstreamError) -> str | None:
-    """The code where it is Anthropic's, and a code by its looks: what else a body holds there is not passed on."""
-    if error.code is None or not error.type or error.kind is not Kind.ANTHROPIC:
-        return None
-    return error.code if _CODE.fullmatch(error.code) else None
 
 
 def _until(cls: FailureClass, error: UpstreamError, now_unix_ms: int) -> int | None:

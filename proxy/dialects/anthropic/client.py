@@ -18,14 +18,10 @@ from proxy.model.message import Message, Usage
 _encoder = msgspec.json.Encoder()
 
 
-class _ErrorDetails(msgspec.Struct):
-    error_code: str
-
-
 class _ErrorBody(msgspec.Struct, omit_defaults=True):
     type: str
     message: str
-    details: _ErrorDetails | None = None
+    details: msgspec.Raw = msgspec.Raw()
 
 
 class _ErrorEnvelope(msgspec.Struct, tag_field="type", tag="error"):
@@ -86,8 +82,10 @@ class AnthropicDialect:
 
 
 def _envelope(error: GatewayError, request_id: str) -> _ErrorEnvelope:
-    details = _ErrorDetails(error.detail_code) if error.detail_code else None
-    return _ErrorEnvelope(_ErrorBody(error.kind.value, error.message, details), request_id)
+    body = _ErrorBody(error.kind.value, error.message)
+    if error.details:
+        body.details = msgspec.Raw(error.details)
+    return _ErrorEnvelope(body, request_id)
 
 
 def _shown(message: Message, rendering: Rendering) -> Message:
