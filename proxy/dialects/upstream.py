@@ -20,10 +20,12 @@ class Summary(msgspec.Struct):
     Attributes:
         usage: what it used; None where it does not say.
         stop_reason: why it ended, in Anthropic's words.
+        message_id: its id.
     """
 
     usage: Usage | None = None
     stop_reason: str | None = None
+    message_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

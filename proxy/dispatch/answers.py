@@ -151,7 +151,7 @@ def failed(failure: Failure, *, model: str) -> GatewayError:
 
 
 def scrubbed(failure: Failure, source: Source) -> Failure:
-    """The failure with its message and details freed of the credential's owner; keys are masked where it is rendered."""
+    """The failure with its message and details freed of the credential's owner; keys are masked when it is rendered."""
     message, details = failure.message, failure.details
     for owner in (source.organization, source.workspace):
         if owner:

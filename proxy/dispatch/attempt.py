@@ -47,6 +47,7 @@ class UnaryOpened(msgspec.Struct):
         stop_reason: why it ended.
         calls_tool: whether it holds a tool call; False for an answer that was not decoded.
         place_free: whether its place was given back while the question was asked once more.
+        message_id: its id; empty for an answer that was translated.
     """
 
     lease: Lease
@@ -56,6 +57,7 @@ class UnaryOpened(msgspec.Struct):
     stop_reason: str | None = None
     calls_tool: bool = False
     place_free: bool = False
+    message_id: str = ""
 
 
 class StreamOpened(msgspec.Struct):
@@ -65,6 +67,11 @@ class StreamOpened(msgspec.Struct):
     source: Source
     stream: RunningStream
     reply: ByteReply
+
+    @property
+    def message_id(self) -> str:
+        """Its id, in Anthropic's streams."""
+        return self.stream.observed.message_id
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -120,7 +127,14 @@ class Attempt(msgspec.Struct, frozen=True):
             rendering = self.prepared.rendering
             if rendering is None:
                 summary = self._spoken.summarize(body)
-                return UnaryOpened(self.lease, reply.source, body, summary.usage, summary.stop_reason)
+                return UnaryOpened(
+                    self.lease,
+                    reply.source,
+                    body,
+                    summary.usage,
+                    summary.stop_reason,
+                    message_id=summary.message_id,
+                )
             return self._rendered(self._spoken.decode_message(body), reply, rendering)
         except MessageBroken:
             raise self._no_message(body, reply) from None

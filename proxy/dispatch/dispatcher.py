@@ -11,6 +11,7 @@ import msgspec
 
 from proxy.clock import Clock
 from proxy.credentials import Kind
+from proxy.dialects.conversation import short
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
@@ -20,7 +21,7 @@ from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.dispatch.trace import FailedAttempt, Trace
 from proxy.errors import GatewayError
-from proxy.exchange import Exchange, Operation
+from proxy.exchange import Exchange, Operation, turn_of_thread
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
@@ -335,6 +336,9 @@ class Dispatcher:
         if exchange.operation is Operation.MESSAGES and not (lease.member.fallback or lease.member.retired):
             pool.affinity.heard(lease.name, self._tools.clock.monotonic_s() - question.trace.began_s)
             pool.affinity.answered(exchange.conversation, lease.name, spilled=question.trace.spilled)
+            if exchange.envelope.thread is not None and opened.message_id:
+                turn = turn_of_thread(exchange.client, short(opened.message_id))
+                pool.affinity.answered(turn, lease.name)
 
     async def _again(self, decision: Again | Stop, failure: Failure, question: "_Question") -> None:
         match decision:

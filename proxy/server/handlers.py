@@ -12,7 +12,7 @@ from proxy.dialects.conversation import short
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.trace import SUCCESS, Trace
 from proxy.errors import GatewayError, InvalidRequest
-from proxy.exchange import Exchange, Operation
+from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
 from proxy.server.body import read_body
 from proxy.server.context import CALLER, Caller, Services
@@ -182,14 +182,17 @@ class _Call:
             deadline_s=self._began_s + services.settings.policy.deadline_s,
             created_s=services.clock.unix_ms() // 1000,
             think=think,
-            conversation=(
-                self._caller.client,
-                envelope.conversation or self._session(envelope),
-                envelope.opening,
-            ),
+            conversation=self._conversation(envelope),
             version=_forwardable(headers.get(_VERSION), _VERSION),
             beta=_forwardable(", ".join(headers.getall(_BETA, ())) or None, _BETA),
         )
+
+    def _conversation(self, envelope: Envelope) -> Conversation:
+        """What tells it from others; turns of a thread hold nothing of how it began, only whom they follow."""
+        if envelope.thread:
+            return turn_of_thread(self._caller.client, envelope.thread)
+        name = envelope.conversation or self._session(envelope)
+        return self._caller.client, name, envelope.opening
 
     def _session(self, envelope: Envelope) -> str:
         """What the client calls its session, in a header or in its body's metadata."""

@@ -28,6 +28,7 @@ class _Summary(msgspec.Struct):
     type: Literal["message"]
     usage: Usage | None = None
     stop_reason: str | None = None
+    id: str = ""
 
 
 class _Error(msgspec.Struct):
@@ -59,7 +60,7 @@ def summarize(body: bytes) -> Summary:
     except (ValueError, RecursionError):
         pass
     else:
-        return Summary(found.usage, found.stop_reason)
+        return Summary(found.usage, found.stop_reason, found.id)
     try:
         _message_decoder.decode(body)
     except (ValueError, RecursionError):

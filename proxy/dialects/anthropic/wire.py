@@ -146,6 +146,7 @@ def observe(observed: Observed, event: Event) -> None:
     match event:
         case MessageStart(message=message):
             observed.model = message.model
+            observed.message_id = message.id
             observed.usage = message.usage
         case MessageDelta(delta=delta, usage=usage):
             observed.stop_reason = delta.stop_reason

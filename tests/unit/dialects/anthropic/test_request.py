@@ -33,6 +33,13 @@ def _body(**fields: object) -> bytes:
             b'{"session_id":"x","claude_options":{}}',
             Envelope("", False, own_fields=("claude_options", "session_id")),
         ),
+        (b'{"thread":{"type":"create"}}', Envelope("", False, thread="")),
+        (
+            b'{"thread":{"type":"continue","previous_message_id":"msg_1"}}',
+            Envelope("", False, thread="msg_1"),
+        ),
+        (b'{"thread":null}', Envelope("", False)),
+        (b'{"thread":[1]}', Envelope("", False)),
         (b'{"thinking":{},"max_tokens":5}', Envelope("", False, has_thinking=True, max_tokens=5)),
     ],
 )
