@@ -48,6 +48,16 @@ def test_the_peek_reads_what_routing_needs(body: bytes, envelope: Envelope) -> N
     assert msgspec.structs.replace(peek(body), opening=b"") == envelope
 
 
+def test_a_thread_cannot_be_translated_and_the_sdks_are_told_what_to_do_instead() -> None:
+    """Protects conversations of which the upstream would see the last turn alone; source: the SDKs' recovery."""
+    body = _body(thread={"type": "continue", "previous_message_id": "msg_1"})
+    with pytest.raises(InvalidRequest) as caught:
+        decode_request(body, _TARGET)
+    assert caught.value.param == "thread"
+    assert caught.value.details == b'{"error_code":"thread_unsupported_request"}'
+    assert decode_request(_body(thread=None), _TARGET).dropped == ()
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
