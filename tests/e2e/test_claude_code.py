@@ -53,7 +53,7 @@ def calling(tool: str, arguments: dict[str, object]) -> bytes:
     """A streamed answer that calls a tool."""
     call = {"type": "tool_use", "id": "toolu_01heron", "name": tool, "input": {}}
     partial = {"type": "input_json_delta", "partial_json": msgspec.json.encode(arguments).decode()}
-    message = {
+    message: dict[str, object] = {
         "id": "msg_01heron",
         "type": "message",
         "role": "assistant",

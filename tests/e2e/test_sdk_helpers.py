@@ -1,6 +1,6 @@
 """The helpers of the official Python SDKs against the real server: answers of a type, and loops of tools."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
 
 import anthropic
@@ -173,13 +173,14 @@ async def test_anthropics_tool_runner_goes_from_call_to_answer(
         """
         return look_up(city)
 
-    if isinstance(user.client, anthropic.AsyncAnthropic):
-        tool: object = beta_async_tool(look_up_later, name="weather")
-    else:
-        tool = beta_tool(look_up, name="weather")
-    runner = user.client.beta.messages.tool_runner(  # type: ignore[call-overload]  # of sync and async alike
-        model=MODEL, max_tokens=1000, messages=[saying(WEATHER)], tools=[tool], stream=streamed
+    tool = (
+        beta_async_tool(look_up_later, name="weather")
+        if isinstance(user.client, anthropic.AsyncAnthropic)
+        else beta_tool(look_up, name="weather")
     )
+    make_runner: Callable[..., Runner] = user.client.beta.messages.tool_runner
+    fields = {"model": MODEL, "max_tokens": 1000, "messages": [saying(WEATHER)], "tools": [tool]}
+    runner = make_runner(**fields, stream=streamed)
     final = await _run_out(runner)
     assert asked == ["simulated"]
     texts = [block.text for block in final.content if isinstance(block, BetaTextBlock | TextBlock)]

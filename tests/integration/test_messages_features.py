@@ -12,12 +12,14 @@ import pytest
 import pytest_asyncio
 
 from proxy.simulator import Step
-from tests.support.features import ALIAS, FEATURES, MODEL, Feature
+from tests.support.features.feature import MODEL, Feature
+from tests.support.features.table import FEATURES
 from tests.support.gateway import CLIENT_KEY
 from tests.support.house import Answer, House, Spoken, house, read_answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+ALIAS = "an-operators-own-name"
 _JSON = {"content-type": "application/json"}
 _COUNT_PATH = "/v1/messages/count_tokens"
 

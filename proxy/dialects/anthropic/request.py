@@ -64,7 +64,7 @@ def peek(body: bytes) -> Envelope:
         opening=begun.digest,
         conversation=name_in(seen.conversation_id),
         session=session_in(seen.metadata),
-        thread=None if seen.thread is msgspec.UNSET else _thread_in(seen.thread),
+        thread=_thread_in(seen.thread),
         has_thinking=is_given(seen.thinking),
         max_tokens=seen.max_tokens,
     )
@@ -77,11 +77,12 @@ class _Thread(msgspec.Struct):
 
 def _thread_in(field: Anything) -> str | None:
     """The answer a turn of a thread continues, empty for the first turn; None for what is no thread."""
+    if field is msgspec.UNSET:
+        return None
     try:
-        found = msgspec.json.decode(field, type=_Thread | None)
+        return short(msgspec.json.decode(field, type=_Thread).previous_message_id)
     except (ValueError, RecursionError):
         return None
-    return None if found is None else short(found.previous_message_id)
 
 
 class _WireMessage(msgspec.Struct):
