@@ -20,6 +20,7 @@ from proxy.server.gate import error_response, identity_headers, internal_error
 from proxy.server.headers import answer_headers
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
+from proxy.tasks import off_loop
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.watch import Watch
@@ -31,6 +32,7 @@ _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
 _SHOWN_MAX: Final = 100
 _DROPPED_MAX: Final = 32
+_LARGE_BYTES: Final = 2 * 1024 * 1024
 
 
 class NoHold:
@@ -83,7 +85,7 @@ class _Call:
         services = self._services
         try:
             body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
-            exchange = self._exchange = self._open_exchange(body)
+            exchange = self._exchange = self._open_exchange(body, await self._peeked(body))
             del body
             if exchange.stream and exchange.operation is Operation.MESSAGES:
                 response = await self._stream(exchange)
@@ -163,9 +165,13 @@ class _Call:
     def _milliseconds(self, until_s: float) -> float:
         return round((until_s - self._began_s) * 1000, 1)
 
-    def _open_exchange(self, body: bytes) -> Exchange:
+    async def _peeked(self, body: bytes) -> Envelope:
+        if len(body) < _LARGE_BYTES:
+            return self._dialect.peek(body)
+        return await off_loop(lambda: self._dialect.peek(body))
+
+    def _open_exchange(self, body: bytes, envelope: Envelope) -> Exchange:
         services = self._services
-        envelope = self._dialect.peek(body)
         model, think = self._resolve(envelope)
         counting = self._operation is Operation.COUNT_TOKENS
         headers = self._request.headers
