@@ -37,12 +37,14 @@ class ErrorFacts:
         message: ``error.message``.
         code: ``error.details.error_code`` (Anthropic) or ``error.code`` (OpenAI).
         details: ``error.details`` where it is a JSON object of at most 2 KiB (Anthropic), without blanks; else empty.
+        param: ``error.param``, the request field it is about (OpenAI).
     """
 
     type: str = ""
     message: str = ""
     code: str | None = None
     details: bytes = b""
+    param: str | None = None
 
 
 class StreamDecoder(Protocol):

@@ -169,7 +169,9 @@ def _request(failure: Failure) -> GatewayError:
         code = "request_too_large"
     elif message.startswith("prompt is too long"):
         code = "context_length_exceeded"
-    return GatewayError(status, failure.kind, message, code=code, details=failure.details)
+    return GatewayError(
+        status, failure.kind, message, param=failure.param, code=code, details=failure.details
+    )
 
 
 def _broken(failure: Failure) -> GatewayError:

@@ -74,6 +74,7 @@ class UpstreamError:
         kind: which sort of upstream answered.
         html: whether the body is a page instead of JSON.
         details: ``error.details`` as Anthropic wrote them, a JSON object; empty without any.
+        param: ``error.param`` (OpenAI).
     """
 
     status: int
@@ -84,6 +85,7 @@ class UpstreamError:
     kind: Kind
     html: bool = False
     details: bytes = b""
+    param: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,7 @@ class Failure:
         kind: the error type that fits it best.
         message: the upstream's own words, to be shown for the classes request, no_model and permission only.
         details: ``error.details`` as Anthropic wrote them, to be shown where the message is; empty without any.
+        param: the request field it is about, in OpenAI's words, to be shown where the message is.
         retry_after_s: how long the upstream asked to be left alone, unclamped; None where it said nothing.
         until_unix_ms: the moment the upstream named for its return, unclamped.
         fault: set for faults alone.
@@ -108,6 +111,7 @@ class Failure:
     kind: ErrorKind
     message: str
     details: bytes = b""
+    param: str | None = None
     retry_after_s: float | None = None
     until_unix_ms: int | None = None
     fault: Fault | None = None
@@ -271,6 +275,7 @@ def classify(error: UpstreamError, *, now_unix_ms: int) -> Failure:
         kind=_KIND_OF_STATUS.get(error.status, _KIND_OF_CLASS[cls]),
         message=error.message if error.type else "",
         details=error.details if error.type else b"",
+        param=error.param if error.type else None,
         retry_after_s=parse_retry_after(error.headers, now_unix_ms=now_unix_ms),
         until_unix_ms=_until(cls, error, now_unix_ms),
         should_retry={"true": True, "false": False}.get(

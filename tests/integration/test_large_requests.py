@@ -16,7 +16,7 @@ from tests.support.house import MODEL, Answer, House, Spoken, read_answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-STANDSTILL_S: Final = 0.05
+BUSY_S: Final = 0.05
 ROUNDS: Final = 6
 MESSAGES: Final = 10_000
 IMAGES: Final = 3
@@ -147,20 +147,20 @@ async def test_a_large_request_is_answered_whole_and_holds_up_nobody(
 ) -> None:
     """Protects long conversations, and the streams of everybody else while one is read, translated and sent.
 
-    The machine may be busy with other things, so the best of some rounds is looked at.
+    Caches, and the clock of the processor, may be cold at first, so the best of some rounds is looked at.
     """
     running, gateway = apart
     spoken, make, check = case
     body = make()
-    standstills_s: list[float] = []
-    while len(standstills_s) < ROUNDS and min(standstills_s, default=STANDSTILL_S) >= STANDSTILL_S:
+    busy_s: list[float] = []
+    while len(busy_s) < ROUNDS and min(busy_s, default=BUSY_S) >= BUSY_S:
         running.simulator.reset()
-        await gateway.worst_standstill_s()
+        await gateway.longest_busy_s()
         answer = await sent(running, spoken, body)
-        standstills_s.append(await gateway.worst_standstill_s())
+        busy_s.append(await gateway.longest_busy_s())
         assert answer.status == 200, answer.body
         (received,) = running.simulator.record.requests
         check(msgspec.json.decode(received.body, type=Received), body)
         if spoken is Spoken.MESSAGES:
             assert received.body == body
-    assert min(standstills_s) < STANDSTILL_S, standstills_s
+    assert min(busy_s) < BUSY_S, busy_s

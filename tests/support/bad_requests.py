@@ -29,7 +29,7 @@ _RAW: Final = tuple(
         '"\u202e\ufeff\\u0000\U0010ffff"'.encode(),
     )
 )
-_VALUES: Final = (
+_VALUES: Final[tuple[object, ...]] = (
     *(None, True, False, 0, 1, -1, 3.5, -0.0, 1e308, 2**63, "", " ", "x", "true", "\x7f", "../../etc/passwd"),
     *([], [None], [[]], [1, "a"], [{}], {}, {"": ""}, {"type": "x"}, {"a": {"b": {"c": []}}}),
     *({"type": "text"}, {"role": "user"}, [{"type": "image"}], {"url": "x"}, "data:image/png;base64,!!!!"),
@@ -70,12 +70,14 @@ class BadRequest:
     Attributes:
         body: its bytes.
         field: the top-level field the mistake is in; None where the body is no JSON object any more, or may be none.
+        unknown: whether a top-level field may be there that has no meaning.
         mistake: a few words for whoever reads of a failure.
     """
 
     body: bytes
     field: str | None
     mistake: str
+    unknown: bool = False
 
 
 def bad_requests(sound: Json, seed: int) -> Iterator[BadRequest]:
@@ -119,13 +121,13 @@ def _place(sound: Json, chance: random.Random) -> tuple[Json, dict[str | int, ob
 
 def _told(copy: Json, path: Path, mistake: str) -> BadRequest:
     where = ".".join(map(str, path))
-    return BadRequest(msgspec.json.encode(copy), str(path[0]), f"{where}: {mistake}")
+    return BadRequest(msgspec.json.encode(copy), str(path[0]), f"{where}: {mistake}", unknown=len(path) == 1)
 
 
 def _replaced(sound: Json, chance: random.Random) -> BadRequest:
     copy, holder, path = _place(sound, chance)
     value = chance.choice(_RAW if chance.random() < 0.3 else _VALUES)
-    holder[path[-1]] = value  # type: ignore[call-overload,index]  # the last step fits its holder
+    holder[path[-1]] = value  # type: ignore[index]  # the last step fits its holder
     return _told(
         copy, path, f"is {bytes(value)[:40]!r}" if isinstance(value, msgspec.Raw) else f"is {value!r}"
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from aiohttp.test_utils import TestServer
+from aiohttp import web
+from aiohttp.test_utils import BaseTestServer, TestServer
 
 from proxy.access import Keys, load_or_make_keys
 from proxy.clock import Clock, SystemClock
@@ -43,9 +44,9 @@ class Inside:
     services: Services
 
     @classmethod
-    def of(cls, server: TestServer) -> "Inside":
-        """That of a running server."""
-        return cls(str(server.make_url("")).rstrip("/"), server.app[SERVICES])
+    def of(cls, app: web.Application, server: BaseTestServer) -> "Inside":
+        """That of an application, run by a server."""
+        return cls(str(server.make_url("")).rstrip("/"), app[SERVICES])
 
     @property
     def in_flight(self) -> int:
@@ -133,5 +134,5 @@ async def house_inside(
         )
         app = await build_app(parts)
         async with TestServer(app) as server, client(patient=given.patient) as session:
-            inside = Inside.of(server)
+            inside = Inside.of(app, server)
             yield House(inside, claude, session), inside

@@ -113,13 +113,13 @@ def test_limits_and_losses() -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": None}, "max_tokens"),
         ({"messages": [{"role": "tool", "content": ""}]}, "messages[0].role"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
             "messages[0].content[0].text",
         ),
         ({"messages": [{"role": "user", "content": [7]}]}, "messages[0].content[0]"),
-        ({"tools": [{"name": "f"}]}, "tools[0]"),
+        ({"tools": [{"name": "f"}]}, "tools[0].input_schema"),
         ({"tool_choice": {"type": "perhaps"}}, "tool_choice.type"),
     ],
 )
