@@ -39,9 +39,9 @@ def folder(running: House, tmp_path: Path) -> Path:
     return found
 
 
-def settings(running: House) -> dict[str, str]:
-    """What the gateway's documentation tells users of Claude Code to set."""
-    return {"ANTHROPIC_BASE_URL": running.server.url, "ANTHROPIC_API_KEY": CLIENT_KEY}
+def settings(running: House, key_name: str = "ANTHROPIC_API_KEY") -> dict[str, str]:
+    """The address, and the key under either of the names the program reads it from."""
+    return {"ANTHROPIC_BASE_URL": running.server.url, key_name: CLIENT_KEY}
 
 
 def asked(running: House) -> list[Received]:
@@ -75,9 +75,12 @@ def calling(tool: str, arguments: dict[str, object]) -> bytes:
     return b"".join(encode_frame(msgspec.json.encode(event), str(event["type"])) for event in events)
 
 
-async def test_a_plain_question_is_answered(running: House, folder: Path) -> None:
+@pytest.mark.parametrize("key_name", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
+async def test_a_plain_question_is_answered(running: House, folder: Path, key_name: str) -> None:
     """Protects the first thing users of Claude Code do, with nothing set but the address and the key."""
-    printed = await run_claude(folder, "Hello, gateway!", "--model", "sonnet", settings=settings(running))
+    printed = await run_claude(
+        folder, "Hello, gateway!", "--model", "sonnet", settings=settings(running, key_name)
+    )
     assert "Hello, gateway!" in printed
     (call,) = asked(running)
     assert (call.key, call.status) == ("k1", 200)
