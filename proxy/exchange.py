@@ -10,6 +10,11 @@ Conversation = tuple[str, str, bytes]
 """Name of the client key, what the client calls the conversation, and the digest of how it began."""
 
 
+def turn_of_thread(client: str, previous_message_id: str) -> Conversation:
+    """The conversation a turn of a message thread belongs to: the one whose last answer it names."""
+    return client, previous_message_id, b""
+
+
 class Operation(StrEnum):
     """What a client asks an upstream to do."""
 
@@ -62,4 +67,5 @@ class Exchange(msgspec.Struct, kw_only=True):
     @property
     def continuing(self) -> bool:
         """Whether earlier turns of this conversation were answered somewhere: the history or a name for it says so."""
-        return self.envelope.continuing or "conversation_id" in self.envelope.own_fields
+        envelope = self.envelope
+        return envelope.continuing or bool(envelope.thread) or "conversation_id" in envelope.own_fields

@@ -59,6 +59,8 @@ class Envelope(msgspec.Struct):
         opening: a digest of how the conversation began; turns of one conversation share it.
         conversation: what the body calls the conversation or its prompt cache; empty where it does not.
         session: the client's own session, named in the body's metadata; empty where it is not.
+        thread: the answer that a turn of a message thread continues, empty for its first turn; None where the
+            request holds the whole conversation itself.
         has_thinking: whether a ``thinking`` field is present (Messages).
         max_tokens: ``max_tokens`` where it is an integer (Messages), else None.
     """
@@ -71,6 +73,7 @@ class Envelope(msgspec.Struct):
     opening: bytes = b""
     conversation: str = ""
     session: str = ""
+    thread: str | None = None
     has_thinking: bool = False
     max_tokens: int | None = None
 
@@ -207,6 +210,7 @@ class Observed:
         usage: merged field by field; a later absent or zero field never overwrites a number.
         error: the error event, if one came.
         model: the model named by ``message_start``.
+        message_id: the id of the answer, in Anthropic's streams.
     """
 
     events: int = field(default=0, compare=False)
@@ -216,6 +220,7 @@ class Observed:
     usage: Usage = field(default_factory=Usage)
     error: StreamError | None = None
     model: str = ""
+    message_id: str = ""
 
 
 class StreamBroken(ValueError):

@@ -129,7 +129,8 @@ def failed(failure: Failure, *, model: str) -> GatewayError:
         case FailureClass.NO_MODEL:
             return NotFound(failure.message or f"model: {model}", code="model_not_found", param="model")
         case FailureClass.PERMISSION:
-            return GatewayError(403, ErrorKind.PERMISSION, failure.message or "Not permitted upstream.")
+            message = failure.message or "Not permitted upstream."
+            return GatewayError(403, ErrorKind.PERMISSION, message, details=failure.details)
         case FailureClass.RATE:
             return rate_limited(max(failure.retry_after_s or 1.0, 1.0))
         case FailureClass.OVERLOADED:
@@ -150,12 +151,13 @@ def failed(failure: Failure, *, model: str) -> GatewayError:
 
 
 def scrubbed(failure: Failure, source: Source) -> Failure:
-    """The failure with its message freed of whom the credential belongs to; keys are masked where it is rendered."""
-    message = failure.message
+    """The failure with its message and details freed of the credential's owner; keys are masked when it is rendered."""
+    message, details = failure.message, failure.details
     for owner in (source.organization, source.workspace):
         if owner:
             message = message.replace(owner, "[redacted]")
-    return replace(failure, message=message)
+            details = details.replace(owner.encode(), b"[redacted]")
+    return replace(failure, message=message, details=details)
 
 
 def _request(failure: Failure) -> GatewayError:
@@ -167,7 +169,9 @@ def _request(failure: Failure) -> GatewayError:
         code = "request_too_large"
     elif message.startswith("prompt is too long"):
         code = "context_length_exceeded"
-    return GatewayError(status, failure.kind, message, code=code)
+    return GatewayError(
+        status, failure.kind, message, param=failure.param, code=code, details=failure.details
+    )
 
 
 def _broken(failure: Failure) -> GatewayError:

@@ -48,6 +48,7 @@ class UnaryOpened(msgspec.Struct):
         stop_reason: why it ended.
         lacks: what the client demanded and it does not hold.
         place_free: whether its place was given back while the question was asked once more.
+        message_id: its id; empty for an answer that was translated.
     """
 
     lease: Lease
@@ -57,6 +58,7 @@ class UnaryOpened(msgspec.Struct):
     stop_reason: str | None = None
     lacks: Demand | None = None
     place_free: bool = False
+    message_id: str = ""
 
 
 class StreamOpened(msgspec.Struct):
@@ -66,6 +68,11 @@ class StreamOpened(msgspec.Struct):
     source: Source
     stream: RunningStream
     reply: ByteReply
+
+    @property
+    def message_id(self) -> str:
+        """Its id, in Anthropic's streams."""
+        return self.stream.observed.message_id
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -122,7 +129,14 @@ class Attempt(msgspec.Struct, frozen=True):
             rendering = self.prepared.rendering
             if rendering is None:
                 summary = self._spoken.summarize(body)
-                return UnaryOpened(self.lease, reply.source, body, summary.usage, summary.stop_reason)
+                return UnaryOpened(
+                    self.lease,
+                    reply.source,
+                    body,
+                    summary.usage,
+                    summary.stop_reason,
+                    message_id=summary.message_id,
+                )
             return self._rendered(self._spoken.decode_message(body), reply, rendering)
         except MessageBroken:
             raise self._no_message(body, reply) from None

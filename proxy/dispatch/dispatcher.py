@@ -12,6 +12,7 @@ import msgspec
 from proxy.clock import Clock
 from proxy.credentials import Kind
 from proxy.dialects.common import Demand
+from proxy.dialects.conversation import short
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
@@ -21,7 +22,7 @@ from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.dispatch.trace import FailedAttempt, Trace
 from proxy.errors import GatewayError
-from proxy.exchange import Exchange, Operation
+from proxy.exchange import Exchange, Operation, turn_of_thread
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
@@ -185,7 +186,7 @@ class Dispatcher:
         sorts = tools.pool.sorts(want)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
         if sorts.ordinary:
-            trace.dropped = prepared.first().dropped
+            trace.dropped = (await prepared.first()).dropped
         spared_s = self._breakers.turned_away_s(exchange.limit_class)
         if spared_s > 0 and not sorts.fallback:
             raise _Unanswered(answers.overloaded(spared_s), earlier)
@@ -281,13 +282,13 @@ class Dispatcher:
         The place is kept: such a refusal did no work and says nothing about the credential. Raises AttemptFailed, and
         what `Preparations.chosen` raises.
         """
-        prepared = question.prepared.chosen(lease)
+        prepared = await question.prepared.chosen(lease)
         self._begin(question.trace, lease, prepared)
         question.hold.attempt_started()
         try:
             return await self._attempt(question, lease, prepared).run()
         except AttemptFailed as failed:
-            plain = self._without_thinking(failed.failure, question, lease)
+            plain = await self._without_thinking(failed.failure, question, lease)
             if plain is None:
                 raise
             _learn(self._tools.pool, lease, failed.source)
@@ -296,7 +297,9 @@ class Dispatcher:
         _log.info("the upstream refused earlier thinking, asked again without it", credential=lease.name)
         return await self._attempt(question, lease, plain).run()
 
-    def _without_thinking(self, failure: Failure, question: "_Question", lease: Lease) -> Prepared | None:
+    async def _without_thinking(
+        self, failure: Failure, question: "_Question", lease: Lease
+    ) -> Prepared | None:
         """What to ask instead, where leaving thinking out can help and there is time and leave to ask again."""
         left_s = question.exchange.deadline_s - self._tools.clock.monotonic_s()
         if (
@@ -305,7 +308,7 @@ class Dispatcher:
             or left_s < self._tools.policy.min_attempt_s
         ):
             return None
-        return question.prepared.without_thinking(lease)
+        return await question.prepared.without_thinking(lease)
 
     def _begin(self, trace: Trace, lease: Lease, prepared: Prepared) -> None:
         """An attempt begins: who is asked now, for what, and what that leaves out."""
@@ -343,6 +346,9 @@ class Dispatcher:
         if exchange.operation is Operation.MESSAGES and not (lease.member.fallback or lease.member.retired):
             pool.affinity.heard(lease.name, self._tools.clock.monotonic_s() - question.trace.began_s)
             pool.affinity.answered(exchange.conversation, lease.name, spilled=question.trace.spilled)
+            if exchange.envelope.thread is not None and opened.message_id:
+                turn = turn_of_thread(exchange.client, short(opened.message_id))
+                pool.affinity.answered(turn, lease.name)
 
     async def _again(self, decision: Again | Stop, failure: Failure, question: "_Question") -> None:
         match decision:

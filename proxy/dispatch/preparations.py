@@ -11,8 +11,10 @@ from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.pool import Lease
 from proxy.settings import RequestDefaults
+from proxy.tasks import off_loop
 
 _OPTIONS = "claude_options"
+_LARGE_BYTES = 128 * 1024
 
 
 class _Options(msgspec.Struct):
@@ -52,14 +54,12 @@ class Preparations:
         self._made: dict[tuple[Kind, str | None], Prepared] = {}
         self.latest: Prepared | None = None
 
-    def first(self) -> Prepared:
+    async def first(self) -> Prepared:
         """For Anthropic's API, before anybody is chosen. Raises InvalidRequest where the request cannot be carried."""
-        found = self.latest = self._made[Kind.ANTHROPIC, None] = prepare(
-            self._exchange, self._catalog, self._defaults, self._memory
-        )
+        found = self.latest = self._made[Kind.ANTHROPIC, None] = await self._ready(Kind.ANTHROPIC, None)
         return found
 
-    def chosen(self, lease: Lease) -> Prepared:
+    async def chosen(self, lease: Lease) -> Prepared:
         """For the credential of a lease, under the model it is kept to, if it is.
 
         Raises InvalidRequest where the request cannot be carried, and GatewayError for a fallback that could only
@@ -71,11 +71,11 @@ class Preparations:
         way = (credential.kind, credential.model)
         found = self._made.get(way)
         if found is None:
-            found = self._made[way] = self._make(*way)
+            found = self._made[way] = await self._ready(*way)
         self.latest = found
         return found
 
-    def without_thinking(self, lease: Lease) -> Prepared | None:
+    async def without_thinking(self, lease: Lease) -> Prepared | None:
         """The same for the credential that has just refused the thinking we put in; None where we put in none.
 
         Whoever is asked later in the same way is asked without it too.
@@ -83,10 +83,26 @@ class Preparations:
         credential, latest = lease.credential, self.latest
         if credential.kind is not Kind.ANTHROPIC or latest is None:
             return None
-        plain = without_thinking(latest, self._exchange, self._catalog, self._defaults, self._memory)
+        arguments = (latest, self._exchange, self._catalog, self._defaults, self._memory)
+        if self._translates_much(credential.kind):
+            plain = await off_loop(lambda: without_thinking(*arguments))
+        else:
+            plain = without_thinking(*arguments)
         if plain is not None:
             self.latest = self._made[credential.kind, credential.model] = plain
         return plain
+
+    async def _ready(self, kind: Kind, model: str | None) -> Prepared:
+        if self._translates_much(kind):
+            return await off_loop(lambda: self._make(kind, model))
+        return self._make(kind, model)
+
+    def _translates_much(self, kind: Kind) -> bool:
+        """Whether so much has to be decoded and written anew that the loop would stand still for it."""
+        exchange = self._exchange
+        if len(exchange.body) < _LARGE_BYTES:
+            return False
+        return kind is not Kind.ANTHROPIC or exchange.dialect.name != "anthropic"
 
     def _make(self, kind: Kind, model: str | None) -> Prepared:
         if kind is Kind.OPENAI:

@@ -101,7 +101,7 @@ class Gate:
     def _rendered(
         self, error: GatewayError, route: Route | None, request: web.Request, caller: Caller
     ) -> web.StreamResponse:
-        dialect = route.dialect if route is not None else dialect_for_unknown(request.path)
+        dialect = route.dialect_for(request) if route is not None else dialect_for_unknown(request.path)
         return error_response(error, dialect, caller, self._services)
 
 

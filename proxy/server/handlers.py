@@ -12,7 +12,7 @@ from proxy.dialects.conversation import short
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.trace import CLIENT_LEFT, SUCCESS, Trace
 from proxy.errors import GatewayError, InvalidRequest
-from proxy.exchange import Exchange, Operation
+from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
 from proxy.server.body import read_body
 from proxy.server.context import CALLER, Caller, Services
@@ -20,6 +20,7 @@ from proxy.server.gate import error_response, identity_headers, internal_error
 from proxy.server.headers import answer_headers
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
+from proxy.tasks import off_loop
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.watch import Watch
@@ -31,6 +32,7 @@ _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
 _SHOWN_MAX: Final = 100
 _DROPPED_MAX: Final = 32
+_LARGE_BYTES: Final = 2 * 1024 * 1024
 
 
 class NoHold:
@@ -83,7 +85,7 @@ class _Call:
         services = self._services
         try:
             body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
-            exchange = self._exchange = self._open_exchange(body)
+            exchange = self._exchange = self._open_exchange(body, await self._peeked(body))
             del body
             if exchange.stream and exchange.operation is Operation.MESSAGES:
                 response = await self._stream(exchange)
@@ -168,9 +170,13 @@ class _Call:
     def _milliseconds(self, until_s: float) -> float:
         return round((until_s - self._began_s) * 1000, 1)
 
-    def _open_exchange(self, body: bytes) -> Exchange:
+    async def _peeked(self, body: bytes) -> Envelope:
+        if len(body) < _LARGE_BYTES:
+            return self._dialect.peek(body)
+        return await off_loop(lambda: self._dialect.peek(body))
+
+    def _open_exchange(self, body: bytes, envelope: Envelope) -> Exchange:
         services = self._services
-        envelope = self._dialect.peek(body)
         if (deployment := self._request.match_info.get("model")) is not None:
             # clients of Azure's API name the model in the address; what their body says may be anything
             envelope.model = deployment
@@ -190,14 +196,17 @@ class _Call:
             deadline_s=self._began_s + services.settings.policy.deadline_s,
             created_s=services.clock.unix_ms() // 1000,
             think=think,
-            conversation=(
-                self._caller.client,
-                envelope.conversation or self._session(envelope),
-                envelope.opening,
-            ),
+            conversation=self._conversation(envelope),
             version=_forwardable(headers.get(_VERSION), _VERSION),
             beta=_forwardable(", ".join(headers.getall(_BETA, ())) or None, _BETA),
         )
+
+    def _conversation(self, envelope: Envelope) -> Conversation:
+        """What tells it from others; turns of a thread hold nothing of how it began, only whom they follow."""
+        if envelope.thread:
+            return turn_of_thread(self._caller.client, envelope.thread)
+        name = envelope.conversation or self._session(envelope)
+        return self._caller.client, name, envelope.opening
 
     def _session(self, envelope: Envelope) -> str:
         """What the client calls its session, in a header or in its body's metadata."""

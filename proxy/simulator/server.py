@@ -142,6 +142,7 @@ class Simulator:
         self.record.clear()
         self._headers.clear()
         self._api.cache.clear()
+        self._api.threads.clear()
 
     def next_request_id(self) -> str:
         """A new id for an answer."""

@@ -54,8 +54,17 @@ class Checked(msgspec.Struct, frozen=True):
     marked: bool
 
 
-def read_request(body: bytes, shape: type[_T], headers: dict[str, str]) -> tuple[_T, Checked]:
-    """Decode and check a request; raises `GatewayError` with the real API's status and message."""
+def _as_it_is(_request: TokenRequest) -> None:
+    pass
+
+
+def read_request(
+    body: bytes, shape: type[_T], headers: dict[str, str], unfold: Callable[[_T], None] = _as_it_is
+) -> tuple[_T, Checked]:
+    """Decode and check a request; raises `GatewayError` with the real API's status and message.
+
+    `unfold` puts in what the request leaves to be remembered, before it is checked.
+    """
     version = headers.get("anthropic-version")
     if not version:
         raise InvalidRequest("anthropic-version: header is required")
@@ -69,6 +78,7 @@ def read_request(body: bytes, shape: type[_T], headers: dict[str, str]) -> tuple
         for name in BETA_FIELDS:
             if bytes(getattr(request, name, b"")):
                 raise InvalidRequest(f"{name}: Extra inputs are not permitted")
+    unfold(request)
     model = find_model(request.model)
     if model is None:
         raise GatewayError(404, ErrorKind.NOT_FOUND, f"model: {request.model}")

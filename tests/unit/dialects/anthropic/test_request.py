@@ -33,12 +33,29 @@ def _body(**fields: object) -> bytes:
             b'{"session_id":"x","claude_options":{}}',
             Envelope("", False, own_fields=("claude_options", "session_id")),
         ),
+        (b'{"thread":{"type":"create"}}', Envelope("", False, thread="")),
+        (
+            b'{"thread":{"type":"continue","previous_message_id":"msg_1"}}',
+            Envelope("", False, thread="msg_1"),
+        ),
+        (b'{"thread":null}', Envelope("", False)),
+        (b'{"thread":[1]}', Envelope("", False)),
         (b'{"thinking":{},"max_tokens":5}', Envelope("", False, has_thinking=True, max_tokens=5)),
     ],
 )
 def test_the_peek_reads_what_routing_needs(body: bytes, envelope: Envelope) -> None:
     """And nothing else: content of any shape passes."""
     assert msgspec.structs.replace(peek(body), opening=b"") == envelope
+
+
+def test_a_thread_cannot_be_translated_and_the_sdks_are_told_what_to_do_instead() -> None:
+    """Protects conversations of which the upstream would see the last turn alone; source: the SDKs' recovery."""
+    body = _body(thread={"type": "continue", "previous_message_id": "msg_1"})
+    with pytest.raises(InvalidRequest) as caught:
+        decode_request(body, _TARGET)
+    assert caught.value.param == "thread"
+    assert caught.value.details == b'{"error_code":"thread_unsupported_request"}'
+    assert decode_request(_body(thread=None), _TARGET).dropped == ()
 
 
 @pytest.mark.parametrize(
@@ -96,13 +113,13 @@ def test_limits_and_losses() -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": None}, "max_tokens"),
         ({"messages": [{"role": "tool", "content": ""}]}, "messages[0].role"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
             "messages[0].content[0].text",
         ),
         ({"messages": [{"role": "user", "content": [7]}]}, "messages[0].content[0]"),
-        ({"tools": [{"name": "f"}]}, "tools[0]"),
+        ({"tools": [{"name": "f"}]}, "tools[0].input_schema"),
         ({"tool_choice": {"type": "perhaps"}}, "tool_choice.type"),
     ],
 )

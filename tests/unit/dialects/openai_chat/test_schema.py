@@ -34,12 +34,12 @@ def test_null_is_the_same_as_absent(field: str) -> None:
         ('"presence_penalty":3', "presence_penalty"),
         ('"stop":[1]', "stop[0]"),
         ('"reasoning_effort":"extreme"', "reasoning_effort"),
-        ('"tools":[{"function":{}}]', "tools[0].function"),
+        ('"tools":[{"function":{}}]', "tools[0].function.name"),
         ('"messages":[{"role":"robot","content":""}]', "messages[0].role"),
-        ('"messages":[{"content":""}]', "messages[0]"),
-        ('"messages":[{"role":"user"}]', "messages[0]"),
+        ('"messages":[{"content":""}]', "messages[0].role"),
+        ('"messages":[{"role":"user"}]', "messages[0].content"),
         ('"messages":[{"role":"user","content":[{"type":"video"}]}]', "messages[0].content[0].type"),
-        ('"messages":[{"role":"tool","content":""}]', "messages[0]"),
+        ('"messages":[{"role":"tool","content":""}]', "messages[0].tool_call_id"),
     ],
 )
 def test_mistyped_fields_are_named(text: str, param: str) -> None:
