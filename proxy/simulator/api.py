@@ -14,6 +14,7 @@ from proxy.simulator.models import describe, find_model, page_of_models
 from proxy.simulator.prefix import PromptCache, conversation_digest, sign
 from proxy.simulator.script import Step
 from proxy.simulator.validation import Checked, read_request
+from proxy.simulator.web_calls import WebCall, session_key
 from proxy.simulator.wire import MessagesRequest, TokenRequest
 
 JSON = "application/json"
@@ -38,6 +39,7 @@ class Request(msgspec.Struct):
         body: whole.
         key: what it authenticated with.
         request_id: of the answer.
+        call: which of claude.ai's calls it is; None for the API's own.
     """
 
     method: str
@@ -47,6 +49,7 @@ class Request(msgspec.Struct):
     body: bytes
     key: str
     request_id: str
+    call: WebCall | None = None
 
 
 class Reply(msgspec.Struct):
@@ -72,7 +75,9 @@ def key_of(headers: dict[str, str]) -> str:
     if key := headers.get("x-api-key"):
         return key
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return session_key(headers["cookie"]) if "cookie" in headers else ""
 
 
 def error_reply(request_id: str, error: GatewayError) -> Reply:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
 from proxy.clock import Clock
 from proxy.simulator import http
@@ -11,6 +11,7 @@ from proxy.simulator.api import Reply, Request
 from proxy.simulator.limits import AnswerHeaders
 from proxy.simulator.record import EndedBy, Received
 from proxy.simulator.script import Cut, Pace, Step
+from proxy.simulator.web_calls import set_cookies
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 
@@ -117,7 +118,11 @@ class Call:
 
     def _first_lines(self, reply: Reply) -> str:
         self.received.status = reply.status
-        text = self.services.headers.text(self.request.key, self.request.request_id)
+        if self.request.call is None:
+            text = self.services.headers.text(self.request.key, self.request.request_id)
+        else:
+            pairs = [("request-id", self.request.request_id), *set_cookies(self.request.key)]
+            text = "".join(f"{name}: {value}\r\n" for name, value in pairs)
         return f"HTTP/1.1 {reply.status} {http.reason(reply.status)}\r\ncontent-type: {reply.content_type}\r\n{text}"
 
     def _stream_head(self, reply: Reply) -> bytes:
@@ -128,7 +133,9 @@ class Call:
         self, reply: Reply, headers: Mapping[str, str] | None = None, *, close_delimited: bool = False
     ) -> None:
         """Send status and headers of a reply; `headers` replace those of their name or come on top."""
-        pairs = dict(self.services.headers.pairs(self.request.key, self.request.request_id))
+        of_site = self.request.call is not None
+        usual = [] if of_site else self.services.headers.pairs(self.request.key, self.request.request_id)
+        pairs = {"request-id": self.request.request_id, **dict(usual)}
         pairs["content-type"] = reply.content_type
         self._chunked, self._left = False, None
         if close_delimited:
@@ -140,12 +147,16 @@ class Call:
             self._left = sum(map(len, reply.frames))
             pairs["content-length"] = str(self._left)
         pairs |= {name.lower(): value for name, value in (headers or {}).items()}
-        self.begin_raw(reply.status, pairs)
+        cookies = set_cookies(self.request.key) if of_site else []
+        self._send_head(reply.status, [*pairs.items(), *cookies])
 
     def begin_raw(self, status: int, headers: Mapping[str, str]) -> None:
         """Send exactly this status and these headers."""
+        self._send_head(status, headers.items())
+
+    def _send_head(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         self.received.status = status
-        self.send(http.response_head(status, headers.items()))
+        self.send(http.response_head(status, headers))
 
     def declare(self, length: int) -> None:
         """Say how long the body after `begin_raw` will be, so that the connection may be kept."""
