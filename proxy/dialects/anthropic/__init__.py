@@ -3,7 +3,6 @@
 from proxy.dialects.anthropic.client import AnthropicDialect
 from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
 from proxy.dialects.anthropic.upstream import (
-    ErrorFacts,
     decode_error,
     encode_request,
     splice,
@@ -13,7 +12,6 @@ from proxy.dialects.anthropic.wire import MessageBroken, decode_message
 
 __all__ = [
     "AnthropicDialect",
-    "ErrorFacts",
     "MessageBroken",
     "StreamDecoder",
     "StreamTap",

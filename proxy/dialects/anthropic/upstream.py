@@ -4,12 +4,12 @@ Source: "Create a Message" and "Errors" in Anthropic's API documentation.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 from proxy.dialects.anthropic.wire import MessageBroken, error_code
+from proxy.dialects.common import ErrorFacts
 from proxy.dialects.decoding import decode_json
 from proxy.model.message import Usage
 from proxy.model.request import Request
@@ -88,21 +88,6 @@ def summarize(body: bytes) -> Summary:
     except (ValueError, RecursionError):
         raise MessageBroken("the answer is no message") from None
     return Summary("message")
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorFacts:
-    """What an error body tells; empty where it is no error envelope.
-
-    Attributes:
-        type: ``error.type``.
-        message: ``error.message``.
-        code: ``error.details.error_code``.
-    """
-
-    type: str = ""
-    message: str = ""
-    code: str | None = None
 
 
 def decode_error(body: bytes) -> ErrorFacts:

@@ -5,12 +5,12 @@ import pytest
 
 from proxy.dialects.anthropic import MessageBroken
 from proxy.dialects.anthropic.upstream import (
-    ErrorFacts,
     decode_error,
     encode_request,
     splice,
     summarize,
 )
+from proxy.dialects.common import ErrorFacts
 from proxy.errors import InvalidRequest
 from proxy.model.content import TextBlock
 from proxy.model.message import Usage
