@@ -13,6 +13,7 @@ from proxy.pool.failure import (
     classify,
     classify_event,
     classify_fault,
+    event_error,
 )
 from proxy.pool.health import HealthChange, Reason, State
 from proxy.pool.members import Lease
@@ -65,4 +66,5 @@ __all__ = [
     "classify",
     "classify_event",
     "classify_fault",
+    "event_error",
 ]

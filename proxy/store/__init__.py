@@ -1,6 +1,6 @@
 """What outlives a restart."""
 
-from proxy.store.base import HealthRow, Store, StoreError
+from proxy.store.base import DeletionLedger, HealthRow, OwedDeletion, Store, StoreError
 from proxy.store.sqlite import SqliteStore
 
-__all__ = ["HealthRow", "SqliteStore", "Store", "StoreError"]
+__all__ = ["DeletionLedger", "HealthRow", "OwedDeletion", "SqliteStore", "Store", "StoreError"]

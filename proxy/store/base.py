@@ -40,6 +40,41 @@ class HealthRow:
     rung: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedDeletion:
+    """A conversation at claude.ai that has to be deleted there.
+
+    Attributes:
+        conversation: its uuid, ours.
+        fingerprint: of the credential it was made with.
+        organization: uuid of the organization it was made in.
+        since_unix_ms: when it was about to be made.
+        attempts: how often its deletion has failed.
+    """
+
+    conversation: str
+    fingerprint: str
+    organization: str
+    since_unix_ms: int
+    attempts: int = 0
+
+
+class DeletionLedger(Protocol):
+    """Which deletions are owed. Every call ends within 2 seconds, if need be with `StoreError`."""
+
+    async def save_deletion(self, owed: OwedDeletion) -> None:
+        """Keep one, in place of an earlier one of its conversation. When it returns it is on disk."""
+        ...
+
+    async def load_deletions(self) -> tuple[OwedDeletion, ...]:
+        """All of them, oldest first."""
+        ...
+
+    async def forget_deletion(self, conversation: str) -> None:
+        """Drop one; nothing happens if there is none."""
+        ...
+
+
 class Store(Protocol):
     """What outlives a restart. Every call ends within 2 seconds, if need be with `StoreError`."""
 

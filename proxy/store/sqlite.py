@@ -14,7 +14,7 @@ from typing import Final
 import aiosqlite
 import msgspec
 
-from proxy.store.base import HealthRow, StoreError
+from proxy.store.base import HealthRow, OwedDeletion, StoreError
 from proxy.store.files import check_private, ensure_private_dir, make_private
 from proxy.store.migrations import migrate, shipped_migrations
 from proxy.tasks import spawn
@@ -38,6 +38,18 @@ SELECT fingerprint, limit_class, model, state, reason, cause, since_unix_ms, unt
 FROM health ORDER BY fingerprint, limit_class, model
 """
 _FORGET: Final = "DELETE FROM health WHERE fingerprint IN (SELECT value FROM json_each(?))"
+_SAVE_DELETION: Final = """
+INSERT INTO owed_deletions (conversation, fingerprint, organization, since_unix_ms, attempts)
+SELECT value->>'conversation', value->>'fingerprint', value->>'organization', value->>'since_unix_ms',
+       value->>'attempts'
+FROM json_each(?) WHERE true
+ON CONFLICT (conversation) DO UPDATE SET attempts = excluded.attempts
+"""
+_LOAD_DELETIONS: Final = """
+SELECT conversation, fingerprint, organization, since_unix_ms, attempts
+FROM owed_deletions ORDER BY since_unix_ms, conversation
+"""
+_FORGET_DELETION: Final = "DELETE FROM owed_deletions WHERE conversation = ?"
 
 _REASONS: Final = (
     ("SQLITE_FULL", "the disk is full"),
@@ -52,7 +64,7 @@ _REASONS: Final = (
 
 
 class SqliteStore:
-    """See `Store`."""
+    """See `Store` and `DeletionLedger`."""
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":
@@ -115,6 +127,27 @@ class SqliteStore:
         """See `Store.forget_health`."""
         if fingerprints:
             await self._run(_FORGET, msgspec.json.encode(tuple(fingerprints)).decode())
+
+    async def save_deletion(self, owed: OwedDeletion) -> None:
+        """See `DeletionLedger.save_deletion`."""
+        await self._run(_SAVE_DELETION, msgspec.json.encode((owed,)).decode())
+
+    async def load_deletions(self) -> tuple[OwedDeletion, ...]:
+        """See `DeletionLedger.load_deletions`."""
+        return tuple(
+            OwedDeletion(
+                conversation=row[0],
+                fingerprint=row[1],
+                organization=row[2],
+                since_unix_ms=row[3],
+                attempts=row[4],
+            )
+            for row in await self._run(_LOAD_DELETIONS)
+        )
+
+    async def forget_deletion(self, conversation: str) -> None:
+        """See `DeletionLedger.forget_deletion`."""
+        await self._run(_FORGET_DELETION, conversation)
 
     async def close(self) -> None:
         """See `Store.close`."""
