@@ -14,7 +14,8 @@ from proxy.exchange import Operation
 from proxy.pool import Fault, UpstreamError
 from proxy.settings import Policy
 from proxy.upstreams.base import UpstreamCall, UpstreamFault, UpstreamRefused
-from proxy.upstreams.http import HttpReply, WaysOut
+from proxy.upstreams.http import Posting, WaysOut
+from proxy.upstreams.reply import HttpReply
 from proxy.watch import Watch
 
 _PATHS: Final = {
@@ -38,7 +39,7 @@ _TELLING_HEADERS: Final = (
     "anthropic-ratelimit-output-tokens-reset",
     "anthropic-ratelimit-unified-reset",
 )
-_KNOWN_VERSIONS: Final = ("2023-06-01", "2026-10-21")
+_POSTINGS_MAX: Final = 256
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 
 
@@ -50,16 +51,13 @@ class AnthropicApi:
     def __init__(self, ways_out: WaysOut, policy: Policy) -> None:
         self._ways_out = ways_out
         self._policy = policy
-        self._urls: dict[tuple[str, Operation], URL] = {}
-        self._heads: dict[tuple[str, str], tuple[Credential, CIMultiDict[str]]] = {}
+        self._postings: dict[tuple[str, Operation, str, str | None], tuple[Credential, Posting]] = {}
 
     async def open(
         self, call: UpstreamCall, credential: Credential, watch: Watch, limit_s: float
     ) -> HttpReply:
         """See `Upstream.open`."""
-        reply = await self._ways_out.via(credential.way_out).post(
-            self._url(credential, call.operation), self._head(credential, call), call.body, watch, limit_s
-        )
+        reply = await self._posting(credential, call).send(call.body, watch, limit_s)
         if reply.status == 200 and reply.plain:
             return reply
         try:
@@ -73,32 +71,26 @@ class AnthropicApi:
     async def close(self) -> None:
         """The ways out belong to whoever made them."""
 
-    def _url(self, credential: Credential, operation: Operation) -> URL:
-        place = (credential.base_url, operation)
-        url = self._urls.get(place)
-        if url is None:
-            url = self._urls[place] = URL(f"{credential.base_url.rstrip('/')}/{_PATHS[operation]}")
-        return url
+    def _posting(self, credential: Credential, call: UpstreamCall) -> Posting:
+        place = (credential.name, call.operation, call.version, call.beta)
+        made_for, posting = self._postings.get(place, (None, None))
+        if posting is None or made_for is not credential:
+            if len(self._postings) >= _POSTINGS_MAX:
+                # versions and betas come from clients: what they make us remember has to have an end
+                self._postings.clear()
+            posting = self._make_posting(credential, call)
+            self._postings[place] = (credential, posting)
+        return posting
 
-    def _head(self, credential: Credential, call: UpstreamCall) -> CIMultiDict[str]:
-        place = (credential.name, call.version)
-        made_for, headers = self._heads.get(place, (None, None))
-        if headers is None or made_for is not credential:
-            key = credential.secret.reveal() if credential.secret is not None else ""
-            headers = CIMultiDict(
-                {
-                    "content-type": "application/json",
-                    "anthropic-version": call.version,
-                    "x-api-key": key,
-                }
-            )
-            if call.version in _KNOWN_VERSIONS:
-                self._heads[place] = (credential, headers)
-        if call.beta is None:
-            return headers
-        with_beta = headers.copy()
-        with_beta["anthropic-beta"] = call.beta
-        return with_beta
+    def _make_posting(self, credential: Credential, call: UpstreamCall) -> Posting:
+        key = credential.secret.reveal() if credential.secret is not None else ""
+        headers = CIMultiDict(
+            {"content-type": "application/json", "anthropic-version": call.version, "x-api-key": key}
+        )
+        if call.beta is not None:
+            headers["anthropic-beta"] = call.beta
+        url = URL(f"{credential.base_url.rstrip('/')}/{_PATHS[call.operation]}")
+        return self._ways_out.via(credential.way_out).posting(url, headers)
 
     def _error(self, reply: HttpReply, body: bytes) -> UpstreamError:
         facts = decode_error(body)

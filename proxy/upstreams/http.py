@@ -1,39 +1,33 @@
-"""HTTP towards upstreams: one client session per way out, and aiohttp's failures in the pool's words.
+"""HTTP towards upstreams: one client session per way out, and calls whose heads are made once.
 
-No redirect is followed, no cookie is kept, no proxy is taken from the environment, and no exception of the
-client library leaves this module: their texts hold request headers and raw upstream bytes.
+No redirect is followed, no cookie is kept but by who brings a jar, and no proxy is taken from the environment.
 """
 
 import asyncio
 import io
-from collections.abc import Mapping
-from functools import lru_cache
-from types import TracebackType
 from typing import Final, NamedTuple
 
 import aiohttp
-from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TYPE
-from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
-from multidict import CIMultiDict, istr
+from aiohttp.connector import Connection
+from aiohttp.helpers import TimerNoop
+from aiohttp.http import StreamWriter
+from aiohttp_socks import ProxyConnector
+from multidict import CIMultiDict
 from yarl import URL
 
 from proxy import __version__
-from proxy.pool import Fault
 from proxy.secrets import Secret
 from proxy.settings import Policy
-from proxy.upstreams.base import Source, UpstreamFault
+from proxy.upstreams.reply import SENDING, HttpReply
 from proxy.watch import Watch
 
 # Every call says who makes it, and none leaves anything for the client library to fill in.
 _ALWAYS: Final = {"user-agent": f"carousel/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
 _SOCKS_SCHEMES = ("socks4", "socks5", "socks5h")
 _IDLE_CONNECTION_S = 30.0
-_ERROR_BODY_MAX_BYTES = 64 * 1024
 _AT_ONCE_BYTES = 1024 * 1024
-_PLAIN_ENCODINGS = ("", "identity")
-_REQUEST_ID: Final = istr("request-id")
-_ORGANIZATION: Final = istr("anthropic-organization-id")
-_WORKSPACE: Final = istr("anthropic-workspace-id")
+_LINE_MAX_BYTES = 16_384
+_NO_TIMER: Final = TimerNoop()
 
 
 class WaysOut:
@@ -95,9 +89,13 @@ class WayOut:
             auto_decompress=False,
             trust_env=False,
             requote_redirect_url=False,
-            max_line_size=16_384,
-            max_field_size=16_384,
+            max_line_size=_LINE_MAX_BYTES,
+            max_field_size=_LINE_MAX_BYTES,
         )
+
+    def posting(self, url: URL, headers: CIMultiDict[str]) -> "Posting":
+        """POST calls to one address with the same headers; worth keeping, its head is made here and not per call."""
+        return Posting(self._session, url, headers, self._http_proxy, self._max_body_bytes)
 
     def apart(self, jar: aiohttp.abc.AbstractCookieJar) -> "WayOut":
         """The same way and its connections, with cookies of one's own; closing it leaves the connections open."""
@@ -110,12 +108,6 @@ class WayOut:
         """Whether nothing can be sent on it any more."""
         return self._session.closed
 
-    async def post(
-        self, url: URL, headers: CIMultiDict[str], body: bytes, watch: Watch, limit_s: float
-    ) -> "HttpReply":
-        """Send a POST and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
-        return await self.request("POST", url, headers, body, watch, limit_s)
-
     async def request(
         self,
         method: str,
@@ -124,12 +116,12 @@ class WayOut:
         body: bytes | aiohttp.FormData | None,
         watch: Watch,
         limit_s: float,
-    ) -> "HttpReply":
-        """Send a request and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
+    ) -> HttpReply:
+        """Make any other call, and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
         # Plain bytes are written in one go, which for a large body holds up every other request.
         large = isinstance(body, bytes) and len(body) > _AT_ONCE_BYTES
         data = io.BytesIO(body) if large and isinstance(body, bytes) else body
-        with _SENDING:
+        with SENDING:
             response = await watch.within(
                 limit_s,
                 self._session.request(
@@ -145,130 +137,109 @@ class WayOut:
         await self._session.close()
 
 
-class HttpReply:
-    """An answer whose head has been read."""
+class Posting:
+    """POST calls to one address with the same headers.
 
-    __slots__ = ("_content", "_left_bytes", "_response", "content_type", "headers", "source", "status")
-
-    def __init__(self, response: aiohttp.ClientResponse, max_body_bytes: int) -> None:
-        self._response = response
-        self._content = response.content
-        self._left_bytes = max_body_bytes
-        headers = response.headers
-        self.status = response.status
-        self.headers: Mapping[str, str] = headers
-        self.content_type = _media_type(headers.get(CONTENT_TYPE, ""))
-        self.source = Source(headers.get(_REQUEST_ID), headers.get(_ORGANIZATION), headers.get(_WORKSPACE))
-
-    @property
-    def plain(self) -> bool:
-        """Whether the body came as asked for: not compressed."""
-        encoding = self.headers.get(CONTENT_ENCODING)
-        return encoding is None or encoding.strip().lower() in _PLAIN_ENCODINGS
-
-    @property
-    def ended(self) -> bool:
-        """See `ByteReply.ended`."""
-        return self._content.at_eof()
-
-    async def read(self) -> bytes:
-        """The next bytes; empty at the end. Raises UpstreamFault. Nothing is lost when it is cancelled."""
-        with _STREAMING:
-            return await self._content.readany()
-
-    async def read_all(self, watch: Watch, limit_s: float) -> bytes:
-        """The whole body, at most the cap of an upstream answer, within `limit_s` seconds. Raises UpstreamFault."""
-        content = self._content
-        if not content.is_eof():
-            return await self._collect(watch, limit_s, self._left_bytes)
-        # a short body comes with its head, and then there is nothing to wait for
-        with _SENDING:
-            body = content.read_nowait()
-        if len(body) > self._left_bytes:
-            raise UpstreamFault(Fault.BODY_TOO_LARGE)
-        return body
-
-    async def read_error(self, watch: Watch, limit_s: float) -> bytes:
-        """As much of an error's body as is ever looked at, 64 KB; a broken or slow one counts as what came of it."""
-        loop = asyncio.get_running_loop()
-        due_s = loop.time() + limit_s
-        chunks: list[bytes] = []
-        size_bytes = 0
-        try:
-            while size_bytes < _ERROR_BODY_MAX_BYTES and (
-                chunk := await watch.within(due_s - loop.time(), self._content.readany())
-            ):
-                chunks.append(chunk)
-                size_bytes += len(chunk)
-        except (aiohttp.ClientError, OSError):
-            pass
-        return b"".join(chunks)[:_ERROR_BODY_MAX_BYTES]
-
-    async def _collect(self, watch: Watch, limit_s: float, max_bytes: int) -> bytes:
-        loop = asyncio.get_running_loop()
-        due_s = loop.time() + limit_s
-        chunks: list[bytes] = []
-        left_bytes = max_bytes
-        with _SENDING:
-            while chunk := await watch.within(due_s - loop.time(), self._content.readany()):
-                left_bytes -= len(chunk)
-                if left_bytes < 0:
-                    raise UpstreamFault(Fault.BODY_TOO_LARGE)
-                chunks.append(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def close(self) -> None:
-        """Give the connection back if the body was read to its end, else close it at once."""
-        if self.ended:
-            self._response.release()
-        else:
-            self._response.close()
-
-
-@lru_cache(maxsize=64)
-def _media_type(value: str) -> str:
-    return value.partition(";")[0].strip().lower()
-
-
-# The first line that fits counts: most of these are kinds of others, and of OSError.
-_MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Fault | None], ...]] = (
-    ((aiohttp.ConnectionTimeoutError, ProxyTimeoutError), Fault.CONNECT_TIMEOUT),
-    ((TimeoutError,), None),
-    ((aiohttp.ClientConnectorDNSError,), Fault.DNS),
-    ((aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError), Fault.TLS),
-    ((aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError), Fault.CONNECT_REFUSED),
-    ((ProxyConnectionError, ProxyError), Fault.CONNECT_REFUSED),
-    ((aiohttp.ClientPayloadError,), Fault.TRUNCATED),
-    ((aiohttp.ClientResponseError,), Fault.GARBAGE),
-    ((aiohttp.ClientError, OSError), Fault.RESET),
-)
-
-
-class _Faults:
-    """Turns what the client library raises into the pool's faults; it holds no state, so one serves all.
-
-    The library reports unreadable answers as a ``ClientResponseError`` with status 400 and the raw bytes in its
-    text, so neither is looked at.
+    An ordinary call is written to its connection as one piece of prepared head and body. The library's own way, which
+    makes a dozen objects and a task a call, is taken by large bodies, as it reads an early refusal while the body is
+    still going out, and by calls through an HTTP proxy, whose heads differ.
     """
 
-    def __init__(self, *, waiting: Fault) -> None:
-        """`waiting` names what ran out of time."""
-        self._waiting = waiting
+    __slots__ = (
+        "_head",
+        "_headers",
+        "_http_proxy",
+        "_info",
+        "_max_body_bytes",
+        "_request",
+        "_session",
+        "_url",
+    )
 
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: URL,
+        headers: CIMultiDict[str],
+        http_proxy: URL | None,
+        max_body_bytes: int,
     ) -> None:
-        """Raises UpstreamFault in place of `error`, where it has a meaning."""
-        if error is not None and (fault := self._meaning(error)) is not None:
-            raise UpstreamFault(fault) from None
+        """Raises ValueError for a header that does not fit on a line of its own."""
+        self._session = session
+        self._url = url
+        self._headers = headers
+        self._http_proxy = http_proxy
+        self._max_body_bytes = max_body_bytes
+        everything = CIMultiDict({**session.headers, **headers})
+        self._request = aiohttp.ClientRequest(
+            "POST", url, headers=everything, session=session, loop=asyncio.get_running_loop()
+        )
+        self._info = self._request.request_info
+        self._head = _head(url, self._request.headers)
 
-    def _meaning(self, error: BaseException) -> Fault | None:
-        fault = next((fault for kinds, fault in _MEANINGS if isinstance(error, kinds)), None)
-        return self._waiting if fault is None and isinstance(error, TimeoutError) else fault
+    async def send(self, body: bytes, watch: Watch, limit_s: float) -> HttpReply:
+        """Send `body` and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
+        direct = self._http_proxy is None and len(body) <= _AT_ONCE_BYTES
+        with SENDING:
+            response = await watch.within(limit_s, self._direct(body) if direct else self._library(body))
+        return HttpReply(response, self._max_body_bytes)
+
+    async def _direct(self, body: bytes) -> aiohttp.ClientResponse:
+        session = self._session
+        if (connector := session.connector) is None:
+            raise aiohttp.ClientConnectionError("the session is closed")
+        try:
+            connection = await connector.connect(self._request, traces=[], timeout=session.timeout)
+        except TimeoutError as late:
+            raise aiohttp.ConnectionTimeoutError from late
+        try:
+            return await self._answered(connection, body)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _answered(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
+        if (protocol := connection.protocol) is None:
+            raise aiohttp.ClientConnectionError("the connection is gone")
+        protocol.set_response_params(
+            read_until_eof=True,
+            auto_decompress=False,
+            max_line_size=_LINE_MAX_BYTES,
+            max_field_size=_LINE_MAX_BYTES,
+        )
+        loop = self._request.loop
+        writer = StreamWriter(protocol, loop)
+        await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), drain=False)
+        response = aiohttp.ClientResponse(
+            "POST",
+            self._url,
+            writer=None,
+            continue100=None,
+            timer=_NO_TIMER,
+            request_info=self._info,
+            traces=[],
+            loop=loop,
+            session=self._session,
+            stream_writer=writer,
+        )
+        try:
+            return await response.start(connection)
+        except BaseException:
+            response.close()
+            raise
+
+    async def _library(self, body: bytes) -> aiohttp.ClientResponse:
+        # Plain bytes are written in one go, which for a large body holds up every other request.
+        data = body if len(body) <= _AT_ONCE_BYTES else io.BytesIO(body)
+        return await self._session.post(
+            self._url, data=data, headers=self._headers, allow_redirects=False, proxy=self._http_proxy
+        )
 
 
-_SENDING: Final = _Faults(waiting=Fault.HEADERS_TIMEOUT)
-_STREAMING: Final = _Faults(waiting=Fault.STALLED)
+def _head(url: URL, headers: CIMultiDict[str]) -> bytes:
+    """The head of a request up to the value of its length. Raises ValueError for what would end a line early."""
+    lines = [f"{name}: {value}" for name, value in headers.items() if name.lower() != "content-length"]
+    lines = [f"POST {url.raw_path_qs} HTTP/1.1", *lines, "Content-Length: "]
+    if any(character in line for line in lines for character in "\r\n\0"):
+        raise ValueError("a header holds the end of a line")
+    return "\r\n".join(lines).encode()

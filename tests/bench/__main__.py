@@ -29,14 +29,15 @@ FAST_PORT: Final = 19100
 BURST_PORT: Final = 19101
 PACED_PORT: Final = 19102
 PORTS: Final = {"carousel": 19110, "relay": 19111, "nginx": 19112, "litellm": 19113, "portkey": 19114}
-ROUNDS: Final = 7
-SLICES: Final = 5
+ROUNDS: Final = 15
+SLICES: Final = 15
 SIZES: Final = {
     "small": ("Hello!", 0, 2000),
-    "300kb": ("word " * 60_000, 0, 200),
-    "5mb_images": ("What is this?", 10, 30),
+    "300kb": ("word " * 60_000, 0, 450),
+    "5mb_images": ("What is this?", 10, 75),
 }
 Make = Callable[[int, Path], Program | None]
+Slices = list[list[float]]
 
 
 class Report:
@@ -127,7 +128,7 @@ async def _rounds(report: Report, found: list[Running], name: str, request: byte
     with tempfile.TemporaryDirectory() as folder:
         for number in range(ROUNDS + 1):
             sys.stderr.write(f"{name}: round {number} of {ROUNDS}\n")
-            seconds = report.seconds(2) if number else 1
+            seconds = report.seconds(1) if number else 1
             # there and back again, so that none always follows the same other one
             for program, dialect in tuple(places)[:: 1 if number % 2 else -1]:
                 try:
@@ -160,29 +161,50 @@ async def _latencies(report: Report, found: list[Running]) -> None:
         programs = [each.program for each in found if dialect in each.program.paths]
         make_body = chat_body if dialect == "chat" else body
         for size, (text, images, calls) in SIZES.items():
+            sys.stderr.write(f"sequential: {size} {dialect}\n")
             count = max(int(calls * report.scale) // SLICES, 5)
             same, request = body(text=text, images=images), make_body(text=text, images=images)
-            direct: list[float] = []
-            through: dict[str, list[float]] = {program.name: [] for program in programs}
+            direct: Slices = []
+            through: dict[str, Slices] = {program.name: [] for program in programs}
             for _ in range(SLICES):
-                direct += await measure.sequential(upstream(FAST_PORT), PATHS["messages"], same, count=count)
+                asked = upstream(FAST_PORT)
+                direct.append(await measure.sequential(asked, PATHS["messages"], same, count=count))
                 for program in programs:
-                    through[program.name] += await measure.sequential(
-                        program, PATHS[dialect], request, count=count
+                    times = await measure.sequential(program, PATHS[dialect], request, count=count)
+                    through[program.name].append(times)
+            for name, slices in through.items():
+                _report_latency(report, f"sequential_{size}_{dialect}", name, slices, direct)
+                if name != "relay" and "relay" in through:
+                    _report_share(
+                        report, f"sequential_{size}_{dialect}", name, slices, through["relay"], direct
                     )
-            for name, times in through.items():
-                _report_latency(report, f"sequential_{size}_{dialect}", name, times, direct)
 
 
-def _report_latency(report: Report, figure: str, name: str, times: list[float], direct: list[float]) -> None:
+def _report_latency(report: Report, figure: str, name: str, slices: Slices, direct: Slices) -> None:
+    times = [each for one in slices for each in one]
+    direct_s = statistics.median(each for one in direct for each in one)
     report.figure(
         figure,
         name,
         statistics.median(times) * 1000,
         "ms p50",
         p99=percentile(times, 99) * 1000,
-        direct_p50=statistics.median(direct) * 1000,
-        added_p50=(statistics.median(times) - statistics.median(direct)) * 1000,
+        direct_p50=direct_s * 1000,
+        added_p50=(statistics.median(times) - direct_s) * 1000,
+    )
+
+
+def _report_share(
+    report: Report, figure: str, name: str, slices: Slices, relayed: Slices, direct: Slices
+) -> None:
+    """The median of what each slice shows, as a neighbour slows down all programs of a slice alike."""
+    whole, added = [], []
+    for ours, theirs, bare in zip(slices, relayed, direct, strict=True):
+        ours_s, theirs_s, bare_s = (statistics.median(each) for each in (ours, theirs, bare))
+        whole.append(ours_s / theirs_s)
+        added.append((ours_s - bare_s) / max(theirs_s - bare_s, 1e-9))
+    report.figure(
+        f"{figure}_of_relay", name, statistics.median(whole), "ratio", added=statistics.median(added)
     )
 
 

@@ -67,7 +67,12 @@ class Running:
 
 @asynccontextmanager
 async def running(program: Program, core: int = TESTED_CORE) -> AsyncIterator[Running]:
-    """Start a program on a core, wait until it answers, end it afterwards."""
+    """Start a program on a core, wait until it answers, end it afterwards.
+
+    Raises RuntimeError where its port is taken: what listens there, left by a run that was killed, would be measured.
+    """
+    if await _taken(program.port):
+        raise RuntimeError(f"port {program.port} is taken; is a program of an earlier run still there?")
     environment = {"PATH": os.environ["PATH"], "HOME": str(program.folder or ROOT), **program.settings}
     began_s = clock.monotonic_s()
     process = await asyncio.create_subprocess_exec(
@@ -140,6 +145,15 @@ def nginx(port: int, upstream_port: int, folder: Path) -> Program | None:
     return Program(
         "nginx", port, (program, "-c", str(config), "-p", str(folder)), paths=("messages",), folder=folder
     )
+
+
+async def _taken(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def _answers(program: Program, process: asyncio.subprocess.Process) -> None:

@@ -14,7 +14,7 @@ from proxy.model.collect import Collector
 from proxy.model.events import Event
 from proxy.pool import Fault, event_error
 from proxy.upstreams.base import Source, UpstreamFault, UpstreamRefused
-from proxy.upstreams.http import HttpReply
+from proxy.upstreams.reply import HttpReply
 from proxy.watch import Watch
 
 _encoder = msgspec.json.Encoder()

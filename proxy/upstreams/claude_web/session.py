@@ -25,7 +25,8 @@ from proxy.dialects.claude_web import (
 )
 from proxy.pool import Fault, UpstreamError
 from proxy.upstreams.base import Source, UpstreamFault, UpstreamRefused
-from proxy.upstreams.http import HttpReply, WayOut
+from proxy.upstreams.http import WayOut
+from proxy.upstreams.reply import HttpReply
 from proxy.watch import Watch
 
 _COOKIE: Final = "sessionKey"

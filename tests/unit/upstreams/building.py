@@ -15,6 +15,9 @@ def call(body: bytes = BODY, **changes: object) -> UpstreamCall:
     return changed(plain, changes)
 
 
-def credential(base_url: str, *, name: str = "api-1", key: str = "canary-key-1") -> Credential:
+def credential(
+    base_url: str, *, name: str = "api-1", key: str = "canary-key-1", proxy: str | None = None
+) -> Credential:
     """An API key."""
-    return Credential(name=name, kind=Kind.ANTHROPIC, secret=Secret(key), base_url=base_url)
+    way_out = None if proxy is None else Secret(proxy)
+    return Credential(name=name, kind=Kind.ANTHROPIC, secret=Secret(key), base_url=base_url, way_out=way_out)

@@ -13,7 +13,8 @@ from proxy.secrets import Secret
 from proxy.settings import Policy
 from proxy.simulator import EndedBy, Simulator, Step
 from proxy.upstreams.base import UpstreamFault
-from proxy.upstreams.http import HttpReply, WaysOut
+from proxy.upstreams.http import WaysOut
+from proxy.upstreams.reply import HttpReply
 from proxy.watch import Watch
 from tests.unit.upstreams.building import BODY
 
@@ -41,7 +42,7 @@ async def _post(
     ways_out: WaysOut, url: str, body: bytes = BODY, *, limit_s: float = 10.0, proxy: Secret | None = None
 ) -> HttpReply:
     headers = CIMultiDict({"anthropic-version": "2023-06-01", "x-api-key": _KEY})
-    return await ways_out.via(proxy).post(URL(url) / "v1/messages", headers, body, Watch(), limit_s)
+    return await ways_out.via(proxy).posting(URL(url) / "v1/messages", headers).send(body, Watch(), limit_s)
 
 
 async def _fault(ways_out: WaysOut, url: str, *, limit_s: float = 10.0, proxy: Secret | None = None) -> Fault:
@@ -325,3 +326,32 @@ async def test_a_proxy_that_does_not_speak_its_protocol_is_a_fault(
         proxy = Secret(f"socks5://127.0.0.1:{where[1]}")
         assert await _fault(ways_out, "http://127.0.0.1:1", proxy=proxy) is fault
         over.set()
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\n", "\r", "\0"])
+async def test_a_header_that_would_end_its_line_is_never_sent(ways_out: WaysOut, ends: str) -> None:
+    """Protects a request's head from anything that could become a header of its own."""
+    with pytest.raises(ValueError, match="end of a line"):
+        ways_out.via(None).posting(
+            URL("http://api.test/v1"), CIMultiDict({"x-api-key": f"k{ends}x-other: 1"})
+        )
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+async def test_both_ways_of_sending_send_the_same_head(
+    simulator: Simulator, ways_out: WaysOut, proxied: bool
+) -> None:
+    """Protects upstreams from seeing two different clients."""
+    body = BODY if not proxied else BODY[:-1] + b" " * 1024 * 1024 + b"}"
+    await (await _post(ways_out, simulator.url, body)).read_all(Watch(), 10.0)
+    received = simulator.record.requests[-1]
+    names = sorted(name.lower() for name, _ in received.headers if name.lower() != "content-type")
+    assert names == [
+        "accept",
+        "accept-encoding",
+        "anthropic-version",
+        "content-length",
+        "host",
+        "user-agent",
+        "x-api-key",
+    ]

@@ -1,0 +1,154 @@
+"""An upstream's answer over HTTP, and aiohttp's failures in the pool's words.
+
+No exception of the client library leaves this module: their texts hold request headers and raw upstream bytes.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from functools import lru_cache
+from types import TracebackType
+from typing import Final
+
+import aiohttp
+from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TYPE
+from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
+from multidict import istr
+
+from proxy.pool import Fault
+from proxy.upstreams.base import Source, UpstreamFault
+from proxy.watch import Watch
+
+_ERROR_BODY_MAX_BYTES = 64 * 1024
+_PLAIN_ENCODINGS = ("", "identity")
+_REQUEST_ID: Final = istr("request-id")
+_ORGANIZATION: Final = istr("anthropic-organization-id")
+_WORKSPACE: Final = istr("anthropic-workspace-id")
+
+
+# The first line that fits counts: most of these are kinds of others, and of OSError.
+_MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Fault | None], ...]] = (
+    ((aiohttp.ConnectionTimeoutError, ProxyTimeoutError), Fault.CONNECT_TIMEOUT),
+    ((TimeoutError,), None),
+    ((aiohttp.ClientConnectorDNSError,), Fault.DNS),
+    ((aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError), Fault.TLS),
+    ((aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError), Fault.CONNECT_REFUSED),
+    ((ProxyConnectionError, ProxyError), Fault.CONNECT_REFUSED),
+    ((aiohttp.ClientPayloadError,), Fault.TRUNCATED),
+    ((aiohttp.ClientResponseError,), Fault.GARBAGE),
+    ((aiohttp.ClientError, OSError), Fault.RESET),
+)
+
+
+class _Faults:
+    """Turns what the client library raises into the pool's faults; it holds no state, so one serves all.
+
+    The library reports unreadable answers as a ``ClientResponseError`` with status 400 and the raw bytes in its
+    text, so neither is looked at.
+    """
+
+    def __init__(self, *, waiting: Fault) -> None:
+        """`waiting` names what ran out of time."""
+        self._waiting = waiting
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Raises UpstreamFault in place of `error`, where it has a meaning."""
+        if error is not None and (fault := self._meaning(error)) is not None:
+            raise UpstreamFault(fault) from None
+
+    def _meaning(self, error: BaseException) -> Fault | None:
+        fault = next((fault for kinds, fault in _MEANINGS if isinstance(error, kinds)), None)
+        return self._waiting if fault is None and isinstance(error, TimeoutError) else fault
+
+
+SENDING: Final = _Faults(waiting=Fault.HEADERS_TIMEOUT)
+STREAMING: Final = _Faults(waiting=Fault.STALLED)
+
+
+class HttpReply:
+    """An answer whose head has been read."""
+
+    __slots__ = ("_content", "_left_bytes", "_response", "content_type", "headers", "source", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse, max_body_bytes: int) -> None:
+        self._response = response
+        self._content = response.content
+        self._left_bytes = max_body_bytes
+        headers = response.headers
+        self.status = response.status
+        self.headers: Mapping[str, str] = headers
+        self.content_type = _media_type(headers.get(CONTENT_TYPE, ""))
+        self.source = Source(headers.get(_REQUEST_ID), headers.get(_ORGANIZATION), headers.get(_WORKSPACE))
+
+    @property
+    def plain(self) -> bool:
+        """Whether the body came as asked for: not compressed."""
+        encoding = self.headers.get(CONTENT_ENCODING)
+        return encoding is None or encoding.strip().lower() in _PLAIN_ENCODINGS
+
+    @property
+    def ended(self) -> bool:
+        """See `ByteReply.ended`."""
+        return self._content.at_eof()
+
+    async def read(self) -> bytes:
+        """The next bytes; empty at the end. Raises UpstreamFault. Nothing is lost when it is cancelled."""
+        with STREAMING:
+            return await self._content.readany()
+
+    async def read_all(self, watch: Watch, limit_s: float) -> bytes:
+        """The whole body, at most the cap of an upstream answer, within `limit_s` seconds. Raises UpstreamFault."""
+        content = self._content
+        if not content.is_eof():
+            return await self._collect(watch, limit_s, self._left_bytes)
+        # a short body comes with its head, and then there is nothing to wait for
+        with SENDING:
+            body = content.read_nowait()
+        if len(body) > self._left_bytes:
+            raise UpstreamFault(Fault.BODY_TOO_LARGE)
+        return body
+
+    async def read_error(self, watch: Watch, limit_s: float) -> bytes:
+        """As much of an error's body as is ever looked at, 64 KB; a broken or slow one counts as what came of it."""
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + limit_s
+        chunks: list[bytes] = []
+        size_bytes = 0
+        try:
+            while size_bytes < _ERROR_BODY_MAX_BYTES and (
+                chunk := await watch.within(due_s - loop.time(), self._content.readany())
+            ):
+                chunks.append(chunk)
+                size_bytes += len(chunk)
+        except (aiohttp.ClientError, OSError):
+            pass
+        return b"".join(chunks)[:_ERROR_BODY_MAX_BYTES]
+
+    async def _collect(self, watch: Watch, limit_s: float, max_bytes: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + limit_s
+        chunks: list[bytes] = []
+        left_bytes = max_bytes
+        with SENDING:
+            while chunk := await watch.within(due_s - loop.time(), self._content.readany()):
+                left_bytes -= len(chunk)
+                if left_bytes < 0:
+                    raise UpstreamFault(Fault.BODY_TOO_LARGE)
+                chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else close it at once."""
+        if self.ended:
+            self._response.release()
+        else:
+            self._response.close()
+
+
+@lru_cache(maxsize=64)
+def _media_type(value: str) -> str:
+    return value.partition(";")[0].strip().lower()
