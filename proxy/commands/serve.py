@@ -15,7 +15,7 @@ from proxy.access import Keys, load_or_make_keys
 from proxy.clock import SystemClock
 from proxy.commands.banner import banner
 from proxy.commands.demo import demo_credentials, demo_simulator
-from proxy.credentials import Credential, load_credentials
+from proxy.credentials import Credential, Kind, load_credentials
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog, CatalogError
 from proxy.secrets import Secret
@@ -29,11 +29,15 @@ from proxy.store.sqlite import SqliteStore
 from proxy.telemetry.logs import configure_logging
 from proxy.telemetry.redaction import REDACTOR
 from proxy.telemetry.requests import RequestLine
-from proxy.upstreams import UPSTREAMS
+from proxy.upstreams import SERVED
 
 _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
+_SESSIONS_ARE_PERSONAL: Final = (
+    "claude.ai sessions are in use: they are the accounts of persons, under consumer terms that reserve them for "
+    "ordinary use by their owner; use only your own"
+)
 _NO_CREDENTIAL: Final = """\
 No credential is configured, so there is nothing to answer with.
 Set ANTHROPIC_API_KEY in the environment or in .env, or list credentials in sessions.json
@@ -96,6 +100,8 @@ def _configure(
     REDACTOR.learn(keys.secrets())
     for warning in (*settings.warnings, *found.warnings):
         _log.warning(warning)
+    if any(item.kind is Kind.CLAUDE_WEB for item in usable):
+        _log.warning(_SESSIONS_ARE_PERSONAL)
     return Configured(settings, usable, keys, _catalog(settings.model_catalog_file), record, demo)
 
 
@@ -120,13 +126,13 @@ def _secrets(settings: Settings, credentials: Iterable[Credential]) -> Iterator[
 
 def _usable(found: tuple[Credential, ...]) -> tuple[Credential, ...]:
     for item in found:
-        if item.kind not in UPSTREAMS:
+        if item.kind not in SERVED:
             _log.warning(
                 "this kind of credential is not supported in this version",
                 credential=item.name,
                 kind=item.kind.value,
             )
-    return tuple(item for item in found if item.kind in UPSTREAMS)
+    return tuple(item for item in found if item.kind in SERVED)
 
 
 async def _serve(configured: Configured, out: TextIO) -> int:

@@ -3,12 +3,14 @@
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from uuid import uuid4
 
 from aiohttp import web
 
 from proxy.access import Keys
 from proxy.clock import Clock
-from proxy.credentials import Credential
+from proxy.credentials import Credential, Kind
+from proxy.dialects.claude_web import PromptOptions
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
@@ -29,6 +31,8 @@ from proxy.tasks import finish_all, spawn
 from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import RequestLine
 from proxy.upstreams import UPSTREAMS
+from proxy.upstreams.base import Upstream
+from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans, WebOptions
 from proxy.upstreams.http import WaysOut
 
 _log = get_logger("app")
@@ -92,12 +96,16 @@ async def build_app(parts: Parts) -> web.Application:
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
+    sessions = _sessions(parts, ways_out)
+    upstreams: dict[Kind, Upstream] = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
+    if sessions is not None:
+        upstreams[Kind.CLAUDE_WEB] = sessions
     dispatcher = Dispatcher(
         Tools(
             pool=pool,
             places=places,
             journal=journal,
-            upstreams={kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()},
+            upstreams=upstreams,
             catalog=parts.catalog,
             policy=policy,
             clock=clock,
@@ -118,7 +126,30 @@ async def build_app(parts: Parts) -> web.Application:
         started_s=clock.monotonic_s(),
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
-    return _application(services, _Background(places, ways_out, parts.store))
+    return _application(services, _Background(places, ways_out, parts.store, sessions))
+
+
+def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb | None:
+    """How claude.ai sessions are asked; None where there are none."""
+    credentials = tuple(item for item in parts.credentials if item.kind is Kind.CLAUDE_WEB)
+    if not credentials:
+        return None
+    web_settings, secret_key = parts.settings.web, parts.keys.secret_key
+    means = WebMeans(
+        ways_out=ways_out,
+        policy=parts.settings.policy,
+        catalog=parts.catalog,
+        clock=parts.clock,
+        ledger=parts.store,
+        fingerprint=lambda credential: credential.fingerprint(secret_key),
+        new_uuid=lambda: str(uuid4()),
+    )
+    prompts = PromptOptions(
+        max_history_characters=web_settings.max_history_characters,
+        role_prefixes=web_settings.role_prefixes,
+        disable_artifacts=web_settings.disable_artifacts,
+    )
+    return ClaudeWeb(means, WebOptions(prompts=prompts, delete=web_settings.delete), credentials)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +159,22 @@ class _Background:
     places: Places
     ways_out: WaysOut
     store: Store
+    sessions: ClaudeWeb | None
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
-        sweeper = spawn(self.places.sweep_for_ever(), name="sweep the pool")
+        workers = [spawn(self.places.sweep_for_ever(), name="sweep the pool")]
+        if (sessions := self.sessions) is not None:
+            await sessions.deletions.restore()
+            workers.append(spawn(sessions.deletions.work_for_ever(), name="delete conversations"))
         services.ready = True
         yield
         services.ready = False
-        sweeper.cancel()
+        for worker in workers:
+            worker.cancel()
+        if sessions is not None:
+            await sessions.deletions.settle(within_s=_LAST_WORK_S)
+            await sessions.close()
         await finish_all(within_s=_LAST_WORK_S)
         await self.ways_out.close()
         await self.store.close()

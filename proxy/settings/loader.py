@@ -8,8 +8,15 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import later, table
-from proxy.settings.model import AccessSettings, CredentialSources, Fallback, RequestDefaults, Settings
+from proxy.settings import later, table, web
+from proxy.settings.model import (
+    AccessSettings,
+    CredentialSources,
+    Fallback,
+    RequestDefaults,
+    Settings,
+    WebSettings,
+)
 from proxy.settings.policy import Policy
 from proxy.settings.problems import ConfigurationError
 from proxy.settings.resolve import Resolver
@@ -100,6 +107,12 @@ def _settings(
         drain_delay_s=resolver.get(table.DRAIN_DELAY),
         drain_s=resolver.get(table.DRAIN_SECONDS),
         policy=policy,
+        web=WebSettings(
+            delete=resolver.get(web.CHAT_DELETE),
+            max_history_characters=resolver.get(web.MAX_CHAT_HISTORY_LENGTH),
+            role_prefixes=not resolver.get(web.NO_ROLE_PREFIX),
+            disable_artifacts=resolver.get(web.PROMPT_DISABLE_ARTIFACTS),
+        ),
         warnings=(),
     )
 
@@ -155,8 +168,8 @@ def _sources(
         sessions_file_required=sessions_file is not None,
         anthropic_api_keys=resolver.get(table.ANTHROPIC_API_KEYS),
         anthropic_base_url=resolver.get(table.ANTHROPIC_BASE_URL),
-        web_sessions=resolver.get(later.SESSIONS),
-        claude_web_base_url=resolver.get(later.CLAUDE_WEB_BASE_URL),
+        web_sessions=resolver.get(web.SESSIONS),
+        claude_web_base_url=resolver.get(web.CLAUDE_WEB_BASE_URL),
         claude_api_keys=resolver.get(later.CLAUDE_API_KEYS),
         claude_code=resolver.get(later.CLAUDE_CODE),
         fallbacks=_fallbacks(resolver, findings),

@@ -96,6 +96,23 @@ class RequestDefaults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """How claude.ai sessions are used.
+
+    Attributes:
+        delete: whether conversations are deleted after use.
+        max_history_characters: above so many characters a history is sent as a file.
+        role_prefixes: whether each message of a history says whose it is.
+        disable_artifacts: whether the model is asked for no artifacts.
+    """
+
+    delete: bool = True
+    max_history_characters: int = 10_000
+    role_prefixes: bool = True
+    disable_artifacts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The configuration, complete and checked.
 
@@ -114,6 +131,7 @@ class Settings:
         drain_delay_s: seconds after SIGTERM in which new connections are still taken.
         drain_s: seconds running streams are given after SIGTERM.
         policy: the numbers of the pool and the relay.
+        web: how claude.ai sessions are used.
         warnings: sentences for the operator, each said once at start; they hold no secret.
     """
 
@@ -131,4 +149,5 @@ class Settings:
     drain_delay_s: float
     drain_s: float
     policy: Policy
+    web: WebSettings
     warnings: tuple[str, ...]

@@ -9,6 +9,7 @@ from proxy.settings.later import LATER_SETTINGS
 from proxy.settings.policy import POLICY_FIELDS, PolicyField
 from proxy.settings.setting import Group, Setting
 from proxy.settings.shapes import Address, ModelAliases
+from proxy.settings.web import WEB_SETTINGS
 
 LogFormat = Literal["text", "json"]
 ThinkingChoice = Literal["think", "reasoning_content", "both", "none"]
@@ -284,5 +285,5 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *POLICY.values(),
 )
 
-ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (*SERVER_SETTINGS, *LATER_SETTINGS)
+ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (*SERVER_SETTINGS, *WEB_SETTINGS, *LATER_SETTINGS)
 """Every setting there is, in the order of the documentation."""

@@ -75,7 +75,7 @@ class DeletionLedger(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(DeletionLedger, Protocol):
     """What outlives a restart. Every call ends within 2 seconds, if need be with `StoreError`."""
 
     async def save_health(self, rows: Sequence[HealthRow]) -> None:

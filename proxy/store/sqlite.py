@@ -64,7 +64,7 @@ _REASONS: Final = (
 
 
 class SqliteStore:
-    """See `Store` and `DeletionLedger`."""
+    """See `Store`."""
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":

@@ -11,3 +11,6 @@ from proxy.upstreams.http import WaysOut
 UPSTREAMS: Mapping[Kind, Callable[[WaysOut, Policy], Upstream]] = {
     Kind.ANTHROPIC: AnthropicApi,
 }
+
+SERVED: frozenset[Kind] = frozenset({*UPSTREAMS, Kind.CLAUDE_WEB})
+"""The kinds this version can ask. Sessions need more than connections, so that `proxy.server.app` makes theirs."""

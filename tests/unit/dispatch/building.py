@@ -20,7 +20,7 @@ from proxy.exchange import Exchange, Operation
 from proxy.model.catalog import Catalog
 from proxy.pool import Fault, Pool, UpstreamError
 from proxy.settings import Policy, RequestDefaults
-from proxy.store.base import HealthRow, StoreError
+from proxy.store.base import HealthRow, OwedDeletion, StoreError
 from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
 from tests.support.clock import FakeClock
@@ -135,6 +135,16 @@ class MemoryStore:
 
     async def forget_health(self, fingerprints: Collection[str]) -> None:
         """See `Store.forget_health`."""
+
+    async def save_deletion(self, owed: OwedDeletion) -> None:
+        """See `DeletionLedger`."""
+
+    async def load_deletions(self) -> tuple[OwedDeletion, ...]:
+        """See `DeletionLedger`."""
+        return ()
+
+    async def forget_deletion(self, conversation: str) -> None:
+        """See `DeletionLedger`."""
 
     async def close(self) -> None:
         """See `Store.close`."""
