@@ -18,6 +18,8 @@ Exchange
     One client call from its first byte to its last: id, dialect, envelope, body, deadline, client.
 Member
     A credential in the pool, with its health and its places.
+Fallback
+    A member of last resort, asked once an exchange, after all others.
 Lease
     One place at a member, held from the moment it is chosen until the last byte. Given back exactly once.
 Walk
@@ -32,6 +34,10 @@ Health
     ``ready``, ``cooling``, ``trial`` or ``disabled``: whether a member may be chosen.
 Limit class
     The group of models that share one rate limit.
+Outlook
+    Who would be asked for a model now, and why not the others; looking changes nothing.
+Trace
+    The story of one exchange: whom it asked, when, and what became of each attempt.
 Attempt
     One upstream call made for an exchange.
 Commit

@@ -63,8 +63,3 @@ class Exchange(msgspec.Struct, kw_only=True):
     def continuing(self) -> bool:
         """Whether earlier turns of this conversation were answered somewhere: the history or a name for it says so."""
         return self.envelope.continuing or "conversation_id" in self.envelope.own_fields
-
-    @property
-    def renamed(self) -> bool:
-        """Whether another model id is asked upstream than the client wrote."""
-        return self.model != self.envelope.model

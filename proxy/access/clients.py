@@ -44,6 +44,12 @@ class ClientKeys:
     def __repr__(self) -> str:
         return f"<ClientKeys [{', '.join(client.name for _, client in self._clients)}]>"
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all that may come in."""
+        names = {client.name for _, client in self._clients}
+        return frozenset(names if self._require_auth else names | {ANONYMOUS.name})
+
     def match(self, presented: str | None) -> Client | None:
         """The client of a presented key; None if the caller may not come in."""
         found = None if self._require_auth else ANONYMOUS

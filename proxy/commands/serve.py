@@ -4,8 +4,9 @@ import asyncio
 import gc
 import os
 import random
+import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from proxy.access import Keys, load_or_make_keys
 from proxy.clock import SystemClock
 from proxy.commands.banner import banner
 from proxy.commands.demo import demo_credentials, demo_simulator
-from proxy.credentials import Credential, Kind, load_credentials
+from proxy.credentials import Credential, CredentialSource
+from proxy.dispatch.reloading import Reloader, mask, usable, warnings_of
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog, CatalogError
 from proxy.secrets import Secret
 from proxy.server.app import Parts, build_app
+from proxy.server.context import SERVICES
 from proxy.server.run import Stopping, run
 from proxy.settings import ConfigurationError, Settings, load_settings
 from proxy.settings.shapes import Address
@@ -29,10 +32,10 @@ from proxy.store.sqlite import SqliteStore
 from proxy.telemetry.logs import configure_logging
 from proxy.telemetry.redaction import REDACTOR
 from proxy.telemetry.requests import RequestLine
-from proxy.upstreams import SERVED
 
 _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
+_STANDARD_INPUT: Final = 0
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
 _SESSIONS_ARE_PERSONAL: Final = (
     "claude.ai sessions are in use: they are the accounts of persons, under consumer terms that reserve them for "
@@ -51,6 +54,7 @@ class Configured:
 
     settings: Settings
     credentials: tuple[Credential, ...]
+    source: CredentialSource
     keys: Keys
     catalog: Catalog
     record: Callable[[RequestLine], None]
@@ -89,20 +93,22 @@ def _configure(
 ) -> Configured:
     settings = load_settings(flags, os.environ, Path.cwd(), env_file=env_file)
     record = configure_logging(settings.log_level, settings.log_format)
-    found = load_credentials(settings, os.environ)
+    source = CredentialSource(settings, os.environ)
+    found = source.load()
     demo = demo or (demo_if_unconfigured and not found.found and settings.address.loopback)
-    usable = demo_credentials() if demo else _usable(found.found)
-    if not usable:
+    credentials = demo_credentials() if demo else usable(found.found)
+    if not credentials:
         raise CannotStart(_NO_CREDENTIAL)
     ensure_private_dir(settings.data_dir)
     keys = load_or_make_keys(settings, settings.data_dir)
-    REDACTOR.learn(_secrets(settings, (*found.found, *usable)))
+    REDACTOR.learn(_secrets(settings))
     REDACTOR.learn(keys.secrets())
-    for warning in (*settings.warnings, *found.warnings):
+    mask((*found.found, *credentials))
+    for warning in (*settings.warnings, *warnings_of(found)):
         _log.warning(warning)
-    if any(item.kind is Kind.CLAUDE_WEB for item in usable):
-        _log.warning(_SESSIONS_ARE_PERSONAL)
-    return Configured(settings, usable, keys, _catalog(settings.model_catalog_file), record, demo)
+    return Configured(
+        settings, credentials, source, keys, _catalog(settings.model_catalog_file), record, demo
+    )
 
 
 def _catalog(overlay: Path | None) -> Catalog:
@@ -115,24 +121,11 @@ def _catalog(overlay: Path | None) -> Catalog:
         raise CannotStart(f"MODEL_CATALOG_FILE: {error}.") from None
 
 
-def _secrets(settings: Settings, credentials: Iterable[Credential]) -> Iterator[Secret]:
-    """Whatever was configured and must never be shown."""
+def _secrets(settings: Settings) -> Iterator[Secret]:
+    """Whatever was configured beside credentials and must never be shown."""
     sources = settings.sources
     yield from sources.variables.values()
     yield from (secret for secret in (sources.claude_api_keys, sources.way_out) if secret is not None)
-    for item in credentials:
-        yield from (secret for secret in (item.secret, item.way_out) if secret is not None)
-
-
-def _usable(found: tuple[Credential, ...]) -> tuple[Credential, ...]:
-    for item in found:
-        if item.kind not in SERVED:
-            _log.warning(
-                "this kind of credential is not supported in this version",
-                credential=item.name,
-                kind=item.kind.value,
-            )
-    return tuple(item for item in found if item.kind in SERVED)
 
 
 async def _serve(configured: Configured, out: TextIO) -> int:
@@ -150,6 +143,7 @@ async def _serve(configured: Configured, out: TextIO) -> int:
         parts = Parts(
             settings=settings,
             credentials=credentials,
+            source=None if configured.demo else configured.source,
             keys=configured.keys,
             catalog=configured.catalog,
             store=store,
@@ -163,8 +157,35 @@ async def _serve(configured: Configured, out: TextIO) -> int:
             banner(out, address, configured.keys, credentials, demo=configured.demo)
 
         app = await build_app(parts)
+        _listen_for_hangups(app[SERVICES].reloader, stopping)
         _settle_memory()
         return await run(app, settings, stopping, announce)
+
+
+def _listen_for_hangups(reloader: Reloader | None, stopping: Stopping) -> None:
+    """Have SIGHUP read the credentials again; a demo has none to read, and goes on.
+
+    The same signal comes when somebody closes the terminal the server runs in; then it ends.
+    """
+    in_terminal = _has_terminal()
+
+    def on_hangup() -> None:
+        if in_terminal and not _has_terminal():
+            # the terminal and the shell in it may both send one, and a second word would cut the drain short
+            if not stopping.first.is_set():
+                stopping.on_signal(signal.SIGTERM)
+        elif reloader is not None:
+            reloader.on_hangup()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.tcgetpgrp(_STANDARD_INPUT)
+    except OSError:
+        return False
+    return True
 
 
 def _settle_memory() -> None:

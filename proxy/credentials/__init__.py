@@ -2,5 +2,6 @@
 
 from proxy.credentials.credential import Credential, Kind
 from proxy.credentials.loading import Credentials, load_credentials
+from proxy.credentials.source import CredentialSource, Look
 
-__all__ = ["Credential", "Credentials", "Kind", "load_credentials"]
+__all__ = ["Credential", "CredentialSource", "Credentials", "Kind", "Look", "load_credentials"]

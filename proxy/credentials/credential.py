@@ -26,7 +26,7 @@ class Credential:
         base_url: where it is used, without a slash at its end; ``anthropic`` without ``/v1``, ``openai``
             with it.
         weight: its share of the rotation, 1 to 1000.
-        tier: 0 to 99; lower ones are used first.
+        tier: 0 to 99, and from 100 on for the fallbacks of the environment; lower ones are used first.
         models: patterns of the model ids it may be used for; empty for all.
         max_concurrency: most requests at one time; None for no limit.
         requests_per_minute: most requests a minute; None for no limit.
@@ -35,6 +35,7 @@ class Credential:
         clients: names of the client keys that may use it; empty for all.
         enabled: whether it may be used at all.
         model: the model asked for whatever the client named; None for the client's.
+        fallback: whether it is a last resort; those of kind ``openai`` always are.
         working_dir: where Claude Code runs.
         cli_path: the Claude Code program.
         config_dir: the folder of the owner's own Claude Code login.
@@ -54,6 +55,7 @@ class Credential:
     clients: frozenset[str] = frozenset()
     enabled: bool = True
     model: str | None = None
+    fallback: bool = False
     working_dir: str | None = None
     cli_path: str | None = None
     config_dir: str | None = None

@@ -47,6 +47,7 @@ class Draft:
     clients: frozenset[str] = field(default=frozenset())
     enabled: bool = True
     model: str | None = None
+    fallback: bool = False
     working_dir: str | None = None
     cli_path: str | None = None
     config_dir: str | None = None
@@ -68,6 +69,7 @@ class Draft:
             clients=self.clients,
             enabled=self.enabled,
             model=self.model,
+            fallback=self.fallback or self.kind is Kind.OPENAI,
             working_dir=self.working_dir,
             cli_path=self.cli_path,
             config_dir=self.config_dir,

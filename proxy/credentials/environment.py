@@ -8,6 +8,8 @@ from proxy.credentials.draft import Draft
 from proxy.settings import CredentialSources, Fallback, Problem
 
 _ANTHROPIC_HOST: Final = "api.anthropic.com"
+# behind whatever the file of credentials holds, whose tiers end at 99
+_FIRST_TIER: Final = 100
 
 
 def drafts_from_settings(sources: CredentialSources) -> tuple[list[Draft], list[Problem]]:
@@ -28,7 +30,7 @@ def drafts_from_settings(sources: CredentialSources) -> tuple[list[Draft], list[
     ]
     if sources.claude_code:
         drafts.append(Draft(where="CLAUDE_CODE", kind=Kind.CLAUDE_CODE, number=1))
-    fallbacks = [_fallback(each, tier) for tier, each in enumerate(sources.fallbacks, 1)]
+    fallbacks = [_fallback(each, tier) for tier, each in enumerate(sources.fallbacks, _FIRST_TIER)]
     problems = [
         Problem(f"FALLBACK_API_KEY_{each.number}", "is missing; the Anthropic API needs one")
         for each, draft in zip(sources.fallbacks, fallbacks, strict=True)
@@ -49,4 +51,5 @@ def _fallback(fallback: Fallback, tier: int) -> Draft:
         base_url=fallback.url,
         tier=tier,
         model=fallback.model,
+        fallback=True,
     )

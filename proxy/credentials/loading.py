@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-from proxy.credentials.credential import Credential
+from proxy.credentials.credential import Credential, Kind
 from proxy.credentials.draft import NAME_PREFIX, Draft
 from proxy.credentials.environment import drafts_from_settings
 from proxy.credentials.file import drafts_from_file, drafts_from_keys_json
@@ -13,7 +13,7 @@ from proxy.credentials.reading import Reader
 from proxy.secrets import Secret
 from proxy.settings import ConfigurationError, Findings, Settings, read_text, warn_if_readable
 
-_IDLE_FIELDS: Final = ("requests_per_minute", "model")
+_IDLE_FIELDS: Final = {"requests_per_minute": frozenset(Kind), "model": frozenset({Kind.CLAUDE_CODE})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def load_credentials(settings: Settings, environ: Mapping[str, str]) -> Credenti
 
 def _warn_of_idle_fields(credential: Credential, findings: Findings) -> None:
     """Tell the operator what was read and does nothing yet."""
-    for field in _IDLE_FIELDS:
-        if getattr(credential, field) is not None:
+    for field, kinds in _IDLE_FIELDS.items():
+        if credential.kind in kinds and getattr(credential, field) is not None:
             findings.warn(f"{credential.name}: {field} is read but has no effect in this version.")
 
 

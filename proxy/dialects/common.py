@@ -1,6 +1,6 @@
 """What every dialect offers, and the few values that pass between a dialect and the rest of the house."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -9,6 +9,7 @@ import msgspec
 
 from proxy.errors import GatewayError
 from proxy.model.catalog import ModelFacts
+from proxy.model.content import RedactedThinkingBlock, ThinkingBlock
 from proxy.model.events import Event
 from proxy.model.message import Message, Usage
 from proxy.model.request import Request
@@ -64,6 +65,22 @@ class Envelope(msgspec.Struct):
     max_tokens: int | None = None
 
 
+class Thought(msgspec.Struct, frozen=True):
+    """A thinking block of an answer.
+
+    Attributes:
+        index: its place among the blocks of the answer, from 0.
+        block: as the provider made it, signature included.
+    """
+
+    index: int
+    block: ThinkingBlock | RedactedThinkingBlock
+
+
+def _nothing(_call_id: str) -> Sequence[Thought]:
+    return ()
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What a request is translated for.
 
@@ -74,6 +91,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         stream: whether the client asked for a streamed answer.
         default_max_tokens: ``MAX_TOKENS``, or None for the model's own default.
         default_temperature: ``MODEL_TEMPERATURE``, or None.
+        recall: the thinking of an earlier turn, by the id of its first tool call, for clients that do not keep it.
+        thinking_back: whether thinking that the client brings back may be sent.
     """
 
     facts: ModelFacts
@@ -82,6 +101,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     default_max_tokens: int | None = None
     default_temperature: float | None = None
+    recall: Callable[[str], Sequence[Thought]] = _nothing
+    thinking_back: bool = True
 
 
 class Translated(msgspec.Struct, frozen=True):
@@ -107,6 +128,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
         model: the model id shown to the client.
         thinking_format: how thinking is shown.
         include_usage: whether a streamed answer ends with a usage chunk (Chat Completions).
+        keep: remembers the thinking of a turn by the id of its first tool call; None where it cannot be lost.
     """
 
     request_id: str
@@ -114,6 +136,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     thinking_format: ThinkingFormat = ThinkingFormat.REASONING_CONTENT
     include_usage: bool = False
+    keep: Callable[[str, Sequence[Thought]], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,17 @@ def none_usable() -> GatewayError:
     )
 
 
+def beyond_a_fallback(field: str) -> GatewayError:
+    """Only a fallback is left, and it would answer without what this field asks for."""
+    return GatewayError(
+        503,
+        ErrorKind.API,
+        f"Only a fallback is left to answer, and it cannot do what {field} asks for.",
+        param=field,
+        code="no_usable_credential",
+    )
+
+
 def no_such_model(model: str, available: tuple[str, ...]) -> NotFound:
     """No credential has this model."""
     names = ", ".join(available[:40])
@@ -88,6 +99,9 @@ def exhausted(
     pool_says: Exhausted, last: Failure | None, *, model: str, available: tuple[str, ...]
 ) -> GatewayError:
     """What the client is told when the pool has nobody (left) to ask."""
+    if last is not None and last.cls is FailureClass.RATE and pool_says.reason is ExhaustedReason.REFUSED:
+        # the last to refuse may have done so long ago, and another may be back before it
+        return rate_limited(pool_says.retry_after_s or 1.0)
     if last is not None and (last.cls in _WORK_WAS_DONE or pool_says.reason is ExhaustedReason.REFUSED):
         return failed(last, model=model)
     match pool_says.reason:

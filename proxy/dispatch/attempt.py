@@ -3,10 +3,11 @@
 import msgspec
 
 from proxy.clock import Clock
-from proxy.dialects.anthropic import MessageBroken, StreamDecoder, decode_message, summarize
 from proxy.dialects.common import Observed, Rendering, StreamBroken
-from proxy.dispatch.lanes import StreamLane, TranslatedLane, VerbatimLane
+from proxy.dialects.upstream import MessageBroken, UpstreamDialect
+from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLane
 from proxy.dispatch.prepare import Prepared
+from proxy.dispatch.spelled import SpelledReply
 from proxy.dispatch.streams import RunningStream, StreamCut
 from proxy.exchange import Exchange, Operation
 from proxy.model.collect import Collector
@@ -18,6 +19,7 @@ from proxy.upstreams.base import ByteReply, Source, Upstream, UpstreamFault, Ups
 from proxy.watch import Watch
 
 _EVENT_STREAM = "text/event-stream"
+_JSON = "application/json"
 
 
 class AttemptFailed(Exception):
@@ -117,11 +119,24 @@ class Attempt(msgspec.Struct, frozen=True):
         try:
             rendering = self.prepared.rendering
             if rendering is None:
-                summary = summarize(body)
+                summary = self._spoken.summarize(body)
                 return UnaryOpened(self.lease, reply.source, body, summary.usage, summary.stop_reason)
-            return self._rendered(decode_message(body), reply, rendering)
+            return self._rendered(self._spoken.decode_message(body), reply, rendering)
         except MessageBroken:
-            raise self._failed(Fault.GARBAGE, reply) from None
+            raise self._no_message(body, reply) from None
+
+    def _no_message(self, body: bytes, reply: ByteReply) -> AttemptFailed:
+        """What a body with status 200 means that is no message: the error it tells, or nothing at all."""
+        told = self._spoken.decode_error(body)
+        if not told.type:
+            return self._failed(Fault.GARBAGE, reply)
+        return self._told(told.type, told.message, told.code, reply)
+
+    def _told(self, error_type: str, message: str, code: str | None, reply: ByteReply) -> AttemptFailed:
+        """What the upstream itself calls an error, under a status that is none."""
+        kind, now_unix_ms = self.lease.credential.kind, self.clock.unix_ms()
+        failure = classify_event(error_type, message, code, kind=kind, now_unix_ms=now_unix_ms)
+        return AttemptFailed(failure, reply.source)
 
     def _rendered(self, message: Message, reply: ByteReply, rendering: Rendering) -> UnaryOpened:
         body = self.exchange.dialect.encode_message(message, rendering)
@@ -132,8 +147,10 @@ class Attempt(msgspec.Struct, frozen=True):
 
     async def _collected(self, reply: ByteReply, due_s: float, rendering: Rendering) -> UnaryOpened:
         """Read a stream to its end for a client that wants one whole answer; all of it can still be retried."""
+        if reply.content_type == _JSON:
+            return await self._whole(reply, due_s)
         self._demand_event_stream(reply)
-        decoder = StreamDecoder(self.policy.event_max_bytes)
+        decoder = self._spoken.stream_decoder(self.policy.event_max_bytes)
         collector = Collector()
         left_bytes = self.policy.upstream_body_max_bytes
         whole_due_s = max(due_s, self.clock.monotonic_s() + self.policy.unary_timeout_s)
@@ -155,14 +172,33 @@ class Attempt(msgspec.Struct, frozen=True):
         return self._rendered(collector.message(), reply, rendering)
 
     async def _streamed(self, reply: ByteReply, due_s: float) -> StreamOpened:
+        if reply.content_type == _JSON:
+            reply = await self._spelled(reply, due_s)
         self._demand_event_stream(reply)
         verbatim = self.prepared.rendering is None
-        stream = RunningStream(reply, self._lane(), self.policy, self.clock, self.watch, verbatim=verbatim)
+        stream = RunningStream(
+            reply,
+            self._lane(),
+            self.policy,
+            self.clock,
+            self.watch,
+            verbatim=verbatim,
+            kind=self.lease.credential.kind,
+        )
         try:
             await stream.prime(self._left_s(due_s))
         except StreamCut as cut:
             raise AttemptFailed(cut.failure, reply.source) from None
         return StreamOpened(self.lease, reply.source, stream, reply)
+
+    async def _spelled(self, reply: ByteReply, due_s: float) -> SpelledReply:
+        """Read the whole answer of an upstream that has overheard the wish for a stream."""
+        body = await reply.read_all(self.watch, self._left_s(due_s))
+        reply.close()
+        try:
+            return SpelledReply(self._spoken.spelled(body), reply.source)
+        except MessageBroken:
+            raise self._no_message(body, reply) from None
 
     async def _chunk(self, reply: ByteReply, limit_s: float) -> bytes:
         try:
@@ -176,12 +212,15 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def _raise_told(self, observed: Observed, reply: ByteReply) -> None:
         if (told := observed.error) is not None:
-            raise AttemptFailed(
-                classify_event(told.type, told.message, told.code, now_unix_ms=self.clock.unix_ms()),
-                reply.source,
-            )
+            raise self._told(told.type, told.message, told.code, reply)
+
+    @property
+    def _spoken(self) -> UpstreamDialect:
+        return SPOKEN[self.upstream.dialect]
 
     def _lane(self) -> StreamLane:
-        if (rendering := self.prepared.rendering) is None:
-            return VerbatimLane(self.policy.event_max_bytes)
-        return TranslatedLane(self.exchange.dialect.stream_encoder(rendering), self.policy.event_max_bytes)
+        prepared, event_max_bytes = self.prepared, self.policy.event_max_bytes
+        if (rendering := prepared.rendering) is None:
+            return VerbatimLane(event_max_bytes, self._spoken, hides_usage=prepared.hides_usage)
+        encoder = self.exchange.dialect.stream_encoder(rendering)
+        return TranslatedLane(encoder, event_max_bytes, self._spoken)

@@ -5,7 +5,7 @@ import datetime
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -15,12 +15,15 @@ from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
-from proxy.dispatch.prepare import Prepared, prepare
+from proxy.dispatch.preparations import Preparations
+from proxy.dispatch.prepare import Prepared
+from proxy.dispatch.thinking import ThinkingMemory
 from proxy.dispatch.trace import FailedAttempt, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Exchange, Operation
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog
+from proxy.model.names import ModelNames
 from proxy.pool import (
     Abandoned,
     Again,
@@ -34,16 +37,18 @@ from proxy.pool import (
     Pool,
     RetryBudget,
     Stop,
+    StopReason,
     Success,
     Walk,
     Want,
     after_commit,
 )
 from proxy.settings import Policy, RequestDefaults
-from proxy.upstreams.base import Upstream
+from proxy.upstreams.base import Source, Upstream
 from proxy.watch import Watch
 
 _log = get_logger("dispatch")
+_SAME_UNDER_ANY_MODEL: Final = frozenset({FailureClass.REQUEST, FailureClass.CUT, FailureClass.UNKNOWN})
 
 
 class Hold(Protocol):
@@ -77,10 +82,12 @@ class Tools:
         journal: where changes of health are written.
         upstreams: how each kind is asked.
         catalog: what models can do.
+        names: what model names mean, and which model stands in for which.
         policy: the numbers.
         clock: the time.
         rng: jitter.
         defaults: what the operator fills in where a client is silent.
+        memory: the thinking of turns that called tools.
     """
 
     pool: Pool
@@ -88,23 +95,40 @@ class Tools:
     journal: Journal
     upstreams: Mapping[Kind, Upstream]
     catalog: Catalog
+    names: ModelNames
     policy: Policy
     clock: Clock
     rng: random.Random
     defaults: RequestDefaults
+    memory: ThinkingMemory
 
 
 class _Question(msgspec.Struct, frozen=True):
     """One exchange on its way through the pool, with the memory of its attempts."""
 
     exchange: Exchange
-    prepared: Prepared
+    prepared: Preparations
     want: Want
     walk: Walk
     trace: Trace
     hold: Hold
     watch: Watch
     home: str | None
+    spared_s: float
+
+
+class _Unanswered(Exception):
+    """No credential could answer for the model, and another model may.
+
+    Attributes:
+        shown: what the client is told where none does.
+        walk: who was asked; None where nobody was.
+    """
+
+    def __init__(self, shown: GatewayError, walk: Walk | None) -> None:
+        super().__init__(shown.message)
+        self.shown = shown
+        self.walk = walk
 
 
 class Dispatcher:
@@ -127,16 +151,54 @@ class Dispatcher:
 
         Raises GatewayError when nobody can answer; every lease has been given back then, as on cancellation.
         """
+        try:
+            return await self._ask(exchange, trace, hold, watch)
+        except _Unanswered as nobody:
+            return await self._instead(nobody, exchange, trace, hold, watch)
+
+    async def _instead(
+        self, nobody: _Unanswered, exchange: Exchange, trace: Trace, hold: Hold, watch: Watch
+    ) -> UnaryOpened | StreamOpened:
+        """Ask the models that stand in for the one nobody could answer for; its own story is told where none can."""
+        tools, walk = self._tools, nobody.walk
+        counting = exchange.operation is Operation.COUNT_TOKENS
+        for model in () if counting else tools.names.instead_of(exchange.model):
+            left_s = exchange.deadline_s - tools.clock.monotonic_s()
+            if hold.committed or left_s < tools.policy.min_attempt_s:
+                break
+            exchange.model, exchange.limit_class = model, tools.catalog.limit_class(model)
+            try:
+                return await self._ask(exchange, trace, hold, watch, earlier=walk)
+            except _Unanswered as further:
+                walk = further.walk or walk
+            except GatewayError as error:
+                _log.info("a model that was to stand in did not answer", model=model, problem=error.code)
+        raise nobody.shown from None
+
+    async def _ask(
+        self, exchange: Exchange, trace: Trace, hold: Hold, watch: Watch, *, earlier: Walk | None = None
+    ) -> UnaryOpened | StreamOpened:
+        """Ask for one model. Raises _Unanswered where no credential could answer."""
         tools = self._tools
-        prepared = prepare(exchange, tools.catalog, tools.defaults)
-        trace.dropped = prepared.dropped
-        if (wait_s := self._breakers.turned_away_s(exchange.limit_class)) > 0:
-            raise answers.overloaded(wait_s)
-        self._budget.on_request()
-        walk = Walk(tools.policy, tools.clock, self._budget, exchange.deadline_s, tools.rng)
         want = Want(exchange.model, exchange.limit_class, exchange.client)
-        home = tools.pool.affinity.preferred(exchange.conversation) if exchange.continuing else None
-        question = _Question(exchange, prepared, want, walk, trace, hold, watch, home)
+        sorts = tools.pool.sorts(want)
+        prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
+        if sorts.ordinary:
+            trace.dropped = prepared.first().dropped
+        spared_s = self._breakers.turned_away_s(exchange.limit_class)
+        if spared_s > 0 and not sorts.fallback:
+            raise _Unanswered(answers.overloaded(spared_s), earlier)
+        if earlier is None:
+            self._budget.on_request()
+            walk = Walk(tools.policy, tools.clock, self._budget, exchange.deadline_s, tools.rng)
+        else:
+            walk = earlier.for_next_model()
+        home = None
+        if spared_s > 0:
+            walk.spare_the_provider()
+        elif exchange.continuing:
+            home = tools.pool.affinity.preferred(exchange.conversation)
+        question = _Question(exchange, prepared, want, walk, trace, hold, watch, home, spared_s)
         opened = await self._answered(question)
         if isinstance(opened, UnaryOpened) and self._lacks_call(opened, question):
             return await self._ask_once_more(opened, question)
@@ -144,7 +206,8 @@ class Dispatcher:
 
     def _lacks_call(self, opened: UnaryOpened, question: "_Question") -> bool:
         """Whether a demanded tool call is missing, and attempts, time and budget allow another."""
-        if not question.prepared.wants_call or opened.calls_tool or opened.stop_reason != "end_turn":
+        latest = question.prepared.latest
+        if latest is None or not latest.wants_call or opened.calls_tool or opened.stop_reason != "end_turn":
             return False
         policy = self._tools.policy
         left_s = question.exchange.deadline_s - self._tools.clock.monotonic_s()
@@ -157,50 +220,99 @@ class Dispatcher:
         trace = question.trace
         self.end(first, Success())
         first.place_free = True
-        answered = trace.credential
-        trace.failed.append(FailedAttempt(answered, "no_tool_call", 200, 0.0))
+        answered = trace.credential, trace.model, trace.dropped
+        self._remember(trace, "no_tool_call", 200)
         try:
             return await self._answered(question)
-        except GatewayError:
-            trace.credential = answered
+        except (GatewayError, _Unanswered):
+            trace.credential, trace.model, trace.dropped = answered
             return first
 
     async def _answered(self, question: "_Question") -> UnaryOpened | StreamOpened:
         tools = self._tools
-        exchange, prepared, want = question.exchange, question.prepared, question.want
-        walk, trace, hold, watch = question.walk, question.trace, question.hold, question.watch
+        want, walk, hold, watch = question.want, question.walk, question.hold, question.watch
+        trace = question.trace
         while True:
             if question.home is not None and not trace.attempts:
                 lease = await self._at_home(question.home, question)
             else:
                 lease = tools.places.take(want, walk) or await tools.places.wait(want, walk, watch)
             if not isinstance(lease, Lease):
-                raise answers.exhausted(lease, walk.last_failure, model=want.model, available=self.models())
-            trace.credential = lease.name
-            trace.attempts += 1
-            began_s = tools.clock.monotonic_s()
-            hold.attempt_started()
+                raise _Unanswered(self._nobody(lease, question), walk)
             try:
-                opened = await self._attempt(exchange, prepared, lease, watch).run()
+                opened = await self._called(question, lease)
             except AttemptFailed as failed:
                 failure = answers.scrubbed(failed.failure, failed.source)
-                tools.pool.learn(lease, failed.source.organization, failed.source.workspace)
-                decision = walk.after(failure, lease)
+                _learn(tools.pool, lease, failed.source)
+                # after the commit there is no retry, so none is paid for
+                decision = None if hold.committed else walk.after(failure, lease)
             except BaseException:
                 tools.places.end(lease, Abandoned())
                 raise
             else:
-                self._came(opened, question, began_s)
+                self._came(opened, question)
                 return opened
             hold.attempt_ended()
             if failure.cls is not FailureClass.ENDPOINT:
-                self._judge(exchange.limit_class, overloaded=failure.cls is FailureClass.OVERLOADED)
-            took_s = tools.clock.monotonic_s() - began_s
-            trace.failed.append(FailedAttempt(lease.name, failure.cls.value, failure.status, took_s))
+                self._judge(lease, overloaded=failure.cls is FailureClass.OVERLOADED)
+            self._remember(trace, failure.cls.value, failure.status)
             await tools.places.give_back(lease, Failed(failure))
-            if hold.committed:
-                raise answers.failed(failure, model=exchange.model)
-            await self._again(decision, failure, exchange)
+            if decision is None:
+                before = walk.last_failure if lease.member.fallback else None
+                raise answers.failed(before or failure, model=want.model)
+            await self._again(decision, failure, question)
+
+    def _nobody(self, found: Exhausted, question: "_Question") -> GatewayError:
+        """What the client is told when nobody is left to ask."""
+        last = question.walk.last_failure
+        if question.spared_s > 0 and last is None:
+            return answers.overloaded(question.spared_s)
+        return answers.exhausted(found, last, model=question.want.model, available=self.models())
+
+    async def _called(self, question: "_Question", lease: Lease) -> UnaryOpened | StreamOpened:
+        """One call; should the upstream refuse the thinking we put back into the history, once more without it.
+
+        The place is kept: such a refusal did no work and says nothing about the credential. Raises AttemptFailed, and
+        what `Preparations.chosen` raises.
+        """
+        prepared = question.prepared.chosen(lease)
+        self._begin(question.trace, lease, prepared)
+        question.hold.attempt_started()
+        try:
+            return await self._attempt(question, lease, prepared).run()
+        except AttemptFailed as failed:
+            plain = self._without_thinking(failed.failure, question, lease)
+            if plain is None:
+                raise
+            _learn(self._tools.pool, lease, failed.source)
+            self._remember(question.trace, "thinking", failed.failure.status)
+        self._begin(question.trace, lease, plain)
+        _log.info("the upstream refused earlier thinking, asked again without it", credential=lease.name)
+        return await self._attempt(question, lease, plain).run()
+
+    def _without_thinking(self, failure: Failure, question: "_Question", lease: Lease) -> Prepared | None:
+        """What to ask instead, where leaving thinking out can help and there is time and leave to ask again."""
+        left_s = question.exchange.deadline_s - self._tools.clock.monotonic_s()
+        if (
+            not failure.refuses_thinking
+            or question.hold.committed
+            or left_s < self._tools.policy.min_attempt_s
+        ):
+            return None
+        return question.prepared.without_thinking(lease)
+
+    def _begin(self, trace: Trace, lease: Lease, prepared: Prepared) -> None:
+        """An attempt begins: who is asked now, for what, and what that leaves out."""
+        trace.credential = lease.name
+        trace.model = prepared.model
+        trace.dropped = prepared.dropped
+        trace.attempts += 1
+        trace.began_s = self._tools.clock.monotonic_s()
+
+    def _remember(self, trace: Trace, outcome: str, status: int) -> None:
+        """Put the attempt that has just ended among those that failed."""
+        took_ms = round((self._tools.clock.monotonic_s() - trace.began_s) * 1000, 1)
+        trace.failed.append(FailedAttempt(trace.credential, outcome, status, trace.began_s, took_ms))
 
     async def _at_home(self, home: str, question: "_Question") -> Lease | Exhausted:
         """A place at the conversation's own credential; at any other where that one is full or cannot serve."""
@@ -212,24 +324,28 @@ class Dispatcher:
         question.trace.spilled = found is not None
         return places.take(want, walk) or await places.wait(want, walk, question.watch)
 
-    def _came(self, opened: UnaryOpened | StreamOpened, question: "_Question", began_s: float) -> None:
+    def _came(self, opened: UnaryOpened | StreamOpened, question: "_Question") -> None:
         """An upstream has answered: what that tells about it, the provider, and where the conversation belongs."""
         pool, lease = self._tools.pool, opened.lease
-        pool.learn(lease, opened.source.organization, opened.source.workspace)
+        _learn(pool, lease, opened.source)
         self._tools.places.answered(lease)
         exchange = question.exchange
-        self._judge(exchange.limit_class, overloaded=False)
-        if exchange.operation is Operation.MESSAGES:
-            pool.affinity.heard(lease.name, self._tools.clock.monotonic_s() - began_s)
+        self._judge(lease, overloaded=False)
+        # no conversation stays with who only stands in, or with who is about to leave
+        if exchange.operation is Operation.MESSAGES and not (lease.member.fallback or lease.member.retired):
+            pool.affinity.heard(lease.name, self._tools.clock.monotonic_s() - question.trace.began_s)
             pool.affinity.answered(exchange.conversation, lease.name, spilled=question.trace.spilled)
 
-    async def _again(self, decision: Again | Stop, failure: Failure, exchange: Exchange) -> None:
+    async def _again(self, decision: Again | Stop, failure: Failure, question: "_Question") -> None:
         match decision:
             case Again(wait_s=wait_s):
                 if wait_s > 0:
                     await asyncio.sleep(wait_s)
-            case Stop():
-                raise answers.failed(failure, model=exchange.model)
+            case Stop(reason=reason):
+                shown = answers.failed(question.walk.last_failure or failure, model=question.want.model)
+                if reason is StopReason.DEADLINE or failure.cls in _SAME_UNDER_ANY_MODEL:
+                    raise shown
+                raise _Unanswered(shown, question.walk)
 
     def end(self, opened: UnaryOpened | StreamOpened, outcome: Outcome) -> None:
         """End the lease of an answer, and the upstream call behind it where one is still open."""
@@ -247,18 +363,25 @@ class Dispatcher:
         today = datetime.datetime.fromtimestamp(tools.clock.unix_ms() / 1000, datetime.UTC).date()
         return tools.pool.servable(tools.catalog.known_ids(today))
 
-    def _judge(self, limit_class: str, *, overloaded: bool) -> None:
+    def _judge(self, lease: Lease, *, overloaded: bool) -> None:
+        if lease.credential.kind is Kind.OPENAI:
+            return
+        limit_class = lease.limit_class
         if self._breakers.record(limit_class, overloaded=overloaded):
             _log.warning("the provider is overloaded, most calls are turned away", limit_class=limit_class)
 
-    def _attempt(self, exchange: Exchange, prepared: Prepared, lease: Lease, watch: Watch) -> Attempt:
+    def _attempt(self, question: "_Question", lease: Lease, prepared: Prepared) -> Attempt:
         tools = self._tools
         return Attempt(
-            exchange=exchange,
+            exchange=question.exchange,
             prepared=prepared,
             lease=lease,
             upstream=tools.upstreams[lease.credential.kind],
             policy=tools.policy,
             clock=tools.clock,
-            watch=watch,
+            watch=question.watch,
         )
+
+
+def _learn(pool: Pool, lease: Lease, source: Source) -> None:
+    pool.learn(lease, source.organization, source.workspace, source.limits)

@@ -1,6 +1,7 @@
 """Changes of health, written down before anyone is told of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 
 from proxy.clock import Clock
 from proxy.log import get_logger
@@ -20,19 +21,54 @@ class Journal:
         self._store = store
         self._clock = clock
         self._fingerprints = fingerprints
+        self._noted: dict[tuple[str, str, str], HealthRow] = {}
+        self._saving = asyncio.Lock()
 
-    async def restored(self) -> tuple[HealthChange, ...]:
-        """What was saved about the credentials there are now; rows in words of another version are left out."""
-        names = {fingerprint: name for name, fingerprint in self._fingerprints.items()}
+    async def restored(self, fingerprints: Mapping[str, str] | None = None) -> tuple[HealthChange, ...]:
+        """What was saved about the credentials there are now, or about others; rows in unknown words are left out.
+
+        Raises StoreError.
+        """
+        followed = self._fingerprints if fingerprints is None else fingerprints
+        names = {fingerprint: name for name, fingerprint in followed.items()}
         rows = await self._store.load_health()
         found = (_change(row, names[row.fingerprint]) for row in rows if row.fingerprint in names)
         return tuple(change for change in found if change is not None)
 
-    async def write(self, changes: Sequence[HealthChange]) -> None:
-        """Record changes; those that last are on disk when this returns, short ones soon after.
+    def follow(self, fingerprints: Mapping[str, str]) -> frozenset[str]:
+        """Write under these fingerprints from now on. Returns those that are no longer anybody's."""
+        gone = frozenset(self._fingerprints.values()) - frozenset(fingerprints.values())
+        self._fingerprints = fingerprints
+        return gone
 
+    async def forget(self, fingerprints: Collection[str]) -> None:
+        """Drop what was saved about these. A store that cannot is reported."""
+        if not fingerprints:
+            return
+        try:
+            await self._store.forget_health(fingerprints)
+        except StoreError as error:
+            _log.error("health not forgotten", problem=str(error))
+
+    def write(self, changes: Sequence[HealthChange]) -> Coroutine[None, None, None]:
+        """Record changes; those that last are on disk when this has been awaited, short ones soon after.
+
+        Whose they are, and their order, is settled by the call itself: an alias may be another key a moment later.
         A store that cannot write is reported and costs no client its answer.
         """
+        self._note(changes)
+        return self._written(lasting=any(change.durable and self._lasts(change) for change in changes))
+
+    async def keep(self, changes: Sequence[HealthChange]) -> None:
+        """Record what an operator ordered: it and all before it are on disk when this returns.
+
+        Raises StoreError where that fails; the next call tries again, though it may bring no changes of its own.
+        """
+        self._note(changes)
+        await self._save_noted()
+
+    def _note(self, changes: Sequence[HealthChange]) -> None:
+        """Tell the log, and put the rows down for the next save, in which only the latest of a thing counts."""
         for change in changes:
             _log.warning(
                 "credential changed state",
@@ -44,13 +80,9 @@ class Journal:
                 cause=change.cause or None,
                 until_unix_ms=change.until_unix_ms,
             )
-        kept = [change for change in changes if change.durable]
-        lasting = [self._row(change) for change in kept if self._lasts(change)]
-        if lasting:
-            await self._save(lasting)
-        passing = [self._row(change) for change in kept if not self._lasts(change)]
-        if passing:
-            detach(self._save(passing), name="save passing health")
+            if change.durable:
+                row = self._row(change)
+                self._noted[row.fingerprint, row.limit_class, row.model] = row
 
     def _lasts(self, change: HealthChange) -> bool:
         until_ms = change.until_unix_ms
@@ -58,11 +90,33 @@ class Journal:
             until_ms is not None and until_ms - self._clock.unix_ms() > _SHORT_COOLING_MS
         )
 
-    async def _save(self, rows: Iterable[HealthRow]) -> None:
+    async def _written(self, *, lasting: bool) -> None:
+        if lasting:
+            await self._save()
+        elif self._noted:
+            detach(self._save(), name="save passing health")
+
+    async def _save(self) -> None:
         try:
-            await self._store.save_health(tuple(rows))
+            await self._save_noted()
         except StoreError as error:
             _log.error("health not saved", problem=str(error))
+
+    async def _save_noted(self) -> None:
+        # one at a time, so that what another one has taken is on disk before anybody goes on without it
+        async with self._saving:
+            if not self._noted:
+                return
+            noted, self._noted = self._noted, {}
+            # what was forgotten meanwhile stays forgotten
+            known = frozenset(self._fingerprints.values())
+            try:
+                await self._store.save_health(
+                    tuple(row for row in noted.values() if row.fingerprint in known)
+                )
+            except StoreError:
+                self._noted = noted | self._noted
+                raise
 
     def _row(self, change: HealthChange) -> HealthRow:
         return HealthRow(

@@ -4,10 +4,21 @@ Verbatim: both speak the same dialect, whole events go through untouched and a t
 Translated: upstream bytes to canonical events to the client's frames, a whole chunk at a time.
 """
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Final, Protocol
 
-from proxy.dialects.anthropic import StreamDecoder, StreamTap
+from proxy.dialects.anthropic import MessagesUpstream
 from proxy.dialects.common import Observed, StreamBroken, StreamEncoder
+from proxy.dialects.openai_chat import ChatUpstream
+from proxy.dialects.upstream import UpstreamDialect
+
+SPOKEN: Final[Mapping[str, UpstreamDialect]] = {
+    "anthropic": MessagesUpstream(),
+    "openai_chat": ChatUpstream(),
+}
+"""What upstreams speak, by the name they give for it."""
+
+_MESSAGES: Final = SPOKEN["anthropic"]
 
 
 class StreamLane(Protocol):
@@ -27,15 +38,22 @@ class StreamLane(Protocol):
         """What the client gets for one upstream chunk. Raises StreamBroken."""
         ...
 
+    def end(self) -> bytes:
+        """What the client gets when the upstream's body has ended well."""
+        ...
+
 
 class VerbatimLane:
     """Lane 0 and 1: the client speaks the upstream's dialect."""
 
-    __slots__ = ("_tap", "feed")
+    __slots__ = ("_tap", "end", "feed")
 
-    def __init__(self, event_max_bytes: int) -> None:
-        self._tap = StreamTap(event_max_bytes)
+    def __init__(
+        self, event_max_bytes: int, spoken: UpstreamDialect = _MESSAGES, *, hides_usage: bool = False
+    ) -> None:
+        self._tap = spoken.stream_tap(event_max_bytes, hides_usage=hides_usage)
         self.feed = self._tap.feed
+        self.end = self._tap.end
 
     @property
     def observed(self) -> Observed:
@@ -53,8 +71,10 @@ class TranslatedLane:
 
     __slots__ = ("_decoder", "_encoder")
 
-    def __init__(self, encoder: StreamEncoder, event_max_bytes: int) -> None:
-        self._decoder = StreamDecoder(event_max_bytes)
+    def __init__(
+        self, encoder: StreamEncoder, event_max_bytes: int, spoken: UpstreamDialect = _MESSAGES
+    ) -> None:
+        self._decoder = spoken.stream_decoder(event_max_bytes)
         self._encoder = encoder
 
     @property
@@ -70,4 +90,9 @@ class TranslatedLane:
     def feed(self, chunk: bytes) -> bytes:
         """See `StreamLane.feed`."""
         events = self._decoder.feed(chunk)
+        return self._encoder.encode(events) if events else b""
+
+    def end(self) -> bytes:
+        """See `StreamLane.end`."""
+        events = self._decoder.end()
         return self._encoder.encode(events) if events else b""

@@ -21,7 +21,7 @@ class Places:
         self._pool = pool
         self._policy = policy
         self._journal = journal
-        self._waiting: dict[Ticket, asyncio.Future[Lease]] = {}
+        self._waiting: dict[Ticket, asyncio.Future[Lease | Exhausted]] = {}
 
     def take(self, want: Want, walk: Walk) -> Lease | Exhausted | None:
         """A lease, or why there will be none; None when one has to be waited for."""
@@ -47,11 +47,19 @@ class Places:
     def answered(self, lease: Lease) -> None:
         """The first real event came: a trial has passed, long before its answer ends."""
         if lease.trial:
-            self._carry_out(self._pool.answered(lease))
+            self.carry_out(self._pool.answered(lease))
 
     def end(self, lease: Lease, outcome: Outcome) -> None:
         """End a lease when nobody is left to wait for its record to be written."""
-        self._carry_out(self._pool.settle(lease, outcome))
+        self.carry_out(self._pool.settle(lease, outcome))
+
+    async def order(self, settled: Settled) -> None:
+        """Carry out what an operator changed: whoever waits is served, and the change is on disk when this returns.
+
+        Raises StoreError where it cannot be kept.
+        """
+        self._grant(settled)
+        await self._journal.keep(settled.changes)
 
     async def sweep_for_ever(self) -> None:
         """Once a second, let passed deadlines take effect."""
@@ -62,7 +70,8 @@ class Places:
             if settled.changes:
                 await self._journal.write(settled.changes)
 
-    def _carry_out(self, settled: Settled) -> None:
+    def carry_out(self, settled: Settled) -> None:
+        """Wake whoever got a place by a change of the pool, and have it written down soon."""
         self._grant(settled)
         if settled.changes:
             detach(self._journal.write(settled.changes), name="write health")
@@ -74,34 +83,62 @@ class Places:
                 self.end(lease, Abandoned())
             else:
                 future.set_result(lease)
+        for ticket, exhausted in settled.hopeless:
+            future = self._waiting.pop(ticket, None)
+            if future is not None and not future.done():
+                future.set_result(exhausted)
 
-    async def wait(self, want: Want, walk: Walk, watch: Watch) -> Lease:
-        """A lease after a bounded wait. Raises GatewayError when the queue or its time is full."""
+    async def wait(self, want: Want, walk: Walk, watch: Watch) -> Lease | Exhausted:
+        """A lease after a bounded wait, or why none can come any more.
+
+        Raises GatewayError when the queue or its time is full.
+        """
         ticket = self._pool.enqueue(want, walk)
         if ticket is None:
-            raise answers.queue_full()
-        future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+            # a deadline that has passed since the last sweep may have made room
+            self.carry_out(self._pool.sweep())
+            ticket = self._pool.enqueue(want, walk)
+        if ticket is None:
+            return self._last_chance(want, walk)
+        future: asyncio.Future[Lease | Exhausted] = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = future
         try:
             return await watch.within(self._policy.queue_wait_s, future)
         except TimeoutError:
-            self._leave(ticket, future)
-            return self._last_chance(want, walk)
+            return self._last_look(ticket, future)
         except asyncio.CancelledError:
             self._leave(ticket, future)
             raise
 
-    def _last_chance(self, want: Want, walk: Walk) -> Lease:
-        """After the longest wait, a place in a later tier will do. Raises GatewayError when there is none."""
-        found = self._pool.pick(want, walk, spill=True)
-        if isinstance(found, Lease):
-            return found
-        raise answers.queue_full()
+    def _last_look(self, ticket: Ticket, future: "asyncio.Future[Lease | Exhausted]") -> Lease | Exhausted:
+        """The longest wait is over. Raises GatewayError when there is no place even now.
 
-    def _leave(self, ticket: Ticket, future: "asyncio.Future[Lease]") -> None:
+        A deadline that passed since the last sweep may have made one, which belongs to whoever waits longest.
+        """
+        if future.cancelled():
+            future = self._waiting[ticket] = asyncio.get_running_loop().create_future()
+            self.carry_out(self._pool.sweep())
+        if future.done():
+            return future.result()
+        self._leave(ticket, future)
+        return self._last_chance(ticket.want, ticket.walk)
+
+    def _last_chance(self, want: Want, walk: Walk) -> Lease | Exhausted:
+        """Where waiting was in vain, or there is no room for it, a place that is not the best will do.
+
+        It may be in a later tier, or at a credential that failed this request before. Raises GatewayError when there
+        is none.
+        """
+        found = self._pool.pick(want, walk, spill=True)
+        if isinstance(found, Saturated):
+            raise answers.queue_full()
+        return found
+
+    def _leave(self, ticket: Ticket, future: "asyncio.Future[Lease | Exhausted]") -> None:
         """Give up waiting; a place granted in the same moment goes to the next."""
         self._waiting.pop(ticket, None)
         if future.done() and not future.cancelled():
-            self.end(future.result(), Abandoned())
+            if isinstance(found := future.result(), Lease):
+                self.end(found, Abandoned())
         else:
             self._pool.withdraw(ticket)

@@ -1,11 +1,21 @@
 """What goes upstream for an exchange: the body as received, its envelope edited, or the request translated."""
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from proxy.dialects.anthropic import encode_request, splice
+from proxy.dialects.anthropic import (
+    encode_request,
+    holds_our_signatures,
+    with_cache_marks,
+    without_foreign_thinking,
+)
 from proxy.dialects.common import Dropped, Rendering, Target, ThinkingFormat
+from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
+from proxy.dialects.openai_chat.upstream import passing_body
+from proxy.dialects.splicing import splice
+from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
 from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
@@ -19,42 +29,121 @@ _COLLECT_ABOVE_TOKENS: Final = 21_000
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """An exchange made ready for Anthropic-speaking upstreams.
+    """An exchange made ready for upstreams of one dialect.
 
     Attributes:
         call: what goes out.
+        model: the model that is asked.
         rendering: how the answer is translated; None where its bytes go to the client untouched.
         collect: whether a streamed answer is gathered into a whole one for a client that asked for no stream.
         dropped: what could not be carried.
         wants_call: whether a whole answer without a tool call is worth asking once more.
+        hides_usage: whether a chunk of usage alone is kept from a client that did not ask for it.
     """
 
     call: UpstreamCall
+    model: str
     rendering: Rendering | None = None
     collect: bool = False
     dropped: tuple[Dropped, ...] = ()
     wants_call: bool = False
+    hides_usage: bool = False
 
 
-def prepare(exchange: Exchange, catalog: Catalog, defaults: RequestDefaults) -> Prepared:
-    """Make an exchange ready. Raises InvalidRequest where the request cannot be carried."""
+def prepare(
+    exchange: Exchange,
+    catalog: Catalog,
+    defaults: RequestDefaults,
+    memory: ThinkingMemory,
+    *,
+    model: str | None = None,
+) -> Prepared:
+    """Make an exchange ready for Anthropic's API, for its own model or another.
+
+    `memory` holds the thinking that clients of other dialects do not bring back. Raises InvalidRequest where the
+    request cannot be carried.
+    """
+    model = exchange.model if model is None else model
     if exchange.dialect.name == "anthropic":
-        return _native(exchange, catalog.facts(exchange.model))
-    return _translated(exchange, catalog.facts(exchange.model), defaults)
+        return _native(exchange, catalog.facts(model), model)
+    return _translated(exchange, catalog.facts(model), defaults, model, memory)
 
 
-def _native(exchange: Exchange, facts: ModelFacts) -> Prepared:
+def without_thinking(
+    prepared: Prepared,
+    exchange: Exchange,
+    catalog: Catalog,
+    defaults: RequestDefaults,
+    memory: ThinkingMemory,
+) -> Prepared | None:
+    """The same without thinking of earlier turns, which is remembered no more; None where we have put none in.
+
+    A Messages client's own blocks are its own matter: its request is never changed for their sake.
+    """
+    if exchange.dialect.name == "anthropic" or not exchange.body:
+        return None
+    model = prepared.model
+    plain = _translated(exchange, catalog.facts(model), defaults, model, memory, thinking_back=False)
+    return plain if plain.call.body != prepared.call.body else None
+
+
+def prepare_chat(
+    exchange: Exchange, catalog: Catalog, defaults: RequestDefaults, *, model: str | None = None
+) -> Prepared:
+    """The same for APIs that speak Chat Completions: a chat client's body as it came, any other translated."""
+    model = exchange.model if model is None else model
+    if exchange.dialect.name == "openai_chat":
+        return _passing(exchange, model)
+    target = _target(exchange, catalog.facts(exchange.model), defaults, exchange.model)
+    translated = exchange.dialect.decode_request(exchange.body, target)
+    request = msgspec.structs.replace(translated.request, model=model)
+    body, dropped = encode_chat(request)
+    return Prepared(
+        call=_chat_call(exchange, body),
+        model=model,
+        rendering=_rendering(exchange, defaults, model),
+        dropped=(*translated.dropped, *dropped),
+    )
+
+
+def _passing(exchange: Exchange, model: str) -> Prepared:
+    envelope = exchange.envelope
+    body, dropped = passing_body(
+        exchange.body,
+        model=model,
+        stream=envelope.stream,
+        include_usage=envelope.include_usage,
+        own_fields=envelope.own_fields,
+    )
+    if exchange.think:
+        dropped += (Dropped("model", "the model decides itself whether it thinks"),)
+    return Prepared(
+        call=_chat_call(exchange, body),
+        model=model,
+        dropped=dropped,
+        hides_usage=envelope.stream and not envelope.include_usage,
+    )
+
+
+def _chat_call(exchange: Exchange, body: bytes) -> UpstreamCall:
+    return UpstreamCall(operation=exchange.operation, body=body, stream=exchange.stream, version="")
+
+
+def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
     body = exchange.body
     envelope = exchange.envelope
     dropped: tuple[Dropped, ...] = ()
-    if exchange.renamed or envelope.own_fields:
-        changes = {"model": msgspec.json.encode(exchange.model)}
+    if model != envelope.model or envelope.own_fields:
+        changes = {"model": msgspec.json.encode(model)}
         if exchange.think and not envelope.has_thinking:
             thinking = _thinking(facts, envelope.max_tokens)
             if thinking is not None:
                 changes["thinking"] = msgspec.json.encode(thinking)
         body = splice(body, set=changes, remove=envelope.own_fields)
         dropped = tuple(Dropped(name, "has no meaning for this credential") for name in envelope.own_fields)
+    if envelope.continuing and holds_our_signatures(body):
+        body, lost = without_foreign_thinking(body, for_anthropic=True)
+        dropped += lost
     call = UpstreamCall(
         operation=exchange.operation,
         body=body,
@@ -62,7 +151,7 @@ def _native(exchange: Exchange, facts: ModelFacts) -> Prepared:
         version=exchange.version or _TRANSLATED_VERSION,
         beta=exchange.beta,
     )
-    return Prepared(call=call, dropped=dropped)
+    return Prepared(call=call, model=model, dropped=dropped)
 
 
 def _thinking(facts: ModelFacts, max_tokens: int | None) -> Thinking | None:
@@ -81,19 +170,45 @@ def _thinking_format(exchange: Exchange, defaults: RequestDefaults) -> ThinkingF
     return ThinkingFormat.THINK if exchange.think else ThinkingFormat.REASONING_CONTENT
 
 
-def _translated(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults) -> Prepared:
-    translated = exchange.dialect.decode_request(
-        exchange.body,
-        Target(
-            facts=facts,
-            model=exchange.model,
-            think=exchange.think,
-            stream=exchange.stream,
-            default_max_tokens=defaults.max_tokens,
-            default_temperature=defaults.temperature,
-        ),
+def _target(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults, model: str) -> Target:
+    return Target(
+        facts=facts,
+        model=model,
+        think=exchange.think,
+        stream=exchange.stream,
+        default_max_tokens=defaults.max_tokens,
+        default_temperature=defaults.temperature,
     )
+
+
+def _rendering(exchange: Exchange, defaults: RequestDefaults, model: str) -> Rendering:
+    return Rendering(
+        request_id=exchange.id,
+        created_s=exchange.created_s,
+        model=model,
+        thinking_format=_thinking_format(exchange, defaults),
+        include_usage=exchange.envelope.include_usage,
+    )
+
+
+def _translated(
+    exchange: Exchange,
+    facts: ModelFacts,
+    defaults: RequestDefaults,
+    model: str,
+    memory: ThinkingMemory,
+    *,
+    thinking_back: bool = True,
+) -> Prepared:
+    target = msgspec.structs.replace(
+        _target(exchange, facts, defaults, model),
+        recall=partial(memory.recall if thinking_back else memory.forget, exchange.client),
+        thinking_back=thinking_back,
+    )
+    translated = exchange.dialect.decode_request(exchange.body, target)
     request = translated.request
+    if exchange.envelope.continuing and defaults.auto_cache:
+        request = with_cache_marks(request, facts)
     collect = not exchange.stream and request.max_tokens > _COLLECT_ABOVE_TOKENS
     if collect:
         request = msgspec.structs.replace(request, stream=True)
@@ -105,12 +220,9 @@ def _translated(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults
     )
     return Prepared(
         call=call,
-        rendering=Rendering(
-            request_id=exchange.id,
-            created_s=exchange.created_s,
-            model=exchange.model,
-            thinking_format=_thinking_format(exchange, defaults),
-            include_usage=exchange.envelope.include_usage,
+        model=model,
+        rendering=msgspec.structs.replace(
+            _rendering(exchange, defaults, model), keep=partial(memory.keep, exchange.client)
         ),
         collect=collect,
         dropped=translated.dropped,

@@ -1,6 +1,7 @@
 """A streamed answer while it runs: frames for the client, limits on silence, and an honest end."""
 
 from proxy.clock import Clock
+from proxy.credentials import Kind
 from proxy.dialects.common import StreamBroken, StreamError
 from proxy.dispatch import answers
 from proxy.dispatch.lanes import StreamLane
@@ -8,7 +9,7 @@ from proxy.errors import ErrorKind, GatewayError
 from proxy.pool import Failure, Fault, classify_event, classify_fault
 from proxy.settings import Policy
 from proxy.telemetry.redaction import REDACTOR
-from proxy.upstreams.base import ByteReply, UpstreamFault
+from proxy.upstreams.base import ByteReply, Source, UpstreamFault
 from proxy.watch import Watch
 
 _AFTER_STOP_S = 1.0
@@ -45,6 +46,7 @@ class RunningStream:
 
     __slots__ = (
         "_clock",
+        "_kind",
         "_lane",
         "_pending",
         "_policy",
@@ -67,6 +69,7 @@ class RunningStream:
         watch: Watch,
         *,
         verbatim: bool,
+        kind: Kind = Kind.ANTHROPIC,
     ) -> None:
         self._reply = reply
         self._lane = lane
@@ -74,6 +77,7 @@ class RunningStream:
         self._policy = policy
         self._watch = watch
         self._verbatim = verbatim
+        self._kind = kind
         now_s = watch.now_s()
         self._received_s = now_s
         self._progress_s = now_s
@@ -128,13 +132,18 @@ class RunningStream:
                     return None
                 raise self._cut(fault.fault) from None
             if not chunk:
-                if self.observed.complete:
-                    return None
-                raise self._cut(Fault.TRUNCATED)
+                return self._last_frames()
             self._take(chunk)
         frames = self._ready
         self._ready = b""
         return frames
+
+    def _last_frames(self) -> bytes | None:
+        """What only the end of the body completes. Raises StreamCut where the answer is not whole even so."""
+        frames = b"" if self.observed.complete else self._lane.end()
+        if not self.observed.complete:
+            raise self._cut(Fault.TRUNCATED)
+        return frames or None
 
     def _stalled_s(self) -> float:
         """When no byte has come for too long, monotonic seconds."""
@@ -171,9 +180,11 @@ class RunningStream:
 
     def _told(self, error: StreamError) -> StreamCut:
         """The upstream itself ended its answer with an error event."""
-        failure = classify_event(error.type, error.message, error.code, now_unix_ms=self._clock.unix_ms())
+        failure = classify_event(
+            error.type, error.message, error.code, kind=self._kind, now_unix_ms=self._clock.unix_ms()
+        )
         if self._verbatim:
-            self._ready = _masked_from_error(self._ready)
+            self._ready = _masked_from_error(self._ready, self._reply.source)
             return StreamCut(failure, None)
         message = answers.scrubbed(failure, self._reply.source).message
         return StreamCut(failure, GatewayError(_STATUS_OF.get(failure.kind, 502), failure.kind, message))
@@ -188,7 +199,11 @@ class RunningStream:
         return StreamCut(failure, GatewayError(502, ErrorKind.API, message, code="upstream_error"))
 
 
-def _masked_from_error(frames: bytes) -> bytes:
-    """The same bytes, but for a key that the error event at their end may quote."""
+def _masked_from_error(frames: bytes, source: Source) -> bytes:
+    """The same bytes, but for a key or its owner's name that the error event at their end may quote."""
     begin = max(frames.rfind(b"event: error"), 0)
-    return frames[:begin] + REDACTOR.clean(frames[begin:])
+    told = REDACTOR.clean(frames[begin:])
+    for owner in (source.organization, source.workspace):
+        if owner:
+            told = told.replace(owner.encode(), b"[redacted]")
+    return frames[:begin] + told

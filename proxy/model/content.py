@@ -129,6 +129,9 @@ KnownBlock: TypeAlias = (
 )
 Block: TypeAlias = KnownBlock | UnknownBlock
 
+GATEWAY_SIGNATURE_PREFIX = "gw1."
+"""How the signatures begin that this program puts on other providers' reasoning; no provider knows them."""
+
 EMPTY_OBJECT = msgspec.Raw(b"{}")
 """The input of a tool call without arguments."""
 

@@ -4,6 +4,8 @@ Pure and synchronous: nothing here waits, opens a socket or reads a clock that w
 """
 
 from proxy.pool.breaker import Breaker, Breakers
+from proxy.pool.choosing import Sorts
+from proxy.pool.explain import CredentialOutlook, Outlook, Usability
 from proxy.pool.failure import (
     Failure,
     FailureClass,
@@ -15,7 +17,8 @@ from proxy.pool.failure import (
     classify_fault,
     event_error,
 )
-from proxy.pool.health import HealthChange, Reason, State
+from proxy.pool.headroom import LIMIT_HEADERS, LimitHeaders, limit_headers
+from proxy.pool.health import BY_CONFIGURATION, HealthChange, Reason, State
 from proxy.pool.members import Lease
 from proxy.pool.outcomes import (
     Abandoned,
@@ -30,14 +33,19 @@ from proxy.pool.outcomes import (
     Want,
 )
 from proxy.pool.pool import Pool
+from proxy.pool.replacing import Difference, Replaced
 from proxy.pool.retry import Again, RetryBudget, Stop, StopReason, Walk
 from proxy.pool.views import MemberView, StateView
 
 __all__ = [
+    "BY_CONFIGURATION",
+    "LIMIT_HEADERS",
     "Abandoned",
     "Again",
     "Breaker",
     "Breakers",
+    "CredentialOutlook",
+    "Difference",
     "Exhausted",
     "ExhaustedReason",
     "Failed",
@@ -46,13 +54,17 @@ __all__ = [
     "Fault",
     "HealthChange",
     "Lease",
+    "LimitHeaders",
     "MemberView",
     "Outcome",
+    "Outlook",
     "Pool",
     "Reason",
+    "Replaced",
     "RetryBudget",
     "Saturated",
     "Settled",
+    "Sorts",
     "State",
     "StateView",
     "Stop",
@@ -60,6 +72,7 @@ __all__ = [
     "Success",
     "Ticket",
     "UpstreamError",
+    "Usability",
     "Walk",
     "Want",
     "after_commit",
@@ -67,4 +80,5 @@ __all__ = [
     "classify_event",
     "classify_fault",
     "event_error",
+    "limit_headers",
 ]

@@ -5,7 +5,7 @@ price. The memory is soft: it never keeps a request from being answered elsewher
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import Final
 
 import msgspec
@@ -95,6 +95,16 @@ class Affinity:
             binding.elsewhere += 1
             if binding.elsewhere >= _ELSEWHERE_BEFORE_MOVE:
                 binding.name, binding.elsewhere = name, 0
+
+    def forget(self, names: Collection[str]) -> None:
+        """Forget what belongs to these credentials: they are gone, or are other keys under their old aliases."""
+        if not names:
+            return
+        bindings = self._bindings
+        for conversation in [known for known, binding in bindings.items() if binding.name in names]:
+            del bindings[conversation]
+        for name in names:
+            self._first_event_s.pop(name, None)
 
     def _forget_old(self, now_s: float) -> None:
         bindings = self._bindings

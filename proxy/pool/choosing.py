@@ -1,19 +1,32 @@
-"""Which seat is next: tiers, then the smooth weighted rotation inside each.
+"""Which seat is next: tiers, and inside each the strategy; ordinarily the smooth weighted rotation.
 
 The rotation gives every free seat its weight at each turn, takes the greatest, and takes the turn's sum off it: over
 time each gets its share, and never several turns in a row where others could go between.
 """
 
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, assert_never
 
 from proxy.pool.members import Availability, Seat, availability
+from proxy.pool.restraint import Rank, rank_of
 from proxy.pool.retry import Walk
+from proxy.settings import Strategy
 
 Group = tuple[Seat, ...]
+Turn = Callable[[Group, str, float], Seat | Availability]
 # the lookup of a class's attribute is a tenth of a turn's cost
 _FREE: Final = Availability.FREE
+
+
+@dataclass(frozen=True, slots=True)
+class Sorts:
+    """Which sorts of credentials there are for a request: those asked in turn, and those of last resort."""
+
+    ordinary: bool
+    fallback: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +34,18 @@ class Plan:
     """The seats that can serve one sort of request, whatever their health.
 
     Attributes:
-        tiers: those of Claude credentials by tier, lowest first.
+        tiers: those of ordinary credentials by tier, lowest first.
         fallbacks: those of last resort by tier, lowest first.
         groups: both together.
         fallback_names: the aliases of the fallbacks.
+        sorts: which of the two there are.
     """
 
     tiers: tuple[Group, ...]
     fallbacks: tuple[Group, ...]
     groups: tuple[Group, ...]
     fallback_names: frozenset[str]
+    sorts: Sorts
 
     @property
     def seats(self) -> Iterator[Seat]:
@@ -48,6 +63,7 @@ def make_plan(seats: Sequence[Seat]) -> Plan:
         fallbacks=fallbacks,
         groups=tiers + fallbacks,
         fallback_names=frozenset(seat.member.name for seat in seats if seat.member.fallback),
+        sorts=Sorts(bool(tiers), bool(fallbacks)),
     )
 
 
@@ -58,23 +74,47 @@ def _by_tier(seats: Sequence[Seat]) -> tuple[Group, ...]:
     return tuple(tuple(tiers[tier]) for tier in sorted(tiers))
 
 
-def choose(plan: Plan, model: str, walk: Walk, now_s: float, *, spill: bool) -> Seat | bool:
-    """The seat to use now. Without one: True if waiting for a place can help, False if it cannot.
+class Chooser:
+    """Chooses seats for one pool, by its strategy."""
 
-    A tier whose usable seats are all taken is waited for, unless `spill` says to pass on to the next one. A seat
-    whose trial is under way does not hold back the tiers after it.
-    """
-    probing = busy = False
-    for group in _left(plan, walk) if walk.marked else plan.groups:
-        found = _rotate(group, model, now_s)
-        if isinstance(found, Seat):
-            return found
-        if found is Availability.BUSY:
-            if not spill:
-                return True
-            busy = True
-        probing = probing or found is Availability.PROBING
-    return probing or busy
+    __slots__ = ("_turn",)
+
+    def __init__(self, strategy: Strategy, rng: random.Random) -> None:
+        self._turn = _turn_of(strategy, rng)
+
+    def choose(
+        self, plan: Plan, model: str, walk: Walk, now_s: float, *, spill: bool, restrained: bool
+    ) -> Seat | bool:
+        """The seat to use now. Without one: True if waiting for a place can help, False if it cannot.
+
+        A tier whose usable seats are all taken is waited for, unless `spill` says to pass on to the next one. A seat
+        whose trial is under way does not hold back the tiers after it. `restrained` says that some seats may be
+        held back, so that it has to be looked who is.
+        """
+        probing = busy = False
+        groups: Iterable[Group] = _left(plan, walk) if walk.marked else plan.groups
+        if restrained:
+            groups = _reached_first(groups, now_s)
+        for group in groups:
+            asked = _foremost(group, model, now_s) if restrained else group
+            found = self._turn(asked, model, now_s)
+            if isinstance(found, Seat):
+                return found
+            if found is Availability.BUSY:
+                if not spill:
+                    return True
+                busy = True
+            probing = probing or found is Availability.PROBING
+        return probing or busy
+
+
+def passed_over(plan: Plan, seat: Seat, model: str, now_s: float) -> bool:
+    """Whether another seat of the same tier, which is free and held back less, is to be used rather."""
+    rank = rank_of(seat, now_s)
+    if rank is Rank.OPEN:
+        return False
+    group = next(group for group in plan.groups if seat in group)
+    return any(rank_of(other, now_s) < rank for other in _free(group, model, now_s))
 
 
 def _left(plan: Plan, walk: Walk) -> Iterator[Group]:
@@ -85,6 +125,47 @@ def _left(plan: Plan, walk: Walk) -> Iterator[Group]:
                 yield tuple(seat for seat in group if walk.avoids(seat.member) is avoided)
     for fallbacks in plan.fallbacks:
         yield tuple(seat for seat in fallbacks if not walk.excludes(seat.member))
+
+
+def _reached_first(groups: Iterable[Group], now_s: float) -> Iterator[Group]:
+    """All groups without the seats that could not be reached of late, then those seats."""
+    unreached = []
+    for group in groups:
+        away = tuple(seat for seat in group if rank_of(seat, now_s) is Rank.UNREACHED)
+        if away:
+            unreached.append(away)
+            yield tuple(seat for seat in group if seat not in away)
+        else:
+            yield group
+    yield from unreached
+
+
+def _foremost(group: Group, model: str, now_s: float) -> Group:
+    """The free seats that are held back least; all seats where none is free."""
+    free = _free(group, model, now_s)
+    if not free:
+        return group
+    ranks = [rank_of(seat, now_s) for seat in free]
+    least = min(ranks)
+    return tuple(seat for seat, rank in zip(free, ranks, strict=True) if rank is least)
+
+
+def _free(group: Group, model: str, now_s: float) -> list[Seat]:
+    return [seat for seat in group if availability(seat, model, now_s) is _FREE]
+
+
+def _turn_of(strategy: Strategy, rng: random.Random) -> Turn:
+    match strategy:
+        case "round_robin":
+            return _rotate
+        case "least_busy":
+            return _least_busy
+        case "weighted":
+            return partial(_draw, rng)
+        case "fill_first":
+            return _first
+        case _:
+            assert_never(strategy)
 
 
 def _rotate(group: Group, model: str, now_s: float) -> Seat | Availability:
@@ -106,3 +187,35 @@ def _rotate(group: Group, model: str, now_s: float) -> Seat | Availability:
         return missing
     best.current -= turn
     return best
+
+
+def _least_busy(group: Group, model: str, now_s: float) -> Seat | Availability:
+    """Whoever has the fewest calls under way for its weight; equals in rotation."""
+    loads = [(seat, (seat.member.in_flight + 1) / seat.weight) for seat in _free(group, model, now_s)]
+    if not loads:
+        return _rotate(group, model, now_s)
+    least = min(load for _, load in loads)
+    return _rotate(tuple(seat for seat, load in loads if load == least), model, now_s)
+
+
+def _draw(rng: random.Random, group: Group, model: str, now_s: float) -> Seat | Availability:
+    """By lot, each with its weight times the share that is left of its limits."""
+    free = _free(group, model, now_s)
+    if not free:
+        return _rotate(group, model, now_s)
+    shares = [seat.allowance.share_left(now_s) for seat in free]
+    chances = [
+        seat.weight * (1.0 if share is None else share) for seat, share in zip(free, shares, strict=True)
+    ]
+    if not any(chances):
+        return _rotate(group, model, now_s)
+    (chosen,) = rng.choices(free, chances)
+    return chosen
+
+
+def _first(group: Group, model: str, now_s: float) -> Seat | Availability:
+    """The first one in the order of the configuration that is free."""
+    for seat in group:
+        if availability(seat, model, now_s) is _FREE:
+            return seat
+    return _rotate(group, model, now_s)

@@ -5,6 +5,7 @@ errors and rate-limits pages of Anthropic's API documentation, OpenAI's error-co
 its web client receives.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -69,7 +70,7 @@ class UpstreamError:
         message: ``error.message``.
         code: ``error.details.error_code`` (Anthropic) or ``error.code`` (OpenAI).
         headers: those that matter, names in lower case: ``retry-after``, ``retry-after-ms``, ``x-should-retry``,
-            ``cf-mitigated``, ``anthropic-ratelimit-unified-reset``.
+            ``cf-mitigated``, and those that tell of limits.
         kind: which sort of upstream answered.
         html: whether the body is a page instead of JSON.
     """
@@ -96,6 +97,7 @@ class Failure:
         until_unix_ms: the moment the upstream named for its return, unclamped.
         fault: set for faults alone.
         should_retry: the upstream's ``x-should-retry``; False also for faults that repeating cannot help.
+        refuses_thinking: whether it is the thinking of earlier turns that the upstream refuses, and nothing else.
     """
 
     cls: FailureClass
@@ -106,6 +108,7 @@ class Failure:
     until_unix_ms: int | None = None
     fault: Fault | None = None
     should_retry: bool | None = None
+    refuses_thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +207,14 @@ _RULES: Final = (
     _Rule(cls=FailureClass.REQUEST, statuses=_statuses(400, 413, 422)),
 )
 
-# Anthropic's error types and the statuses they come with when they are no event; both name one thing
+# the path of the block comes first; what stands behind these words may quote the client
+_REFUSED_THINKING: Final = re.compile(
+    r"(messages\.\d+\.content\.\d+: )?"
+    r"(Invalid `signature` in `thinking` block"
+    r"|`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified)"
+)
+
+# the error types of Anthropic, then of OpenAI, and the statuses they come with when they are no event
 _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -216,6 +226,9 @@ _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
     "api_error": 500,
     "timeout_error": 504,
     "overloaded_error": 529,
+    "insufficient_quota": 429,
+    "server_error": 500,
+    "service_unavailable_error": 503,
 }
 
 _KIND_OF_CLASS: Final[Mapping[FailureClass, ErrorKind]] = {
@@ -254,6 +267,9 @@ def classify(error: UpstreamError, *, now_unix_ms: int) -> Failure:
         should_retry={"true": True, "false": False}.get(
             error.headers.get("x-should-retry", "").strip().lower()
         ),
+        refuses_thinking=cls is FailureClass.REQUEST
+        and bool(error.type)
+        and _REFUSED_THINKING.match(error.message) is not None,
     )
 
 
@@ -294,7 +310,13 @@ def _until(cls: FailureClass, error: UpstreamError, now_unix_ms: int) -> int | N
     if cls not in {FailureClass.RATE, FailureClass.BILLING}:
         return None
     monthly = cls is FailureClass.BILLING and error.code is not None and error.status == 429
-    return stated_reset_unix_ms(error.message, error.headers, monthly=monthly, now_unix_ms=now_unix_ms)
+    return stated_reset_unix_ms(
+        error.message,
+        error.headers,
+        counted=cls is FailureClass.RATE,
+        monthly=monthly,
+        now_unix_ms=now_unix_ms,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from proxy.settings import Policy
 AUTH_LONGEST_S: Final = 300.0
 MONTH_LONGEST_S: Final = 32 * 86_400.0
 _NAMED_JITTER_LONGEST_S: Final = 5.0
+BY_CONFIGURATION: Final = "configuration"
+BY_OPERATOR: Final = "operator"
 
 
 class State(StrEnum):
@@ -264,7 +266,9 @@ class CoolingTimes:
     def longest(self, reason: Reason) -> float:
         """The most seconds a stored deadline of this reason may lie ahead."""
         return {
-            Reason.RATE_LIMIT: self._policy.retry_after_max_s + _NAMED_JITTER_LONGEST_S,
+            Reason.RATE_LIMIT: max(
+                self._policy.retry_after_max_s + _NAMED_JITTER_LONGEST_S, *self._policy.rate_ladder_s
+            ),
             Reason.BILLING: MONTH_LONGEST_S,
             Reason.FAULTS: max(self.fault_s),
             Reason.AUTH: max(self.auth_s),

@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from proxy.credentials import Credential, Kind
+from proxy.exchange import Operation
+from proxy.pool.headroom import Allowance
 from proxy.pool.health import Ladder, Standing
 
 CLAUDE_CODE_MODEL: Final = "claude-code"
@@ -14,21 +16,52 @@ _CLOSED_MODELS_MAX: Final = 128
 
 
 class WayOut:
-    """One network path to one upstream. A challenge puts it out of use for all credentials that take it."""
+    """One network path to one upstream. A challenge puts it out of use for all credentials that take it.
 
-    __slots__ = ("ladder", "standing")
+    Attributes:
+        standing: out of use for a challenge.
+        ladder: how far up the times for that it is.
+        unreached: failures to connect in a row.
+        avoided_until_s: monotonic seconds until which others are asked rather, for want of a connection.
+        probe: serial of the lease that tries to connect again, 0 for none.
+    """
+
+    __slots__ = ("avoided_until_s", "ladder", "probe", "standing", "unreached")
 
     def __init__(self) -> None:
         self.standing = Standing()
         self.ladder = Ladder()
+        self.unreached = 0
+        self.avoided_until_s = 0.0
+        self.probe = 0
+
+
+class SlowStart:
+    """The places of a seat that has come back after faults: one more with each whole answer.
+
+    As long as all places are in use that doubles them in the time of one answer: 1, 2, 4.
+
+    Attributes:
+        places: how many are open.
+        taken: how many of them are in use.
+        until_s: monotonic seconds at which it ends by itself.
+    """
+
+    __slots__ = ("places", "taken", "until_s")
+
+    def __init__(self, until_s: float) -> None:
+        self.places = 1
+        self.taken = 0
+        self.until_s = until_s
 
 
 class CallWindow:
     """Calls and faults of about the last `length_s` seconds, in six parts that are forgotten one at a time."""
 
-    __slots__ = ("_calls", "_faults", "_part", "_part_s")
+    __slots__ = ("_calls", "_faults", "_part", "_part_s", "length_s")
 
     def __init__(self, length_s: float) -> None:
+        self.length_s = length_s
         self._part_s = length_s / 6
         self._part = -1
         self._calls = [0] * 6
@@ -75,9 +108,12 @@ class Seat:
         window: its calls of the last minute.
         fault_ladder, rate_ladder: how far up it is.
         recovered_at_s: when it last came back from faults, monotonic.
+        allowance: what is left of its limits, as far as known; one object for all who share them.
+        slow_start: while it takes its share of traffic bit by bit after faults; else None.
     """
 
     __slots__ = (
+        "allowance",
         "current",
         "fault_ladder",
         "held",
@@ -86,6 +122,7 @@ class Seat:
         "rate_ladder",
         "recovered_at_s",
         "serves",
+        "slow_start",
         "standing",
         "strikes",
         "struck_at_s",
@@ -107,6 +144,19 @@ class Seat:
         self.fault_ladder = Ladder()
         self.rate_ladder = Ladder()
         self.recovered_at_s = 0.0
+        self.allowance = Allowance()
+        self.slow_start: SlowStart | None = None
+
+    def inherit(self, seat: "Seat") -> None:
+        """Share the health of `seat`, and go on from its faults."""
+        self.standing = seat.standing
+        self.window = seat.window
+        self.fault_ladder = seat.fault_ladder
+        self.rate_ladder = seat.rate_ladder
+        self.strikes = seat.strikes
+        self.struck_at_s = seat.struck_at_s
+        self.held = seat.held
+        self.recovered_at_s = seat.recovered_at_s
 
     def forget(self) -> None:
         """Forget all faults and how far up the ladders it is."""
@@ -114,11 +164,18 @@ class Seat:
         self.held = False
         self.window.clear()
         self.fault_ladder.rung = self.rate_ladder.rung = 0
+        self.slow_start = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing is remembered that anybody would miss."""
-        return not self.strikes and not self.held and self.standing.ready
+        return (
+            not self.strikes
+            and not self.held
+            and self.standing.ready
+            and not self.allowance.short_until_s
+            and self.slow_start is None
+        )
 
 
 class Member:
@@ -127,7 +184,7 @@ class Member:
     Attributes:
         credential: what it is.
         name: its alias.
-        fallback: whether it is a last resort, asked once after all Claude credentials.
+        fallback: whether it is a last resort, asked once after all other credentials.
         max_concurrency: its places; a very great number where there is no limit.
         in_flight: leases on it.
         standing: out of use as a whole.
@@ -140,6 +197,7 @@ class Member:
         spared: whether only the half rule keeps its refused key from being disabled.
         probe: serial of the lease that tries it, 0 for none; never two at once.
         probe_until_s: when that one's permit ends by itself.
+        retired: whether it is no longer configured and its health is of no interest; its leases only end.
         succeeded, failed, abandoned: leases given back so.
     """
 
@@ -158,6 +216,7 @@ class Member:
         "organization",
         "probe",
         "probe_until_s",
+        "retired",
         "seats",
         "spared",
         "standing",
@@ -171,11 +230,9 @@ class Member:
     def __init__(self, credential: Credential, way_out: WayOut) -> None:
         self.credential = credential
         self.name = credential.name
-        self.fallback = credential.kind is Kind.OPENAI
+        self.fallback = credential.fallback or credential.kind is Kind.OPENAI
         self.weight = credential.weight
-        self.max_concurrency = (
-            sys.maxsize if credential.max_concurrency is None else credential.max_concurrency
-        )
+        self.max_concurrency = _places_of(credential)
         self.in_flight = 0
         self.standing = Standing()
         self.way_out = way_out
@@ -190,7 +247,36 @@ class Member:
         self.billing_ladder = Ladder()
         self.probe = 0
         self.probe_until_s = 0.0
+        self.retired = False
         self.succeeded = self.failed = self.abandoned = 0
+
+    def obey(self, credential: Credential) -> None:
+        """Follow other rules from now on: weight, tier, models, places, clients. The key and its use are the same."""
+        before, self.credential = self.credential, credential
+        self.weight = credential.weight
+        self.max_concurrency = _places_of(credential)
+        if credential.organization != before.organization:
+            self.organization, self.workspace = credential.organization, None
+        served_alike = (credential.models, credential.clients) == (before.models, before.clients)
+        for seat in self.seats.values():
+            seat.weight = credential.weight
+            # whoever asks next finds out whether it still serves a model of the class
+            seat.serves = seat.serves and served_alike
+
+    def inherit(self, member: "Member") -> None:
+        """Share the health of `member`, which is the same key with other means; its leases stay its own."""
+        self.standing = member.standing
+        self.closed = member.closed
+        self.auth_ladder = member.auth_ladder
+        self.billing_ladder = member.billing_ladder
+        self.denied_at_s = member.denied_at_s
+        self.spared = member.spared
+        if self.credential.organization == member.credential.organization:
+            self.organization, self.workspace = member.organization, member.workspace
+        self.succeeded, self.failed, self.abandoned = member.succeeded, member.failed, member.abandoned
+        for limit_class, seat in member.seats.items():
+            own = self.seats[limit_class] = Seat(self, limit_class, window_s=seat.window.length_s)
+            own.inherit(seat)
 
     @property
     def group(self) -> Hashable:
@@ -220,9 +306,11 @@ class Member:
         for model in [model for model, standing in self.closed.items() if standing.until_s <= before_s]:
             del self.closed[model]
 
-    def serves(self, model: str, client: str | None) -> bool:
+    def serves(self, model: str, client: str | None, limit_class: str = "") -> bool:
         """Whether it is configured to serve `model` to `client`, or to anybody for None, whatever its health."""
         credential = self.credential
+        if limit_class == Operation.COUNT_TOKENS and credential.kind is Kind.OPENAI:
+            return False
         if credential.clients and client is not None and client not in credential.clients:
             return False
         if credential.models:
@@ -230,6 +318,10 @@ class Member:
         if model == CLAUDE_CODE_MODEL:
             return credential.kind is Kind.CLAUDE_CODE
         return model.startswith("claude-")
+
+
+def _places_of(credential: Credential) -> int:
+    return sys.maxsize if credential.max_concurrency is None else credential.max_concurrency
 
 
 def endpoint_of(credential: Credential) -> Hashable:
@@ -245,11 +337,12 @@ class Lease:
         seat: the place.
         model: the model it was granted for.
         granted_at_s: monotonic seconds.
-        trial: whether it tries something that was out of use.
+        trial: whether it tries something that was out of use, or could not be reached.
         settled: whether it was given back.
+        slow_start: whose place it takes; None ordinarily.
     """
 
-    __slots__ = ("granted_at_s", "model", "seat", "serial", "settled", "trial")
+    __slots__ = ("granted_at_s", "model", "seat", "serial", "settled", "slow_start", "trial")
 
     def __init__(self, serial: int, seat: Seat, model: str, granted_at_s: float) -> None:
         self.serial = serial
@@ -258,6 +351,7 @@ class Lease:
         self.granted_at_s = granted_at_s
         self.trial = False
         self.settled = False
+        self.slow_start: SlowStart | None = None
 
     @property
     def name(self) -> str:

@@ -102,8 +102,10 @@ class Settled:
 
     Attributes:
         grants: requests that waited and got a lease; each has to be served or given back.
+        hopeless: requests that waited for what can no longer come, and why; they are out of the queue.
         changes: what to keep and to log.
     """
 
     grants: tuple[tuple[Ticket, Lease], ...] = ()
+    hopeless: tuple[tuple[Ticket, Exhausted], ...] = ()
     changes: tuple[HealthChange, ...] = ()

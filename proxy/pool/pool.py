@@ -7,21 +7,21 @@ makes good for that.
 
 import random
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final, assert_never
 
 from proxy.clock import Clock
 from proxy.credentials import Credential
 from proxy.pool.affinity import Affinity
-from proxy.pool.choosing import Plan, choose, make_plan
-from proxy.pool.explain import explain
-from proxy.pool.health import CoolingTimes, HealthChange, Reason
+from proxy.pool.choosing import Chooser, Plan, Sorts, passed_over
+from proxy.pool.explain import Outlook, Question, explain, outlook
+from proxy.pool.headroom import LimitHeaders
+from proxy.pool.health import BY_OPERATOR, CoolingTimes, Effect, HealthChange, Reason, effect_of
 from proxy.pool.members import (
     Availability,
     Lease,
-    Member,
     Seat,
-    WayOut,
     availability,
     endpoint_of,
     standings_of,
@@ -38,11 +38,14 @@ from proxy.pool.outcomes import (
     Ticket,
     Want,
 )
+from proxy.pool.plans import Plans
+from proxy.pool.replacing import Replaced, compare, succeed
 from proxy.pool.restoring import restore_row
+from proxy.pool.restraint import Restraints
 from proxy.pool.retry import Walk
 from proxy.pool.verdicts import EARLY_PROOF, Verdicts
 from proxy.pool.views import MemberView, view_of, word_of
-from proxy.settings import Policy
+from proxy.settings import Policy, Strategy
 
 __all__ = [
     "Abandoned",
@@ -54,6 +57,7 @@ __all__ = [
     "MemberView",
     "Outcome",
     "Pool",
+    "Replaced",
     "Saturated",
     "Settled",
     "Success",
@@ -61,7 +65,6 @@ __all__ = [
     "Want",
 ]
 
-_PLANS_MAX: Final = 1024
 _NOTHING: Final = Settled()
 
 
@@ -73,25 +76,35 @@ class Pool:
     """
 
     def __init__(
-        self, credentials: Sequence[Credential], *, policy: Policy, clock: Clock, rng: random.Random
+        self,
+        credentials: Sequence[Credential],
+        *,
+        policy: Policy,
+        clock: Clock,
+        rng: random.Random,
+        strategy: Strategy = "round_robin",
     ) -> None:
         self._policy = policy
         self._clock = clock
         self._times = CoolingTimes(policy, rng)
-        ways_out: dict[Hashable, WayOut] = {}
-        self._members = tuple(
-            Member(each, ways_out.setdefault(endpoint_of(each), WayOut())) for each in credentials
-        )
+        self._strategy = strategy
+        self._chooser = Chooser(strategy, rng)
+        self._restraints = Restraints(policy)
+        self._members, self._leaving = succeed({}, credentials, {})
         self._by_name = {member.name: member for member in self._members}
-        self._verdicts = Verdicts(self._members, policy=policy, clock=clock, times=self._times)
-        self._plans: dict[tuple[str, str, str], Plan] = {}
+        self._verdicts = Verdicts(
+            self._members, policy=policy, clock=clock, times=self._times, restraints=self._restraints
+        )
+        self._plans = Plans(
+            self._members,
+            verdicts=self._verdicts,
+            restraints=self._restraints,
+            window_s=policy.strike_window_s,
+        )
         self._queue: dict[Ticket, None] = {}
         self.affinity = Affinity(clock)
         self._serial = 0
-        for member in self._members:
-            if not member.credential.enabled:
-                self._verdicts.disable(member, Reason.MANUAL, cause="configuration")
-        self._verdicts.take_changes()
+        self._verdicts.follow_configuration()
 
     def pick(self, want: Want, walk: Walk, *, spill: bool = False) -> Lease | Saturated | Exhausted:
         """A lease for the next credential in turn, or why there is none.
@@ -102,8 +115,9 @@ class Pool:
         now_s = self._clock.monotonic_s()
         if self._queue and now_s >= self._verdicts.next_deadline_s:
             return Saturated(len(self._queue))
-        plan = self._plan(want)
-        found = choose(plan, want.model, walk, now_s, spill=spill)
+        plan = self._plans.of(want, epoch=self._serial)
+        restrained = now_s < self._restraints.until_s
+        found = self._chooser.choose(plan, want.model, walk, now_s, spill=spill, restrained=restrained)
         if isinstance(found, Seat):
             return self._grant(found, plan, want, walk, now_s)
         if found:
@@ -113,9 +127,11 @@ class Pool:
     def pick_at(self, name: str, want: Want, walk: Walk) -> Lease | Saturated | None:
         """A lease of one credential, outside the rotation; None when it cannot serve this request now."""
         now_s = self._clock.monotonic_s()
-        plan = self._plan(want)
+        plan = self._plans.of(want, epoch=self._serial)
         seat = next((seat for seat in plan.seats if seat.member.name == name), None)
         if seat is None or walk.excludes(seat.member) or walk.avoids(seat.member):
+            return None
+        if now_s < self._restraints.until_s and passed_over(plan, seat, want.model, now_s):
             return None
         match availability(seat, want.model, now_s):
             case Availability.FREE:
@@ -124,6 +140,10 @@ class Pool:
                 return Saturated(len(self._queue))
             case Availability.PROBING | Availability.OUT:
                 return None
+
+    def sorts(self, want: Want) -> Sorts:
+        """Which sorts of credentials can serve this request, whatever their health."""
+        return self._plans.of(want, epoch=self._serial).sorts
 
     def enqueue(self, want: Want, walk: Walk) -> Ticket | None:
         """Join the queue, first come first served; None while it is full."""
@@ -141,9 +161,10 @@ class Pool:
 
     def answered(self, lease: Lease) -> Settled:
         """The first real event came: a trial has passed, as far as that shows it, long before the answer ends."""
-        if lease.settled or not lease.trial:
+        if lease.settled or not lease.trial or lease.member.retired:
             return _NOTHING
         now_s = self._clock.monotonic_s()
+        self._restraints.reached(lease.member.way_out)
         self._verdicts.lift(lease, EARLY_PROOF, now_s)
         if all(standing.ready for standing in standings_of(lease.seat, lease.model)):
             self._end_trial(lease)
@@ -159,7 +180,12 @@ class Pool:
         now_s = self._clock.monotonic_s()
         if lease.trial:
             self._end_trial(lease)
-        if isinstance(outcome, Success):
+        if lease.trial or lease.slow_start is not None:
+            self._end_restraint(lease, outcome, now_s)
+        if member.retired:
+            # an alias may be another key by now, and what becomes of the old one is no matter of its
+            pass
+        elif isinstance(outcome, Success):
             member.succeeded += 1
             self._verdicts.succeeded(lease, now_s)
         elif isinstance(outcome, Failed):
@@ -173,17 +199,45 @@ class Pool:
             return _NOTHING
         return self._settled(now_s)
 
-    def learn(self, lease: Lease, organization: str | None, workspace: str | None) -> None:
-        """An answer named the organization, and perhaps the workspace, the credential belongs to."""
-        if organization is not None:
-            lease.member.organization = organization
-            lease.member.workspace = workspace
+    def learn(
+        self,
+        lease: Lease,
+        organization: str | None,
+        workspace: str | None,
+        limits: LimitHeaders | None = None,
+    ) -> None:
+        """An answer, good or bad, told something about the credential it came from.
+
+        Args:
+            lease: of the call that was answered.
+            organization: the organization the credential belongs to.
+            workspace: the workspace within it.
+            limits: what is left of its limits.
+        """
+        member = lease.member
+        if organization is not None and (
+            member.organization != organization or member.workspace != workspace
+        ):
+            member.organization = organization
+            member.workspace = workspace
+            if member.retired:
+                return
+            for seat in member.seats.values():
+                self._restraints.share(seat)
+                if seat is not lease.seat:
+                    self._verdicts.join(seat, epoch=self._serial)
+        if limits is not None and not member.retired:
+            self._restraints.learn(
+                lease.seat, limits, now_s=self._clock.monotonic_s(), now_unix_ms=self._clock.unix_ms()
+            )
 
     def sweep(self) -> Settled:
         """Make up for deadlines that have passed. May be called at any time, and as often as one likes."""
         now_s = self._clock.monotonic_s()
         for member in self._members:
             member.forget_closed(now_s - self._policy.closed_model_s)
+        if self._restraints.until_s:
+            self._restraints.sweep(self._members, now_s)
         if now_s >= self._verdicts.next_deadline_s:
             self._verdicts.next_deadline_s = self._next_deadline_s(now_s)
         return self._settled(now_s)
@@ -202,16 +256,25 @@ class Pool:
     @property
     def in_flight(self) -> int:
         """Leases that are out."""
-        return sum(member.in_flight for member in self._members)
+        return sum(member.in_flight for members in (self._members, self._leaving) for member in members)
 
     def disable(self, name: str) -> Settled:
         """Put a credential out of use by hand. Raises KeyError for an unknown alias."""
-        self._verdicts.disable(self._by_name[name], Reason.MANUAL, cause="operator")
+        self._verdicts.disable(self._by_name[name], Reason.MANUAL, cause=BY_OPERATOR)
+        return self._settled(self._clock.monotonic_s())
+
+    def enable(self, name: str) -> Settled:
+        """Bring a disabled credential back, whoever disabled it. Raises KeyError for an unknown alias.
+
+        What keeps it out of use for a time stays: that is what `reset` forgets.
+        """
+        self._verdicts.enable(self._by_name[name])
         return self._settled(self._clock.monotonic_s())
 
     def reset(self, name: str) -> Settled:
         """Forget all that keeps a credential out of use. Raises KeyError for an unknown alias."""
         self._verdicts.reset(self._by_name[name])
+        self._restraints.forget(self._by_name[name])
         return self._settled(self._clock.monotonic_s())
 
     def restore(self, rows: Iterable[HealthChange]) -> None:
@@ -223,6 +286,40 @@ class Pool:
             until_s = restore_row(member, row, times=self._times, clock=self._clock, window_s=window_s)
             if until_s is not None:
                 self._verdicts.next_deadline_s = min(self._verdicts.next_deadline_s, until_s)
+
+    def replace(self, credentials: Sequence[Credential], stored: Iterable[HealthChange] = ()) -> Replaced:
+        """Go on with another configuration; aliases are unique in it.
+
+        Every lease that is out stays good and is settled as before. A credential whose alias, kind, address and key
+        are the same keeps its health; any other begins with what `stored` says of it.
+        """
+        difference = compare([member.credential for member in self._members], credentials)
+        ways_out = {endpoint_of(member.credential): member.way_out for member in self._members}
+        self._members, leaving = succeed(self._by_name, credentials, ways_out)
+        self._leaving += leaving
+        self._by_name = {member.name: member for member in self._members}
+        self._verdicts.members = self._plans.members = self._members
+        self._plans.clear()
+        for member in self._members:
+            for seat in member.seats.values():
+                # turns that were saved up under other weights would keep the others waiting
+                seat.current = 0
+        self.affinity.forget({*difference.removed, *difference.renewed})
+        unknown = {*difference.added, *difference.renewed}
+        self._verdicts.follow_configuration()
+        self.restore(row for row in stored if row.name in unknown)
+        return Replaced(difference, self._settled(self._clock.monotonic_s()))
+
+    def departed(self) -> tuple[Credential, ...]:
+        """Credentials that were replaced and whose last lease has come back; each is told once."""
+        gone = tuple(member.credential for member in self._leaving if not member.in_flight)
+        self._leaving = tuple(member for member in self._leaving if member.in_flight)
+        return gone
+
+    @property
+    def leaving(self) -> tuple[Credential, ...]:
+        """Credentials that were replaced and have leases out, or were not told of by `departed` yet."""
+        return tuple(member.credential for member in self._leaving)
 
     @property
     def panic(self) -> bool:
@@ -240,31 +337,6 @@ class Pool:
         states = ", ".join(f"{count} {word}" for word, count in words.items()) or "none"
         return f"<Pool [{len(self._members)} members: {states} | Leases: {self.in_flight} | Queue: {len(self._queue)}]>"
 
-    def _plan(self, want: Want) -> Plan:
-        key = (want.model, want.limit_class, want.client)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = self._make_plan(want)
-        return plan
-
-    def _make_plan(self, want: Want) -> Plan:
-        if len(self._plans) >= _PLANS_MAX:
-            self._forget_plans()
-        seats = []
-        for member in self._members:
-            if member.serves(want.model, want.client):
-                seat = member.seat(want.limit_class, window_s=self._policy.strike_window_s)
-                seat.serves = True
-                seats.append(seat)
-        return make_plan(seats)
-
-    def _forget_plans(self) -> None:
-        # model ids come from clients: what they make us remember has to have an end
-        self._plans.clear()
-        for member in self._members:
-            for limit_class in [name for name, seat in member.seats.items() if seat.idle]:
-                del member.seats[limit_class]
-
     def _grant(self, seat: Seat, plan: Plan, want: Want, walk: Walk, now_s: float) -> Lease:
         self._serial += 1
         member = seat.member
@@ -272,7 +344,9 @@ class Pool:
         lease = Lease(self._serial, seat, want.model, now_s)
         if not (member.standing.ready and seat.standing.ready and member.way_standing.ready) or member.closed:
             self._start_trial(lease, now_s)
-        walk.started(lease, plan.fallback_names)
+        if now_s < self._restraints.until_s:
+            self._restraints.granted(lease, now_s)
+        walk.started(lease, plan.fallback_names, rescuing=bool(plan.tiers))
         return lease
 
     def _start_trial(self, lease: Lease, now_s: float) -> None:
@@ -286,6 +360,10 @@ class Pool:
             lease.member.probe_until_s = until_s
             self._verdicts.next_deadline_s = min(self._verdicts.next_deadline_s, until_s)
 
+    def _end_restraint(self, lease: Lease, outcome: Outcome, now_s: float) -> None:
+        fault = isinstance(outcome, Failed) and effect_of(outcome.failure) is Effect.STRIKE
+        self._restraints.ended(lease, now_s, whole=isinstance(outcome, Success), fault=fault)
+
     def _end_trial(self, lease: Lease) -> None:
         for standing in standings_of(lease.seat, lease.model):
             standing.give_back(lease.serial)
@@ -293,25 +371,35 @@ class Pool:
             lease.member.probe = 0
 
     def _settled(self, now_s: float) -> Settled:
-        grants = self._serve_queue(now_s) if self._queue else ()
         changes = self._verdicts.take_changes()
-        return Settled(grants, changes) if grants or changes else _NOTHING
+        if self._queue:
+            return self._serve_queue(now_s, changes)
+        return Settled(changes=changes) if changes else _NOTHING
 
-    def _serve_queue(self, now_s: float) -> tuple[tuple[Ticket, Lease], ...]:
-        grants = []
+    def _serve_queue(self, now_s: float, changes: tuple[HealthChange, ...]) -> Settled:
+        grants: list[tuple[Ticket, Lease]] = []
+        hopeless: list[tuple[Ticket, Exhausted]] = []
         in_vain: set[Want] = set()
+        restrained = now_s < self._restraints.until_s
         for ticket in tuple(self._queue):
             plain = not ticket.walk.marked
             if plain and ticket.want in in_vain:
                 continue
-            plan = self._plan(ticket.want)
-            found = choose(plan, ticket.want.model, ticket.walk, now_s, spill=False)
+            plan = self._plans.of(ticket.want, epoch=self._serial)
+            found = self._chooser.choose(
+                plan, ticket.want.model, ticket.walk, now_s, spill=False, restrained=restrained
+            )
             if isinstance(found, Seat):
                 del self._queue[ticket]
                 grants.append((ticket, self._grant(found, plan, ticket.want, ticket.walk, now_s)))
+            elif not found:
+                del self._queue[ticket]
+                hopeless.append((ticket, explain(plan, ticket.want.model, now_s)))
             elif plain:
                 in_vain.add(ticket.want)
-        return tuple(grants)
+        if grants or hopeless or changes:
+            return Settled(tuple(grants), tuple(hopeless), changes)
+        return _NOTHING
 
     def _next_deadline_s(self, now_s: float) -> float:
         deadlines_s = [float("inf")]
@@ -324,3 +412,24 @@ class Pool:
             if member.probe:
                 deadlines_s.append(member.probe_until_s)
         return min(deadline_s for deadline_s in deadlines_s if deadline_s > now_s)
+
+    def outlook(self, model: str, limit_class: str, client: str | None = None) -> Outlook:
+        """Who would get a new request for `model` now, and why not the others; changes nothing.
+
+        Args:
+            model: the id to ask upstream, aliases resolved.
+            limit_class: the limit class it counts against.
+            client: the name of a client key; None leaves restrictions to certain clients out of account.
+        """
+        now_s = self._clock.monotonic_s()
+        found = outlook(
+            self._members,
+            Question(model, limit_class, client),
+            self._policy,
+            self._clock,
+            strategy=self._strategy,
+            restrained=now_s < self._restraints.until_s,
+        )
+        if self._queue and now_s >= self._verdicts.next_deadline_s:
+            return replace(found, next=None, waits=True, exhausted=None, retry_after_s=None)
+        return found

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from proxy.pool.headroom import exhausted_until_unix_ms
+
 # a limit's message ends in words like: you will regain access on 2026-12-01 at 00:00 UTC
 _DATE: Final = re.compile(r"\b(\d{4}-\d{2}-\d{2})(?:(?: at |T| )(\d{2}:\d{2}))?")
 
@@ -21,11 +23,12 @@ _notice = msgspec.json.Decoder(_Notice)
 
 
 def stated_reset_unix_ms(
-    message: str, headers: Mapping[str, str], *, monthly: bool, now_unix_ms: int
+    message: str, headers: Mapping[str, str], *, counted: bool, monthly: bool, now_unix_ms: int
 ) -> int | None:
     """Unix milliseconds of the stated return, or None.
 
-    In this order: ``resetsAt`` in a message that is itself JSON, a date in the message, the header
+    In this order: ``resetsAt`` in a message that is itself JSON, a date in the message, with `counted` (for a
+    limit of calls or tokens) the reset of those that the headers show as used up, the header
     ``anthropic-ratelimit-unified-reset`` (Unix seconds), and with `monthly` the first day of the next month in
     UTC, which is when Anthropic's enforced spend limits end. With `now_unix_ms` 0 the last one is left out.
     """
@@ -33,6 +36,8 @@ def stated_reset_unix_ms(
         return notice
     if (date := _from_text(message)) is not None:
         return date
+    if counted and (exhausted := exhausted_until_unix_ms(headers)) is not None:
+        return exhausted
     reset = headers.get("anthropic-ratelimit-unified-reset", "")
     if reset.isascii() and reset.isdigit() and len(reset) <= 12:
         return int(reset) * 1000

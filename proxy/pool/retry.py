@@ -68,6 +68,7 @@ class StopReason(StrEnum):
     REFUSED = "refused"
 
 
+_OWN_FAULT: Final = frozenset({FailureClass.REQUEST, FailureClass.CUT})
 _FINAL: Final = frozenset({StopReason.NOT_RETRYABLE, StopReason.DEADLINE})
 
 
@@ -156,7 +157,8 @@ class Walk:
 
     Attributes:
         attempts: upstream calls made, the present one included.
-        last_failure: how the last one ended; None before the first failure.
+        last_failure: how the last one ended that counts for the client, who hears of a last resort only where there
+            was nothing else to ask; None before it.
         fallbacks_only: whether nothing but fallbacks may still be asked.
         marked: whether anything is excluded or avoided, so that the pool has to ask.
     """
@@ -175,6 +177,8 @@ class Walk:
         self._counted = 0
         self._asked: set[str] = set()
         self._fallbacks_left: set[str] = set()
+        self._fallbacks_asked: set[str] = set()
+        self._rescuing = False
         self.attempts = 0
         self.last_failure: Failure | None = None
         self.fallbacks_only = False
@@ -195,16 +199,38 @@ class Walk:
         """Whom to ask only after all others."""
         return _Marks()
 
-    def started(self, lease: Lease, fallbacks: frozenset[str]) -> None:
-        """The pool granted `lease`; `fallbacks` are the aliases of all fallbacks that could serve the request."""
+    def started(self, lease: Lease, fallbacks: frozenset[str], *, rescuing: bool = False) -> None:
+        """The pool granted `lease`.
+
+        Args:
+            lease: of the attempt that begins.
+            fallbacks: the aliases of all fallbacks that could serve the request.
+            rescuing: whether there are ordinary credentials too, for which they stand in.
+        """
         if fallbacks and not self.attempts:
-            self._fallbacks_left.update(fallbacks)
+            self._fallbacks_left.update(fallbacks - self._fallbacks_asked)
+            self._rescuing = rescuing
         self.attempts += 1
         self._asked.add(lease.name)
         if lease.member.fallback:
             self.marked = True
             self._fallbacks_left.discard(lease.name)
+            self._fallbacks_asked.add(lease.name)
             self._excluded.names.add(lease.name)
+
+    def spare_the_provider(self) -> None:
+        """Ask nothing but fallbacks, because the provider itself is in trouble."""
+        self.marked = self.fallbacks_only = True
+
+    def for_next_model(self) -> "Walk":
+        """A walk for the same request under another model: whoever had a last word has had it."""
+        walk = Walk(self._policy, self._clock, self._budget, self._deadline_s, self._rng)
+        walk._waited_s = self._waited_s
+        if self._fallbacks_asked:
+            walk._fallbacks_asked.update(self._fallbacks_asked)
+            walk._excluded.names.update(self._fallbacks_asked)
+            walk.marked = True
+        return walk
 
     def excludes(self, member: Member) -> bool:
         """Whether asking `member` is out of the question."""
@@ -219,13 +245,13 @@ class Walk:
 
         With ``Again`` the pool may still find nobody to ask; then the last failure is the answer.
         """
-        self.last_failure = failure
         self.marked = True
+        if lease.member.fallback:
+            return self._after_fallback(failure)
+        self.last_failure = failure
         rule = _RULES[failure.cls]
         if failure.cls is FailureClass.UNKNOWN and failure.should_retry is True:
             rule = Rule.COUNTED
-        if lease.member.fallback and rule is not Rule.NEVER:
-            return self._fall_back(StopReason.REFUSED)
         found = self._by_rule(rule, failure, lease)
         verdict = self._affordable(found) if isinstance(found, _Next) else Stop(found)
         if isinstance(verdict, Again):
@@ -234,6 +260,16 @@ class Walk:
         if failure.cls is FailureClass.NO_MODEL or verdict.reason in _FINAL:
             return verdict
         return self._fall_back(verdict.reason)
+
+    def _after_fallback(self, failure: Failure) -> Again | Stop:
+        """Go on to the next fallback, and after the last one to what the ordinary credentials said."""
+        if failure.cls in _OWN_FAULT:
+            self.last_failure = failure
+            return Stop(StopReason.NOT_RETRYABLE)
+        if self._rescuing:
+            return self._affordable(_Next())
+        self.last_failure = failure
+        return self._fall_back(StopReason.REFUSED)
 
     def _by_rule(self, rule: Rule, failure: Failure, lease: Lease) -> _Next | StopReason:
         match rule:

@@ -11,6 +11,7 @@ from typing import Final, assert_never
 from proxy.clock import Clock
 from proxy.pool.failure import Failure
 from proxy.pool.health import (
+    BY_CONFIGURATION,
     MONTH_LONGEST_S,
     CoolingTimes,
     Effect,
@@ -22,6 +23,7 @@ from proxy.pool.health import (
     lifted_by,
 )
 from proxy.pool.members import Lease, Member, Seat, standings_of
+from proxy.pool.restraint import Restraints
 from proxy.settings import Policy
 
 # what a first event proves: that the answer comes through whole is still to be seen
@@ -33,14 +35,22 @@ class Verdicts:
     """The rules of health over one pool's members.
 
     Attributes:
+        members: whom they are about.
         changes: what has changed since they were last taken.
         next_deadline_s: no deadline that was set lies before this one; monotonic.
     """
 
     def __init__(
-        self, members: Sequence[Member], *, policy: Policy, clock: Clock, times: CoolingTimes
+        self,
+        members: Sequence[Member],
+        *,
+        policy: Policy,
+        clock: Clock,
+        times: CoolingTimes,
+        restraints: Restraints,
     ) -> None:
-        self._members = members
+        self.members = members
+        self._restraints = restraints
         self._policy = policy
         self._clock = clock
         self._times = times
@@ -67,6 +77,8 @@ class Verdicts:
         if lease.serial > member.standing.epoch:
             member.denied_at_s = None
             member.spared = False
+        if member.way_out.unreached:
+            self._restraints.reached(member.way_out)
         if not self._sound(lease):
             self.lift(lease, frozenset(Reason), now_s)
 
@@ -87,6 +99,7 @@ class Verdicts:
         self._epoch = epoch
         if not self._sound(lease):
             self.lift(lease, lifted_by(failure), now_s)
+        self._restraints.failed(lease.member.way_out, failure, now_s)
         effect = effect_of(failure)
         match effect:
             case Effect.NONE:
@@ -112,6 +125,60 @@ class Verdicts:
         """Put a whole credential out of use for good."""
         if member.standing.disable(reason, cause=cause, since_unix_ms=self._clock.unix_ms()):
             self._note(member, member.standing)
+
+    def follow_configuration(self) -> None:
+        """Disable whom the configuration disables, and bring back whom nothing but that had disabled.
+
+        The first is no change worth keeping: the next start reads it again.
+        """
+        noted = len(self.changes)
+        for member in self.members:
+            if not member.credential.enabled:
+                self.disable(member, Reason.MANUAL, cause=BY_CONFIGURATION)
+        del self.changes[noted:]
+        for member in self.members:
+            standing = member.standing
+            configured = standing.reason is Reason.MANUAL and standing.cause == BY_CONFIGURATION
+            if configured and member.credential.enabled:
+                standing.recover(since_unix_ms=self._clock.unix_ms())
+                self._note(member, standing)
+
+    def join(self, seat: Seat, *, epoch: int) -> None:
+        """A seat turned out to share its limits with others: the limit those have run into holds for it too.
+
+        `epoch` is the serial of the last lease granted so far.
+        """
+        if seat.member.organization is None:
+            return
+        now_s = self._clock.monotonic_s()
+        group = seat.member.group
+        for member in self.members:
+            if member is seat.member or member.group != group:
+                continue
+            sibling = member.seats.get(seat.limit_class)
+            if sibling is None or sibling.standing.reason is not Reason.RATE_LIMIT:
+                continue
+            if sibling.standing.closed(now_s):
+                self._epoch = epoch
+                seat.rate_ladder.rung = sibling.rate_ladder.rung
+                self._cool(
+                    seat.member,
+                    seat.standing,
+                    Reason.RATE_LIMIT,
+                    sibling.standing.until_s,
+                    sibling.standing.cause,
+                    limit_class=seat.limit_class,
+                )
+
+    def enable(self, member: Member) -> None:
+        """Bring a disabled credential back into use; nothing is held against its key any more."""
+        if not member.standing.disabled:
+            return
+        member.denied_at_s = None
+        member.spared = False
+        member.auth_ladder.rung = member.billing_ladder.rung = 0
+        member.standing.recover(since_unix_ms=self._clock.unix_ms())
+        self._note(member, member.standing)
 
     def reset(self, member: Member) -> None:
         """Forget everything that keeps a credential out of use, its way out included."""
@@ -151,6 +218,7 @@ class Verdicts:
                 seat.recovered_at_s = now_s
                 seat.strikes = 0
                 seat.window.clear()
+                self._restraints.start_slowly(seat, now_s)
             else:
                 seat.rate_ladder.rung = 0
             self._note(member, standing, limit_class=seat.limit_class)
@@ -176,18 +244,18 @@ class Verdicts:
             self.disable(member, Reason.AUTH, cause=failure.cls)
             return
         time_s = self._times.step(member.auth_ladder, self._times.auth_s)
-        self._cool(member, member.standing, Reason.AUTH, now_s + time_s, failure)
+        self._cool(member, member.standing, Reason.AUTH, now_s + time_s, _cause(failure))
 
     def _may_disable(self, member: Member, now_s: float) -> bool:
         if not any(
             other is not member
             and other.credential.kind is member.credential.kind
             and not other.standing.disabled
-            for other in self._members
+            for other in self.members
         ):
             return False
         counted = refused = 0
-        for other in self._members:
+        for other in self.members:
             # a key that has had no chance to answer since it was refused still counts as refused
             recently = (
                 other.denied_at_s is not None and now_s - other.denied_at_s <= self._policy.auth_window_s
@@ -202,7 +270,7 @@ class Verdicts:
     def _close_model(self, lease: Lease, failure: Failure, now_s: float) -> None:
         until_s = now_s + self._policy.closed_model_s
         standing = lease.member.closing(lease.model)
-        self._cool(lease.member, standing, Reason.PERMISSION, until_s, failure, model=lease.model)
+        self._cool(lease.member, standing, Reason.PERMISSION, until_s, _cause(failure), model=lease.model)
 
     def _rate_limit(self, seat: Seat, failure: Failure, now_s: float) -> None:
         time_s = self._named_s(failure, longest_s=self._policy.retry_after_max_s)
@@ -211,7 +279,7 @@ class Verdicts:
                 return
             time_s = self._times.step(seat.rate_ladder, self._times.rate_s)
         group = seat.member.group
-        for member in self._members:
+        for member in self.members:
             sibling = member.seats.get(seat.limit_class)
             if sibling is None or (sibling is not seat and member.group != group):
                 continue
@@ -221,7 +289,7 @@ class Verdicts:
                 sibling.standing,
                 Reason.RATE_LIMIT,
                 now_s + time_s,
-                failure,
+                _cause(failure),
                 limit_class=seat.limit_class,
             )
 
@@ -231,14 +299,14 @@ class Verdicts:
             if member.standing.reason is Reason.BILLING and member.standing.closed(now_s):
                 return
             time_s = self._times.step(member.billing_ladder, self._times.billing_s)
-        self._cool(member, member.standing, Reason.BILLING, now_s + time_s, failure)
+        self._cool(member, member.standing, Reason.BILLING, now_s + time_s, _cause(failure))
 
     def _block_way_out(self, member: Member, failure: Failure, now_s: float) -> None:
         way_out = member.way_out
         if way_out.standing.closed(now_s):
             return
         time_s = self._times.step(way_out.ladder, self._times.blocked_s)
-        self._cool(member, way_out.standing, Reason.BLOCKED, now_s + time_s, failure)
+        self._cool(member, way_out.standing, Reason.BLOCKED, now_s + time_s, _cause(failure))
 
     def _strike(self, lease: Lease, failure: Failure, now_s: float) -> None:
         seat = lease.seat
@@ -272,14 +340,14 @@ class Verdicts:
             seat.standing,
             Reason.FAULTS,
             now_s + time_s,
-            failure,
+            _cause(failure),
             limit_class=seat.limit_class,
         )
 
     def _may_eject(self, seat: Seat, now_s: float) -> bool:
         mine = seat.member
         counted = ejected = 0
-        for member in self._members:
+        for member in self.members:
             peer = member.seats.get(seat.limit_class)
             if peer is None or not peer.serves or member.fallback is not mine.fallback:
                 continue
@@ -305,12 +373,11 @@ class Verdicts:
         standing: Standing,
         reason: Reason,
         until_s: float,
-        failure: Failure,
+        cause: str,
         *,
         limit_class: str = "",
         model: str | None = None,
     ) -> None:
-        cause = failure.fault or failure.cls
         since = self._clock.unix_ms()
         if not standing.cool(reason, until_s, cause=cause, since_unix_ms=since, epoch=self._epoch):
             return
@@ -321,7 +388,7 @@ class Verdicts:
             self._note(member, standing, limit_class=limit_class, model=model)
 
     def _note_way_out(self, member: Member) -> None:
-        for other in self._members:
+        for other in self.members:
             if other.way_out is member.way_out:
                 self._note(other, member.way_standing)
 
@@ -347,6 +414,10 @@ class Verdicts:
                 durable=model is None and standing is not member.way_standing,
             )
         )
+
+
+def _cause(failure: Failure) -> str:
+    return failure.fault or failure.cls
 
 
 def _rung(member: Member, standing: Standing, limit_class: str) -> int:

@@ -46,6 +46,8 @@ class MemberView:
         state: of the credential as a whole, its way out included.
         classes: of each limit class that was asked for.
         closed_models: models it may not use for a while.
+        headroom: the least share that is left of any of its limits, 0 to 1; None while that is unknown.
+        strikes: faults in a row, for each limit class in which there are any.
         succeeded, failed, abandoned: leases given back so since the start.
     """
 
@@ -60,6 +62,8 @@ class MemberView:
     state: StateView
     classes: Mapping[str, StateView]
     closed_models: Mapping[str, StateView]
+    headroom: float | None
+    strikes: Mapping[str, int]
     succeeded: int
     failed: int
     abandoned: int
@@ -80,10 +84,17 @@ def view_of(member: Member, clock: Clock) -> MemberView:
         state=_state_view(_worst((member.standing, member.way_standing), clock), clock),
         classes={name: _state_view(seat.standing, clock) for name, seat in member.seats.items()},
         closed_models={model: _state_view(standing, clock) for model, standing in member.closed.items()},
+        headroom=_headroom(member, clock.monotonic_s()),
+        strikes={name: seat.strikes for name, seat in member.seats.items() if seat.strikes},
         succeeded=member.succeeded,
         failed=member.failed,
         abandoned=member.abandoned,
     )
+
+
+def _headroom(member: Member, now_s: float) -> float | None:
+    shares = [seat.allowance.share_left(now_s) for seat in member.seats.values()]
+    return min((share for share in shares if share is not None), default=None)
 
 
 def word_of(member: Member, clock: Clock) -> str:
@@ -106,7 +117,8 @@ def _state_view(standing: Standing, clock: Clock) -> StateView:
         return StateView(state=state)
     until_unix_ms = None
     if state is not State.DISABLED:
-        until_s = standing.permit_until_s if standing.on_trial(now_s) else standing.until_s
+        trying = state is State.TRIAL and standing.on_trial(now_s)
+        until_s = standing.permit_until_s if trying else standing.until_s
         until_unix_ms = clock.unix_ms() + round((until_s - now_s) * 1000)
     return StateView(
         state=state,

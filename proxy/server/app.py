@@ -3,28 +3,32 @@
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from uuid import uuid4
 
 from aiohttp import web
 
 from proxy.access import Keys
 from proxy.clock import Clock
-from proxy.credentials import Credential, Kind
-from proxy.dialects.claude_web import PromptOptions
+from proxy.credentials import Credential, CredentialSource, Kind
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
+from proxy.dispatch.membership import Membership, fingerprints_of
 from proxy.dispatch.places import Places
+from proxy.dispatch.reloading import Reloader
+from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Operation
 from proxy.log import get_logger
 from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
+from proxy.model.names import ModelNames
 from proxy.pool import Pool
-from proxy.server import extras
+from proxy.server import admin, extras
 from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
+from proxy.server.reload import reload
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, Access, Route, RouteTable
+from proxy.server.sessions import make_sessions
 from proxy.settings import Settings
 from proxy.store.base import Store
 from proxy.tasks import finish_all, spawn
@@ -32,7 +36,7 @@ from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import RequestLine
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.base import Upstream
-from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans, WebOptions
+from proxy.upstreams.claude_web.upstream import ClaudeWeb
 from proxy.upstreams.http import WaysOut
 
 _log = get_logger("app")
@@ -55,7 +59,14 @@ ROUTES = (
     Route("GET", "/health", extras.health, Access.PUBLIC),
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
-    Route("GET", "/admin/pool", extras.pool, Access.ADMIN),
+    Route("POST", "/admin/pool/reload", reload, Access.ADMIN),
+    Route("GET", "/admin/pool", admin.pool, Access.ADMIN),
+    Route("GET", "/admin/pool/explain", admin.explain, Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/enable", admin.enable, Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/disable", admin.disable, Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/reset", admin.reset, Access.ADMIN),
+    Route("GET", "/admin/requests", admin.requests, Access.ADMIN),
+    Route("GET", "/admin/requests/{id}", admin.traced_request, Access.ADMIN),
 )
 
 
@@ -66,6 +77,7 @@ class Parts:
     Attributes:
         settings: the configuration.
         credentials: those whose kind is built.
+        source: where they come from and are looked for again; None where they stay.
         keys: client, admin and secret key.
         catalog: model facts.
         store: where health is kept.
@@ -82,6 +94,7 @@ class Parts:
     store: Store
     clock: Clock
     rng: random.Random
+    source: CredentialSource | None = None
     record: Callable[[RequestLine], None] = no_request_line
     demo: bool = False
 
@@ -90,16 +103,25 @@ async def build_app(parts: Parts) -> web.Application:
     """The application, with its pool restored; its background work starts and ends with it."""
     settings, clock = parts.settings, parts.clock
     policy = settings.policy
-    pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng)
-    fingerprints = {item.name: item.fingerprint(parts.keys.secret_key) for item in parts.credentials}
-    journal = Journal(parts.store, clock, fingerprints)
+    pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng, strategy=settings.strategy)
+    journal = Journal(parts.store, clock, fingerprints_of(parts.credentials, parts.keys.secret_key))
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
-    sessions = _sessions(parts, ways_out)
+    sessions = make_sessions(
+        parts.settings, parts.credentials, parts.catalog, clock, parts.store, ways_out, parts.keys
+    )
     upstreams: dict[Kind, Upstream] = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
-    if sessions is not None:
-        upstreams[Kind.CLAUDE_WEB] = sessions
+    upstreams[Kind.CLAUDE_WEB] = sessions
+    membership = Membership(
+        pool=pool,
+        places=places,
+        journal=journal,
+        upstreams=upstreams,
+        ways_out=ways_out,
+        fingerprint_key=parts.keys.secret_key,
+    )
+    names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
     dispatcher = Dispatcher(
         Tools(
             pool=pool,
@@ -107,10 +129,12 @@ async def build_app(parts: Parts) -> web.Application:
             journal=journal,
             upstreams=upstreams,
             catalog=parts.catalog,
+            names=names,
             policy=policy,
             clock=clock,
             rng=parts.rng,
             defaults=settings.defaults,
+            memory=ThinkingMemory(clock),
         )
     )
     services = Services(
@@ -119,37 +143,16 @@ async def build_app(parts: Parts) -> web.Application:
         pool=pool,
         dispatcher=dispatcher,
         catalog=parts.catalog,
-        aliases=_alias_rules(settings),
+        names=names,
         clock=clock,
         inflight=Inflight(),
         record=parts.record,
         started_s=clock.monotonic_s(),
+        reloader=Reloader(parts.source, membership, clock) if parts.source is not None else None,
+        places=places,
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store, sessions))
-
-
-def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb | None:
-    """How claude.ai sessions are asked; None where there are none."""
-    credentials = tuple(item for item in parts.credentials if item.kind is Kind.CLAUDE_WEB)
-    if not credentials:
-        return None
-    web_settings, secret_key = parts.settings.web, parts.keys.secret_key
-    means = WebMeans(
-        ways_out=ways_out,
-        policy=parts.settings.policy,
-        catalog=parts.catalog,
-        clock=parts.clock,
-        ledger=parts.store,
-        fingerprint=lambda credential: credential.fingerprint(secret_key),
-        new_uuid=lambda: str(uuid4()),
-    )
-    prompts = PromptOptions(
-        max_history_characters=web_settings.max_history_characters,
-        role_prefixes=web_settings.role_prefixes,
-        disable_artifacts=web_settings.disable_artifacts,
-    )
-    return ClaudeWeb(means, WebOptions(prompts=prompts, delete=web_settings.delete), credentials)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,22 +162,24 @@ class _Background:
     places: Places
     ways_out: WaysOut
     store: Store
-    sessions: ClaudeWeb | None
+    sessions: ClaudeWeb
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
-        workers = [spawn(self.places.sweep_for_ever(), name="sweep the pool")]
-        if (sessions := self.sessions) is not None:
-            await sessions.deletions.restore()
-            workers.append(spawn(sessions.deletions.work_for_ever(), name="delete conversations"))
+        await self.sessions.deletions.restore()
+        working = [
+            spawn(self.places.sweep_for_ever(), name="sweep the pool"),
+            spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),
+        ]
+        if services.reloader is not None:
+            working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.ready = True
         yield
         services.ready = False
-        for worker in workers:
-            worker.cancel()
-        if sessions is not None:
-            await sessions.deletions.settle(within_s=_LAST_WORK_S)
-            await sessions.close()
+        for task in working:
+            task.cancel()
+        await self.sessions.deletions.settle(within_s=_LAST_WORK_S)
+        await self.sessions.close()
         await finish_all(within_s=_LAST_WORK_S)
         await self.ways_out.close()
         await self.store.close()

@@ -1,9 +1,7 @@
 """What handlers share, made once by the composition root."""
 
-import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -11,16 +9,15 @@ from aiohttp import web
 from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.dispatch.dispatcher import Dispatcher
-from proxy.model.catalog import AliasRules, Catalog, Resolution
+from proxy.dispatch.places import Places
+from proxy.dispatch.reloading import Reloader
+from proxy.model.catalog import Catalog, Resolution
+from proxy.model.names import ModelNames
 from proxy.pool import Pool
 from proxy.server.inflight import Inflight
 from proxy.settings import Settings
 from proxy.telemetry.requests import RequestLine
-
-_DAY_MS: Final = 86_400_000
-_EPOCH: Final = datetime.date(1970, 1, 1).toordinal()
-_RESOLVED_MAX: Final = 1024
-_NAME_MAX: Final = 128
+from proxy.telemetry.traces import Traces
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,13 +30,16 @@ class Services:
         pool: credentials and their state.
         dispatcher: finds answers.
         catalog: model facts.
-        aliases: which model names stand for others.
+        names: what model names mean.
         clock: the time.
         inflight: requests being answered.
         started_s: monotonic seconds of the start.
         ready: whether the start is complete.
         common_headers: on every answer.
         record: takes the line of each request.
+        reloader: takes credentials over again; None where they are not the operator's.
+        places: how leases are waited for, and what an operator changed is carried out.
+        traces: the last requests.
     """
 
     settings: Settings
@@ -47,29 +47,20 @@ class Services:
     pool: Pool
     dispatcher: Dispatcher
     catalog: Catalog
-    aliases: AliasRules
+    names: ModelNames
     clock: Clock
     inflight: Inflight
     record: Callable[[RequestLine], None]
     started_s: float
+    reloader: Reloader | None = None
+    places: Places
+    traces: Traces = field(default_factory=Traces)
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
-    _resolved: dict[str, Resolution] = field(default_factory=dict)
-    _resolved_on: int = -1
 
-    def resolve(self, model: str) -> Resolution:
-        """What a client's model name means today, by the date in UTC. Remembered until midnight."""
-        day = self.clock.unix_ms() // _DAY_MS
-        if day != self._resolved_on or len(self._resolved) >= _RESOLVED_MAX:
-            self._resolved_on = day
-            self._resolved.clear()
-        found = self._resolved.get(model)
-        if found is None:
-            today = datetime.date.fromordinal(_EPOCH + day)
-            found = self.catalog.resolve(model, today=today, aliases=self.aliases)
-            if len(model) <= _NAME_MAX:
-                self._resolved[model] = found
-        return found
+    def resolve(self, asked: str) -> Resolution:
+        """What a client's model name means today; the default one where it is empty."""
+        return self.names.resolve(asked or self.settings.defaults.model or self.catalog.default_model)
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

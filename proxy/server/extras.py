@@ -11,24 +11,35 @@ from proxy.dispatch import answers
 from proxy.errors import InvalidRequest
 from proxy.server.context import CALLER, SERVICES, Services
 from proxy.server.gate import identity_headers
+from proxy.server.query import number
 from proxy.server.routes import OPENAI_CHAT
+from proxy.telemetry.redaction import REDACTOR
 
 _PAGE_DEFAULT: Final = 20
 _PAGE_MAX: Final = 1000
 _OWNER: Final = "anthropic"
 
 
-def json_response(request: web.Request, value: object, *, status: int = 200) -> web.Response:
-    """A JSON answer with the headers every answer carries; never to be kept by a cache."""
+def json_response(
+    request: web.Request, value: object, *, status: int = 200, redacted: bool = False
+) -> web.Response:
+    """A JSON answer with the headers every answer carries; never to be kept by a cache.
+
+    `redacted` masks whatever looks like a secret in it.
+    """
     services = request.app[SERVICES]
     caller = request[CALLER]
+    body = msgspec.json.encode(value)
     headers = {
         **services.common_headers,
         **identity_headers(OPENAI_CHAT, caller.request_id),
         "cache-control": "no-store",
     }
     return web.Response(
-        status=status, body=msgspec.json.encode(value), content_type="application/json", headers=headers
+        status=status,
+        body=REDACTOR.clean(body) if redacted else body,
+        content_type="application/json",
+        headers=headers,
     )
 
 
@@ -76,16 +87,10 @@ async def model(request: web.Request) -> web.Response:
     return json_response(request, _openai_model(services, resolution.model))
 
 
-async def pool(request: web.Request) -> web.Response:
-    """``GET /admin/pool``: every credential by alias, with its state, reason and times."""
-    services = request.app[SERVICES]
-    return json_response(request, {"credentials": services.pool.snapshot()})
-
-
 def _page(request: web.Request, services: Services, ids: tuple[str, ...]) -> dict[str, object]:
     """One page of Anthropic's list. Source: the models page of Anthropic's API documentation."""
     query = request.query
-    limit = _number(query.get("limit"), "limit")
+    limit = number(request, "limit", default=_PAGE_DEFAULT, most=_PAGE_MAX)
     start, stop = 0, len(ids)
     if (after := query.get("after_id")) is not None:
         start = _position(ids, after, "after_id") + 1
@@ -99,14 +104,6 @@ def _page(request: web.Request, services: Services, ids: tuple[str, ...]) -> dic
         "last_id": page[-1] if page else None,
         "has_more": start + len(page) < stop if "before_id" not in query else start > 0,
     }
-
-
-def _number(text: str | None, field: str) -> int:
-    if text is None:
-        return _PAGE_DEFAULT
-    if not text.isascii() or not text.isdigit() or len(text) > 4 or not 1 <= int(text) <= _PAGE_MAX:
-        raise InvalidRequest(f"{field} must be a whole number from 1 to {_PAGE_MAX}.", param=field)
-    return int(text)
 
 
 def _position(ids: tuple[str, ...], wanted: str, field: str) -> int:

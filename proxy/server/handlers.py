@@ -10,10 +10,10 @@ from multidict import istr
 from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
-from proxy.dispatch.trace import Trace
+from proxy.dispatch.trace import SUCCESS, Trace
 from proxy.errors import GatewayError, InvalidRequest
 from proxy.exchange import Exchange, Operation
-from proxy.pool import Abandoned, Failed, Outcome, Success
+from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
 from proxy.server.body import read_body
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.gate import error_response, identity_headers, internal_error
@@ -21,6 +21,7 @@ from proxy.server.headers import answer_headers
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
 from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.watch import Watch
 
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
@@ -28,7 +29,8 @@ _VERSION: Final = istr("anthropic-version")
 _BETA: Final = istr("anthropic-beta")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
-_COUNTING_CLASS: Final = "count_tokens"
+_SHOWN_MAX: Final = 100
+_DROPPED_MAX: Final = 32
 
 
 class NoHold:
@@ -73,14 +75,14 @@ class _Call:
         self._trace = Trace()
         self._exchange: Exchange | None = None
         self._status = 499
-        self._path = request.path[:100]
+        self._path = request.path[:_SHOWN_MAX]
         self._began_s = self._services.clock.monotonic_s()
 
     async def answer(self) -> web.StreamResponse:
-        """Answer the client. Raises GatewayError only for what is wrong before an exchange exists."""
+        """Answer the client. Raises only mistakes of ours, and the loss of the connection."""
         services = self._services
-        body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
         try:
+            body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
             exchange = self._exchange = self._open_exchange(body)
             del body
             if exchange.stream and exchange.operation is Operation.MESSAGES:
@@ -91,13 +93,27 @@ class _Call:
             response = error_response(error, self._dialect, self._caller, services)
             if self._exchange is not None and self._trace.attempts:
                 answer_headers(response.headers, self._exchange, self._trace)
+        except (ConnectionResetError, BrokenPipeError):
+            raise
+        except Exception:
+            self._status = 500
+            raise
         self._status = response.status
         return response
 
     def end(self) -> None:
-        """Close the books: one log line for the request."""
+        """Close the books: one log line for the request, and its place among the last ones."""
         self._watch.close()
-        services, trace = self._services, self._trace
+        services = self._services
+        ended_s = services.clock.monotonic_s()
+        line = self._line(ended_s)
+        asked = self._exchange.envelope.model[:_SHOWN_MAX] if self._exchange is not None else ""
+        attempts = self._attempts(ended_s) if self._trace.attempts else ()
+        services.traces.keep(RequestTrace(line, services.clock.unix_ms(), asked, attempts))
+        services.record(line)
+
+    def _line(self, ended_s: float) -> RequestLine:
+        trace = self._trace
         line = RequestLine(
             time="",
             level="info",
@@ -107,10 +123,10 @@ class _Call:
             client=self._caller.client,
             path=self._path,
             status=self._status,
-            took_ms=self._milliseconds(services.clock.monotonic_s()),
+            took_ms=self._milliseconds(ended_s),
         )
         if (exchange := self._exchange) is not None:
-            line.model = exchange.model[:100]
+            line.model = (trace.model or exchange.model)[:_SHOWN_MAX]
             line.stream = exchange.stream
         if trace.attempts:
             line.credential = trace.credential
@@ -124,8 +140,25 @@ class _Call:
         if trace.failed:
             line.failed = [f"{item.credential}:{item.outcome}" for item in trace.failed]
         if trace.dropped:
-            line.dropped = [item.field for item in trace.dropped]
-        services.record(line)
+            # a long conversation can have one for each of its messages
+            line.dropped = [item.field for item in trace.dropped[:_DROPPED_MAX]]
+        return line
+
+    def _attempts(self, ended_s: float) -> tuple[AttemptTrace, ...]:
+        """The upstream calls; the last one is still open in the trace where it was no failure."""
+        trace = self._trace
+        attempts = [
+            AttemptTrace(
+                each.credential, each.outcome, each.status, self._milliseconds(each.began_s), each.took_ms
+            )
+            for each in trace.failed
+        ]
+        if trace.attempts > len(attempts):
+            status = 0 if trace.first_event_s is None else 200
+            start_ms = self._milliseconds(trace.began_s)
+            took_ms = round((ended_s - trace.began_s) * 1000, 1)
+            attempts.append(AttemptTrace(trace.credential, trace.outcome, status, start_ms, took_ms))
+        return tuple(attempts)
 
     def _milliseconds(self, until_s: float) -> float:
         return round((until_s - self._began_s) * 1000, 1)
@@ -144,7 +177,7 @@ class _Call:
             body=body,
             client=self._caller.client,
             model=model,
-            limit_class=_COUNTING_CLASS if counting else services.catalog.limit_class(model),
+            limit_class=Operation.COUNT_TOKENS if counting else services.catalog.limit_class(model),
             started_s=self._began_s,
             deadline_s=self._began_s + services.settings.policy.deadline_s,
             created_s=services.clock.unix_ms() // 1000,
@@ -165,9 +198,7 @@ class _Call:
         return short(named) if named else envelope.session
 
     def _resolve(self, envelope: Envelope) -> tuple[str, bool]:
-        services = self._services
-        wanted = envelope.model or services.settings.defaults.model or services.catalog.default_model
-        resolution = services.resolve(wanted)
+        resolution = self._services.resolve(envelope.model)
         return resolution.model, resolution.think
 
     async def _unary(self, exchange: Exchange) -> web.Response:
@@ -177,6 +208,7 @@ class _Call:
         if not isinstance(opened, UnaryOpened):
             raise TypeError("a unary exchange was answered with a stream")
         self._note(opened)
+        self._trace.outcome = SUCCESS
         self._trace.usage = opened.usage
         self._trace.stop_reason = opened.stop_reason
         headers = {
@@ -224,6 +256,7 @@ class _Call:
         try:
             failure = await answer.relay(opened)
             outcome = Success() if failure is None else Failed(failure)
+            self._trace.outcome = SUCCESS if failure is None else after_commit(failure).cls.value
         except (ClientStalled, ConnectionResetError):
             if (transport := self._request.transport) is not None:
                 transport.abort()

@@ -18,8 +18,9 @@ def answer_headers(headers: MutableMapping[str, str], exchange: Exchange, trace:
     headers["x-carousel-credential"] = trace.credential
     headers["x-carousel-attempts"] = str(trace.attempts)
     headers["x-carousel-cache"] = "off"
-    if exchange.renamed and _SAFE_VALUE.fullmatch(exchange.model):
-        headers["x-carousel-model"] = exchange.model
+    model = trace.model or exchange.model
+    if model != exchange.envelope.model and _SAFE_VALUE.fullmatch(model):
+        headers["x-carousel-model"] = model
     if trace.dropped:
         headers["x-carousel-dropped"] = dropped_value(trace.dropped)
     if trace.upstream_request_id and _REQUEST_ID.fullmatch(trace.upstream_request_id):

@@ -160,6 +160,9 @@ class StreamAnswer:
         self._keeper = None
         keeper.cancel()
         await asyncio.wait([keeper])
+        if not self.response.prepared:
+            # it was stopped in the very turn of the loop in which it would have begun
+            await self.response.prepare(self._request)
 
     def _make(self) -> web.StreamResponse:
         headers: CIMultiDict[str] = CIMultiDict(self._common)

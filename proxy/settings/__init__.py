@@ -17,7 +17,7 @@ from proxy.settings.problems import ConfigurationError, InvalidValueError, Probl
 from proxy.settings.setting import Group, Setting
 from proxy.settings.shapes import Address, ModelAliases, WebSession
 from proxy.settings.sources import Findings, read_text, warn_if_readable
-from proxy.settings.table import ALL_SETTINGS, LogFormat, ThinkingChoice
+from proxy.settings.table import ALL_SETTINGS, LogFormat, Strategy, ThinkingChoice
 from proxy.settings.values import LogLevel
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "RequestDefaults",
     "Setting",
     "Settings",
+    "Strategy",
     "ThinkingChoice",
     "WebSession",
     "WebSettings",

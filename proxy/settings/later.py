@@ -7,7 +7,6 @@ from proxy.secrets import Secret
 from proxy.settings import values
 from proxy.settings.setting import Group, Setting
 
-FALLBACKS: Final = 5
 _CODE: Final = "CLAUDE_CODE__"
 
 
@@ -65,37 +64,6 @@ WORKERS: Final = Setting(
     effective=False,
 )
 
-
-def _fallback(
-    number: int, what: str, parse: Callable[[str], object], shown: str, text: str
-) -> Setting[object]:
-    return Setting(
-        name=f"FALLBACK_API_{what}_{number}",
-        parse=parse,
-        default=None,
-        shown_default=shown,
-        text=text,
-        group=Group.CREDENTIALS,
-        secret=what == "KEY",
-    )
-
-
-def _fallbacks(number: int) -> tuple[Setting[object], ...]:
-    return (
-        _fallback(number, "NAME", values.word, f"fallback-{number}", f"Name of fallback {number}."),
-        _fallback(
-            number,
-            "URL",
-            values.base_url,
-            "none",
-            f"Address of fallback {number}, asked when no other is left.",
-        ),
-        _fallback(number, "KEY", values.secret, "none", f"Key of fallback {number}."),
-        _fallback(number, "MODEL", values.model_id, "the client's", f"Model of fallback {number}."),
-    )
-
-
-FALLBACK_SETTINGS: Final = tuple(_fallbacks(number) for number in range(1, FALLBACKS + 1))
 
 _WEB: Final = (
     _later(
@@ -164,13 +132,6 @@ _CLAUDE_CODE: Final = (
     _later(Group.CODE, "CLAUDE_CODE_MCP", values.words, "none", "MCP servers requests may name."),
     _later(
         Group.CODE, "CLAUDE_CODE_DEBUG", values.boolean, "false", "Whether requests may ask for debug output."
-    ),
-    _later(
-        Group.CODE,
-        "FALLBACK_DROPS_CLAUDE_OPTIONS",
-        values.boolean,
-        "false",
-        "Lets a fallback answer without a request's Claude Code options.",
     ),
     _later(
         Group.CODE, "SHELL_ENV_FILE", values.plain, "off", "The file the active key is written to for shells."
@@ -269,7 +230,6 @@ _CONVERSATIONS: Final = (
 )
 
 LATER_SETTINGS: Final[tuple[Setting[object], ...]] = (
-    *(setting for group in FALLBACK_SETTINGS for setting in group),
     *_WEB,
     *(CLAUDE_CODE, CLAUDE_API_KEYS),
     *_CLAUDE_CODE,

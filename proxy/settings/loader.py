@@ -8,7 +8,7 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import later, table, web
+from proxy.settings import fallbacks, later, table, web
 from proxy.settings.model import (
     AccessSettings,
     CredentialSources,
@@ -97,8 +97,11 @@ def _settings(
             temperature=resolver.get(table.MODEL_TEMPERATURE),
             max_tokens=resolver.get(table.MAX_TOKENS),
             thinking_format=resolver.get(table.THINKING_FORMAT),
+            auto_cache=resolver.get(table.AUTO_CACHE),
+            fallback_drops_claude_options=resolver.get(fallbacks.FALLBACK_DROPS_CLAUDE_OPTIONS),
         ),
         aliases=resolver.get(table.MODEL_ALIASES),
+        model_fallbacks=resolver.get(fallbacks.MODEL_FALLBACKS),
         model_catalog_file=paths.at(catalog) if catalog else None,
         data_dir=data_dir,
         database=paths.at(database) if database else data_dir / _DATABASE,
@@ -106,6 +109,7 @@ def _settings(
         log_format=resolver.get(table.LOG_FORMAT),
         drain_delay_s=resolver.get(table.DRAIN_DELAY),
         drain_s=resolver.get(table.DRAIN_SECONDS),
+        strategy=resolver.get(table.POOL_STRATEGY),
         policy=policy,
         web=WebSettings(
             delete=resolver.get(web.CHAT_DELETE),
@@ -182,7 +186,7 @@ def _sources(
 
 def _fallbacks(resolver: Resolver, findings: Findings) -> tuple[Fallback, ...]:
     found: list[Fallback] = []
-    for number, settings in enumerate(later.FALLBACK_SETTINGS, 1):
+    for number, settings in enumerate(fallbacks.FALLBACK_SETTINGS, 1):
         name, url, key, model = (resolver.get(setting) for setting in settings)
         if url is not None:
             found.append(

@@ -7,7 +7,7 @@ from pathlib import Path
 from proxy.secrets import Secret
 from proxy.settings.policy import Policy
 from proxy.settings.shapes import Address, ModelAliases, WebSession
-from proxy.settings.table import LogFormat, ThinkingChoice
+from proxy.settings.table import LogFormat, Strategy, ThinkingChoice
 from proxy.settings.values import LogLevel
 
 
@@ -87,12 +87,16 @@ class RequestDefaults:
         temperature: 0 to 1, or None.
         max_tokens: None for the model's own.
         thinking_format: None for ``think`` on ``-think`` ids and ``reasoning_content`` elsewhere.
+        auto_cache: whether long conversations are marked for the prompt cache where the client's dialect has no marks.
+        fallback_drops_claude_options: whether a fallback answers without what Claude Code alone can do.
     """
 
     model: str | None
     temperature: float | None
     max_tokens: int | None
     thinking_format: ThinkingChoice | None
+    auto_cache: bool = True
+    fallback_drops_claude_options: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +127,7 @@ class Settings:
         sources: where credentials come from.
         defaults: what requests get that do not say it themselves.
         aliases: how model ids are mapped.
+        model_fallbacks: patterns of models, and what is asked where no credential can answer for them.
         model_catalog_file: laid over the built-in catalog; absolute, or None.
         data_dir: the folder of everything the server keeps, absolute.
         database: the database's file, absolute.
@@ -130,6 +135,7 @@ class Settings:
         log_format: the shape of log lines.
         drain_delay_s: seconds after SIGTERM in which new connections are still taken.
         drain_s: seconds running streams are given after SIGTERM.
+        strategy: who is next among the credentials of a tier.
         policy: the numbers of the pool and the relay.
         web: how claude.ai sessions are used.
         warnings: sentences for the operator, each said once at start; they hold no secret.
@@ -141,6 +147,7 @@ class Settings:
     sources: CredentialSources
     defaults: RequestDefaults
     aliases: ModelAliases
+    model_fallbacks: tuple[tuple[str, str], ...]
     model_catalog_file: Path | None
     data_dir: Path
     database: Path
@@ -148,6 +155,7 @@ class Settings:
     log_format: LogFormat
     drain_delay_s: float
     drain_s: float
+    strategy: Strategy
     policy: Policy
     web: WebSettings
     warnings: tuple[str, ...]

@@ -180,6 +180,36 @@ class Policy:
     overload_admitted_share: float = _of(
         0.2, "POOL_OVERLOAD_ADMITTED_SHARE", 0, 1, "Share of the calls that is asked all the same meanwhile."
     )
+    headroom_share: float = _of(
+        0.02,
+        "POOL_HEADROOM_SHARE",
+        0,
+        1,
+        "Share of a rate limit under which other credentials are asked rather.",
+    )
+    headroom_rest_s: float = _of(
+        60.0, "POOL_HEADROOM_REST_S", 0, 3600, "Longest time for which they are, without a newer answer."
+    )
+    slow_start_places: int = _of(
+        16,
+        "POOL_SLOW_START_PLACES",
+        1,
+        100_000,
+        "Places to which a credential that comes back after faults grows from one before all are open.",
+    )
+    slow_start_s: float = _of(
+        60.0, "POOL_SLOW_START_S", 0, 86_400, "Longest time that growing takes; 0 opens all places at once."
+    )
+    endpoint_strikes: int = _of(
+        5,
+        "POOL_ENDPOINT_STRIKES",
+        1,
+        1000,
+        "Failures to connect in a row after which an endpoint is avoided.",
+    )
+    endpoint_open_s: float = _of(
+        10.0, "POOL_ENDPOINT_OPEN_S", 1, 3600, "Time for which it is, until one request tries it again."
+    )
     trial_s: float = _of(
         30.0, "POOL_TRIAL_S", 1, 3600, "Time a trial request has before its place is taken back."
     )

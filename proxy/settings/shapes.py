@@ -92,6 +92,19 @@ def sessions(text: str) -> tuple[WebSession, ...]:
     return tuple(found)
 
 
+def model_fallbacks(text: str) -> tuple[tuple[str, str], ...]:
+    """``none``, or pairs ``old=new`` with commas between: a pattern of models, and one model to ask instead."""
+    if text.lower() == "none":
+        return ()
+    pairs: list[tuple[str, str]] = []
+    for part in text.split(","):
+        old, equals, new = (piece.strip() for piece in part.partition("="))
+        if not equals or "=" in new or any(mark in new for mark in "*?["):
+            raise InvalidValueError("expected pairs old=new with commas between, and no pattern after the =")
+        pairs.append((model_id(old), model_id(new)))
+    return tuple(dict.fromkeys(pairs))
+
+
 def model_aliases(text: str) -> ModelAliases:
     """``on``, ``off``, or pairs ``old=new`` with commas between, which are added to the built-in ones."""
     if text.lower() in {"off", "false", "0", "no"}:

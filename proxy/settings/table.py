@@ -5,6 +5,7 @@ from typing import Final, Literal, assert_never
 
 from proxy.secrets import Secret
 from proxy.settings import shapes, values
+from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
 from proxy.settings.later import LATER_SETTINGS
 from proxy.settings.policy import POLICY_FIELDS, PolicyField
 from proxy.settings.setting import Group, Setting
@@ -12,6 +13,7 @@ from proxy.settings.shapes import Address, ModelAliases
 from proxy.settings.web import WEB_SETTINGS
 
 LogFormat = Literal["text", "json"]
+Strategy = Literal["round_robin", "least_busy", "weighted", "fill_first"]
 ThinkingChoice = Literal["think", "reasoning_content", "both", "none"]
 
 LOOPBACK: Final = Address("127.0.0.1", 8080)
@@ -19,6 +21,7 @@ EVERYWHERE: Final = Address("0.0.0.0", 8080)  # noqa: S104 - a container is reac
 ANTHROPIC_URL: Final = "https://api.anthropic.com"
 
 _NO_THINKING: Final[tuple[ThinkingChoice, ...]] = ("think", "reasoning_content", "both", "none")
+_STRATEGIES: Final[tuple[Strategy, ...]] = ("round_robin", "least_busy", "weighted", "fill_first")
 _FORMATS: Final[tuple[LogFormat, ...]] = ("text", "json")
 
 ADDRESS: Final = Setting(
@@ -203,6 +206,14 @@ THINKING_FORMAT: Final[Setting[ThinkingChoice | None]] = Setting(
     text="How OpenAI clients see thinking: think, reasoning_content, both or none.",
     group=Group.REQUESTS,
 )
+AUTO_CACHE: Final = Setting(
+    name="AUTO_CACHE",
+    parse=values.boolean,
+    default=True,
+    shown_default="true",
+    text="Whether long conversations of OpenAI clients that set no cache_control are marked for the prompt cache.",
+    group=Group.REQUESTS,
+)
 MODEL_CATALOG_FILE: Final = Setting(
     name="MODEL_CATALOG_FILE",
     parse=values.optional(values.plain),
@@ -272,6 +283,15 @@ def _policy(each: PolicyField, parse: Callable[[str], object], shown: str) -> Se
     )
 
 
+POOL_STRATEGY: Final[Setting[Strategy]] = Setting(
+    name="POOL_STRATEGY",
+    parse=values.one_of(*_STRATEGIES),
+    default="round_robin",
+    shown_default="round_robin",
+    text="Who is next within a tier: round_robin, least_busy, weighted or fill_first.",
+    group=Group.POOL,
+)
+
 POLICY: Final[dict[str, Setting[object]]] = {each.attribute: _policy_setting(each) for each in POLICY_FIELDS}
 """The setting of each number of `Policy`, by attribute."""
 
@@ -279,9 +299,12 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *(ADDRESS, HOST, PORT, DRAIN_DELAY, DRAIN_SECONDS, CONFIG_FILE, IN_IMAGE),
     *(CLIENT_KEYS, REQUIRE_AUTH, ADMIN_KEY, SECRET_KEY),
     *(ANTHROPIC_API_KEYS, ANTHROPIC_BASE_URL, SESSIONS_FILE, PROXY),
+    *(setting for group in FALLBACK_SETTINGS for setting in group),
+    FALLBACK_DROPS_CLAUDE_OPTIONS,
     *(ANTHROPIC_MODEL, MODEL_TEMPERATURE, MAX_TOKENS, REQUEST_TIMEOUT),
-    *(MODEL_ALIASES, THINKING_FORMAT, MODEL_CATALOG_FILE),
+    *(MODEL_ALIASES, MODEL_FALLBACKS, THINKING_FORMAT, AUTO_CACHE, MODEL_CATALOG_FILE),
     *(DATA_DIR, DATABASE_URL, LOG_LEVEL, LOG_FORMAT),
+    POOL_STRATEGY,
     *POLICY.values(),
 )
 

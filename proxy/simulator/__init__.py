@@ -3,6 +3,7 @@
 Demo mode, the fire drill, the tests and the benchmark all speak to this one. It knows nothing of the gateway.
 """
 
+from proxy.simulator.buckets import Limits
 from proxy.simulator.record import EndedBy, Received, Record, Snapshot
 from proxy.simulator.script import ANY_KEY, Insert, Pace, Step
 from proxy.simulator.server import Simulator
@@ -17,6 +18,7 @@ __all__ = [
     "Insert",
     "Leak",
     "Ledger",
+    "Limits",
     "Pace",
     "Received",
     "Record",

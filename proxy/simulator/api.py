@@ -1,6 +1,7 @@
 """What each path of the simulated API answers, as values; nothing here touches a connection."""
 
 from collections.abc import Callable
+from math import ceil
 from urllib.parse import parse_qs
 
 import msgspec
@@ -8,11 +9,15 @@ import msgspec
 from proxy.clock import Clock
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.simulator import render
+from proxy.simulator.chat import answer_chat, chat_error, is_chat, model_list
+from proxy.simulator.chat_wire import ChatFault
+from proxy.simulator.conversation import INVALID_SIGNATURE
 from proxy.simulator.limits import AnswerHeaders
-from proxy.simulator.messages import Answer, Text, Voice, compose, message_id, thinks
+from proxy.simulator.messages import Answer, Text, Thought, Voice, compose, message_id
 from proxy.simulator.models import describe, find_model, page_of_models
-from proxy.simulator.prefix import PromptCache, conversation_digest, sign
+from proxy.simulator.prefix import PromptCache, conversation_digest
 from proxy.simulator.script import Step
+from proxy.simulator.signatures import conversation_of, sign
 from proxy.simulator.validation import Checked, read_request
 from proxy.simulator.web_calls import WebCall, session_key
 from proxy.simulator.wire import MessagesRequest, TokenRequest
@@ -40,6 +45,7 @@ class Request(msgspec.Struct):
         key: what it authenticated with.
         request_id: of the answer.
         call: which of claude.ai's calls it is; None for the API's own.
+        limits: headers of the answer that tell of its organization's limits, where those are on the ledger.
     """
 
     method: str
@@ -50,6 +56,7 @@ class Request(msgspec.Struct):
     key: str
     request_id: str
     call: WebCall | None = None
+    limits: list[tuple[str, str]] | None = None
 
 
 class Reply(msgspec.Struct):
@@ -104,7 +111,7 @@ _Known = tuple[bytes, str | None, bool]
 
 
 class Api:
-    """The simulated API of one server: counts its answers and keeps its organizations' caches."""
+    """The simulated API of one server: counts its answers and keeps its organizations' caches and limits."""
 
     def __init__(
         self, headers: AnswerHeaders, clock: Clock, *, prefix: str, seed: int, strict_thinking: bool
@@ -117,6 +124,7 @@ class Api:
         self._answers = 0
         self._remembered: dict[_Known, _Remembered] = {}
         self.cache = PromptCache()
+        self.buckets = headers.buckets
         self._paths: dict[tuple[str, str], Callable[[Request], Reply]] = {
             ("POST", "/v1/messages/count_tokens"): self._count_tokens,
             ("GET", "/v1/models"): self._models,
@@ -133,8 +141,12 @@ class Api:
         method = "GET" if request.method == "HEAD" else request.method
         if request.path == "/api/hello" and method == "GET":
             return Reply(200, JSON, [b"{}"])
+        if not request.key and is_chat(request.path):
+            return Reply(401, JSON, [chat_error(401, "You didn't provide an API key.")])
         if not request.key:
             raise GatewayError(401, ErrorKind.AUTHENTICATION, "x-api-key header is required")
+        if is_chat(request.path) and method == "POST":
+            return self._chat(request, events, step or _PLAIN)
         if request.path == "/v1/messages" and method == "POST":
             return self._messages(request, events, step or _PLAIN, whole=whole)
         if (answer := self._paths.get((method, request.path))) is not None:
@@ -146,28 +158,33 @@ class Api:
     def _messages(self, request: Request, events: int | None, step: Step, *, whole: bool) -> Reply:
         headers = request.headers
         known = (request.body, headers.get("anthropic-version"), "anthropic-beta" in headers)
-        if whole and (remembered := self._remembered.get(known)) is not None:
+        organization = self._headers.organization(request.key)
+        limited = self.buckets.has(organization)
+        if whole and not limited and (remembered := self._remembered.get(known)) is not None:
             self._answers += 1
             return remembered.reply(message_id(self._answers))
         asked, checked = read_request(request.body, MessagesRequest, request.headers)
-        organization = self._headers.organization(request.key)
-        if self._strict_thinking:
-            self._check_thinking(asked, organization)
+        if limited:
+            self._admit(request, organization, checked)
+        self._check_thinking(asked)
         self._answers += 1
         voice = Voice(
             number=self._answers,
             prefix=self._prefix,
             events=events,
             text=step.text,
-            signature=self._signature(asked, organization) if asked.thinking is not None else "",
         )
         answer = compose(asked, checked.model, voice)
+        self._sign(asked, answer)
         answer.prompt_tokens = checked.prompt_tokens
         if checked.marked:
             now_s = self._clock.monotonic_s()
             answer.caching = self.cache.serve(asked, checked.model, organization, now_s)
         if step.stop_reason is not None:
             answer.stop_reason = step.stop_reason
+        if limited:
+            self.buckets.charge(organization, checked.model.id, answer.output_tokens)
+            request.limits = self.buckets.headers(organization, checked.model.id)
         if whole:
             reply = _whole(answer, streamed=bool(asked.stream))
             if self._repeatable(request, asked, checked, answer):
@@ -178,6 +195,27 @@ class Api:
             return Reply(200, JSON, _slices(body), tokens=answer.output_tokens)
         frames = _altered_events(render.events(answer), step)
         return Reply(200, EVENT_STREAM, frames, streamed=True, tokens=answer.output_tokens)
+
+    def _admit(self, request: Request, organization: str, checked: Checked) -> None:
+        model = checked.model.id
+        try:
+            self.buckets.admit(organization, model, checked.prompt_tokens)
+        except GatewayError as refused:
+            wait_s = ceil(refused.retry_after_s or 0)
+            request.limits = [*self.buckets.headers(organization, model), ("retry-after", str(wait_s))]
+            raise
+
+    def _chat(self, request: Request, events: int | None, step: Step) -> Reply:
+        self._answers += 1
+        voice = Voice(number=self._answers, prefix=self._prefix, events=events, text=step.text)
+        try:
+            answer = answer_chat(request.body, voice, step, self._clock.unix_ms() // 1000)
+        except ChatFault as fault:
+            body = chat_error(fault.status, fault.message, param=fault.param, code=fault.code)
+            return Reply(fault.status, JSON, [body])
+        if answer.streamed:
+            return Reply(200, EVENT_STREAM, answer.frames, streamed=True, tokens=answer.tokens)
+        return Reply(200, JSON, _slices(answer.frames[0]), tokens=answer.tokens)
 
     def _repeatable(self, request: Request, asked: MessagesRequest, checked: Checked, answer: Answer) -> bool:
         """Whether the same body always gets the same answer but for its id, and is small enough to keep."""
@@ -195,31 +233,34 @@ class Api:
         before, _, after = reply.frames[0].partition(answer.id.encode())
         self._remembered[known] = _Remembered(before, after, reply.content_type, reply.streamed, reply.tokens)
 
-    def _signature(self, asked: MessagesRequest, organization: str) -> str:
-        if not thinks(asked):
-            return ""
-        return sign(conversation_digest(asked, asked.messages), organization, self._seed)
+    def _sign(self, asked: MessagesRequest, answer: Answer) -> None:
+        for part in answer.parts:
+            if isinstance(part, Thought):
+                digest = conversation_digest(asked, asked.messages)
+                part.signature = sign(digest, "".join(part.shown), self._seed)
 
-    def _check_thinking(self, asked: MessagesRequest, organization: str) -> None:
+    def _check_thinking(self, asked: TokenRequest) -> None:
+        """Refuse thinking that is not ours or was changed, and when strict, what was thought elsewhere."""
         for index, message in enumerate(asked.messages):
             blocks = message.content if isinstance(message.content, list) else []
             for position, block in enumerate(blocks):
                 if block.type != "thinking":
                     continue
-                digest = conversation_digest(asked, asked.messages[:index])
-                if block.signature != sign(digest, organization, self._seed):
-                    raise InvalidRequest(
-                        f"messages.{index}.content.{position}: Invalid `signature` in `thinking` block. "
-                        f"{_OTHER_CONVERSATION}"
-                    )
+                where = f"messages.{index}.content.{position}: {INVALID_SIGNATURE}"
+                made_in = conversation_of(block.signature or "", block.thinking or "", self._seed)
+                if made_in is None:
+                    raise InvalidRequest(where)
+                if self._strict_thinking and made_in != conversation_digest(asked, asked.messages[:index]):
+                    raise InvalidRequest(f"{where}. {_OTHER_CONVERSATION}")
 
-    @staticmethod
-    def _count_tokens(request: Request) -> Reply:
-        _, checked = read_request(request.body, TokenRequest, request.headers)
+    def _count_tokens(self, request: Request) -> Reply:
+        asked, checked = read_request(request.body, TokenRequest, request.headers)
+        self._check_thinking(asked)
         return Reply(200, JSON, [_encoder.encode({"input_tokens": checked.prompt_tokens})])
 
-    @staticmethod
-    def _models(request: Request) -> Reply:
+    def _models(self, request: Request) -> Reply:
+        if "x-api-key" not in request.headers and "anthropic-version" not in request.headers:
+            return Reply(200, JSON, [model_list(self._clock)])
         query = parse_qs(request.query)
         limit = query.get("limit", ["20"])[-1]
         if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= _MAX_PAGE:

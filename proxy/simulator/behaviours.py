@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Iterator
 import msgspec
 
 from proxy.errors import ErrorKind
-from proxy.simulator import render
+from proxy.simulator import http, render
 from proxy.simulator.api import JSON, Reply, replayed
 from proxy.simulator.call import Call
+from proxy.simulator.chat import chat_error, is_chat
 from proxy.simulator.script import Step
 from proxy.simulator.sending import send_paced, stall
 
@@ -102,6 +103,9 @@ def error_reply(call: Call, step: Step) -> Reply:
 
 
 def _error(call: Call, step: Step, status: int) -> bytes:
+    if is_chat(call.request.path):
+        message = step.message or _MESSAGES.get(status, "The server had an error.")
+        return chat_error(status, message, kind=step.type, code=step.error_code)
     kind = step.type or _TYPES.get(status, ErrorKind.API if status >= 500 else ErrorKind.INVALID_REQUEST)
     message = step.message or _MESSAGES.get(status, "Internal server error")
     details: dict[str, object] | None = {"error_code": step.error_code} if step.error_code else None
@@ -180,7 +184,8 @@ async def _send_error_event(call: Call, step: Step, after: int) -> None:
         await _status(call, msgspec.structs.replace(step, status=status))
         return
     await _send_first(call, step, after, reply)
-    call.write(render.event("error", _error(call, step, status)))
+    error = _error(call, step, status)
+    call.write(b"data: %b\n\n" % error if is_chat(call.request.path) else render.event("error", error))
     call.cut("end")
 
 
@@ -223,6 +228,35 @@ async def _slow_bytes(call: Call, step: Step) -> None:
         await call.flush()
         await call.sleep(tick_s)
     call.end()
+
+
+@named("slow_head")
+async def _slow_head(call: Call, step: Step) -> None:
+    head = http.response_head(200, call.services.headers.pairs(call.request.key, call.request.request_id))
+    for value in head:
+        call.send(bytes((value,)))
+        await call.flush()
+        await call.sleep(1 / step.bytes_per_s)
+    call.cut("close")
+
+
+@named("early_hints")
+async def _early_hints(call: Call, step: Step) -> None:
+    call.send(http.response_head(103, [("link", "</>; rel=preconnect")]))
+    await call.flush()
+    following = step.next or Step()
+    await BEHAVIOURS[following.do](call, following)
+
+
+@named("trailers")
+async def _trailers(call: Call, step: Step) -> None:
+    reply = _reply(call, step)
+    call.begin(reply, step.headers)
+    for frame in reply.frames:
+        call.write(frame)
+    call.send(b"0\r\nx-checksum: none\r\n\r\n")
+    await call.flush()
+    call.cut("close")
 
 
 @named("one_byte_chunks")

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from proxy.clock import Clock
 from proxy.simulator import http
 from proxy.simulator.api import Reply, Request
+from proxy.simulator.chat import is_chat
 from proxy.simulator.limits import AnswerHeaders
 from proxy.simulator.record import EndedBy, Received
 from proxy.simulator.script import Cut, Pace, Step
@@ -118,12 +119,26 @@ class Call:
 
     def _first_lines(self, reply: Reply) -> str:
         self.received.status = reply.status
-        if self.request.call is None:
-            text = self.services.headers.text(self.request.key, self.request.request_id)
-        else:
-            pairs = [("request-id", self.request.request_id), *set_cookies(self.request.key)]
-            text = "".join(f"{name}: {value}\r\n" for name, value in pairs)
+        text = self._header_text()
         return f"HTTP/1.1 {reply.status} {http.reason(reply.status)}\r\ncontent-type: {reply.content_type}\r\n{text}"
+
+    def _header_pairs(self) -> dict[str, str]:
+        """Whose answer it is; an API that is not Anthropic's says nothing in Anthropic's words."""
+        request = self.request
+        if is_chat(request.path):
+            return {"x-request-id": request.request_id}
+        if request.call is not None:
+            return {"request-id": request.request_id}
+        return dict(self.services.headers.pairs(request.key, request.request_id, request.limits))
+
+    def _header_text(self) -> str:
+        request = self.request
+        if is_chat(request.path):
+            return f"x-request-id: {request.request_id}\r\n"
+        if request.call is not None:
+            pairs = [("request-id", request.request_id), *set_cookies(request.key)]
+            return "".join(f"{name}: {value}\r\n" for name, value in pairs)
+        return self.services.headers.text(request.key, request.request_id, request.limits)
 
     def _stream_head(self, reply: Reply) -> bytes:
         head = f"{self._first_lines(reply)}cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -134,8 +149,7 @@ class Call:
     ) -> None:
         """Send status and headers of a reply; `headers` replace those of their name or come on top."""
         of_site = self.request.call is not None
-        usual = [] if of_site else self.services.headers.pairs(self.request.key, self.request.request_id)
-        pairs = {"request-id": self.request.request_id, **dict(usual)}
+        pairs = self._header_pairs()
         pairs["content-type"] = reply.content_type
         self._chunked, self._left = False, None
         if close_delimited:

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 
 from proxy.simulator.media import first_bytes, media_type_of
 from proxy.simulator.models import Model
-from proxy.simulator.prefix import is_ours
+from proxy.simulator.signatures import is_signature
 from proxy.simulator.wire import Block, Message, Source, TokenRequest
 
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+_THINKING = frozenset({"thinking", "redacted_thinking"})
 _ROLES = frozenset({"user", "assistant", "system"})
+INVALID_SIGNATURE = "Invalid `signature` in `thinking` block"
 _NO_PREFILL = (
     "This model does not support assistant message prefill. The conversation must end with a user message."
 )
@@ -28,7 +30,7 @@ def conversation_fault(request: TokenRequest, model: Model, *, strict: bool) -> 
         return fault
     if (fault := next(_contents(request, strict=strict), None)) is not None:
         return fault
-    return next(_tool_turns(messages), None) or _ending(request, model)
+    return next(_tool_turns(messages), None) or _tool_turn_begin(request) or _ending(request, model)
 
 
 def _roles(messages: list[Message], model: Model) -> str | None:
@@ -40,6 +42,22 @@ def _roles(messages: list[Message], model: Model) -> str | None:
     if messages[0].role != "user":
         return 'messages: first message must use the "user" role'
     return None
+
+
+def _tool_turn_begin(request: TokenRequest) -> str | None:
+    """With a thinking budget, a turn that is still waiting for its results has to begin with thinking."""
+    if request.thinking is None or request.thinking.type != "enabled":
+        return None
+    spoken = [(index, one) for index, one in enumerate(request.messages) if one.role == "assistant"]
+    index, last = spoken[-1] if spoken else (0, request.messages[0])
+    blocks = last.content if isinstance(last.content, list) else []
+    if not any(block.type == "tool_use" for block in blocks) or blocks[0].type in _THINKING:
+        return None
+    return (
+        f"messages.{index}.content.0.type: Expected `thinking` or `redacted_thinking`, but found "
+        f"`{blocks[0].type}`. When `thinking` is enabled, a final `assistant` message must start with a thinking "
+        "block (preceeding the lastmost set of `tool_use` and `tool_result` blocks)."
+    )
 
 
 def _ending(request: TokenRequest, model: Model) -> str | None:
@@ -95,8 +113,8 @@ def _block(block: Block, where: str, role: str, *, strict: bool) -> Iterator[str
             yield f"{where}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
         case "thinking" if block.signature is None:
             yield f"{where}.thinking.signature: Field required"
-        case "thinking" if not is_ours(block.signature or ""):
-            yield f"{where}: Invalid `signature` in `thinking` block"
+        case "thinking" if not is_signature(block.signature or ""):
+            yield f"{where}: {INVALID_SIGNATURE}"
         case "document" if strict and role == "assistant":
             yield f"{where}: `document` blocks are not permitted in assistant messages"
         case _:

@@ -34,11 +34,11 @@ class Text(msgspec.Struct):
 
 
 class Thought(msgspec.Struct):
-    """Thinking; `shown` is empty where only the signature is given out."""
+    """Thinking; `shown` is empty where only the signature is given out, which whoever answers puts on."""
 
     shown: list[str]
     tokens: int
-    signature: str
+    signature: str = ""
 
 
 class Call(msgspec.Struct):
@@ -84,14 +84,12 @@ class Voice(msgspec.Struct, frozen=True, kw_only=True):
         prefix: what every text begins with.
         events: exactly so many pieces of text, or None.
         text: said instead of the echo, or None.
-        signature: of the thinking block, where there is one.
     """
 
     number: int
     prefix: str = ""
     events: int | None = None
     text: str | None = None
-    signature: str = ""
 
 
 def message_id(number: int) -> str:
@@ -114,7 +112,7 @@ def compose(request: MessagesRequest, model: Model, voice: Voice) -> Answer:
     """The answer to a request that was checked; the same for the same request and voice."""
     parts: list[Part] = []
     if thinks(request):
-        parts.append(_thought(request, model, voice.signature))
+        parts.append(_thought(request, model))
     calls = _calls(request, voice.number) if voice.text is None else []
     text = _text(request, voice, calling=bool(calls))
     stop_reason, stop_sequence = ("tool_use" if calls else "end_turn"), None
@@ -141,14 +139,14 @@ def compose(request: MessagesRequest, model: Model, voice: Voice) -> Answer:
     )
 
 
-def _thought(request: MessagesRequest, model: Model, signature: str) -> Thought:
+def _thought(request: MessagesRequest, model: Model) -> Thought:
     asked = request.thinking
     display = asked.display if asked is not None else None
     manual = asked is not None and asked.type == "enabled"
     count = len(texts_of(last_user_blocks(request.messages)))
     pieces = split_words(f"The user wrote {count} characters. I shall repeat them.")
     shown = display == "summarized" or (display is None and (manual or model.summarizes))
-    return Thought(pieces if shown else [], len(pieces), signature)
+    return Thought(pieces if shown else [], len(pieces))
 
 
 def _text(request: MessagesRequest, voice: Voice, *, calling: bool) -> str:

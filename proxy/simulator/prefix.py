@@ -1,8 +1,6 @@
 """The prefix of a conversation: what it weighs, what of it is cached, and what thinking is bound to."""
 
-import base64
 import hashlib
-import hmac
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -11,8 +9,6 @@ import msgspec
 from proxy.simulator.media import attachment_of
 from proxy.simulator.models import Model
 from proxy.simulator.wire import Block, CacheControl, Message, TokenRequest, Tool, blocks_of
-
-SIGNATURE_PREFIX = "sim."
 
 _BYTES_PER_TOKEN = 4
 _LOOKBACK = 20
@@ -186,19 +182,3 @@ def conversation_digest(request: TokenRequest, messages: list[Message]) -> bytes
     for part in parts:
         running.update(len(part).to_bytes(8, "big") + part)
     return running.digest()
-
-
-def sign(digest: bytes, organization: str, seed: int) -> str:
-    """The signature of a thinking block made for an organization in a conversation."""
-    mac = hmac.digest(f"{seed}:{organization}".encode(), digest, "sha256")
-    return SIGNATURE_PREFIX + base64.b64encode(mac).decode()
-
-
-def is_ours(signature: str) -> bool:
-    """Whether a signature has the form `sign` gives."""
-    if not signature.startswith(SIGNATURE_PREFIX):
-        return False
-    try:
-        return len(base64.b64decode(signature.removeprefix(SIGNATURE_PREFIX), validate=True)) == 32
-    except ValueError:
-        return False

@@ -4,10 +4,13 @@ import asyncio
 
 from proxy.simulator.api import Reply
 from proxy.simulator.call import Call
+from proxy.simulator.chat import PING as CHAT_PING
+from proxy.simulator.chat import is_chat
 from proxy.simulator.render import PING, text_delta
 from proxy.simulator.script import Pace, Step
 
 _DELTA = b"event: content_block_delta"
+_DELTAS = (_DELTA, b"data: {")
 _FLUSH_EVERY_BYTES = 256 * 1024
 
 
@@ -49,7 +52,7 @@ async def _send_timed(call: Call, frames: list[bytes], interval_s: float, *, sta
     due: list[bytes] = []
     deltas = 0
     for frame in frames:
-        if frame.startswith(_DELTA):
+        if frame.startswith(_DELTAS):
             deltas += 1
             wait_s = began_s + deltas * interval_s - loop.time()
             if wait_s > 0:
@@ -57,7 +60,7 @@ async def _send_timed(call: Call, frames: list[bytes], interval_s: float, *, sta
                 due = []
                 await call.flush()
                 await asyncio.sleep(began_s + deltas * interval_s - loop.time())
-            if stamped:
+            if stamped and frame.startswith(_DELTA):
                 frame = text_delta(0, f"t={call.services.clock.monotonic_s():.6f} ")  # noqa: PLW2901 - replaced
         due.append(frame)
     call.write(b"".join(due))
@@ -72,7 +75,7 @@ async def stall(call: Call, seconds: float, *, ping_every_s: float = 0.0) -> Non
         return
     left_s = seconds if seconds > 0 else float("inf")
     while left_s > 0:
-        call.write(PING)
+        call.write(CHAT_PING if is_chat(call.request.path) else PING)
         await call.flush()
         await call.sleep(min(left_s, ping_every_s))
         left_s -= ping_every_s

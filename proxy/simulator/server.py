@@ -5,7 +5,9 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from proxy.clock import Clock, SystemClock
 from proxy.simulator.api import Api, Reply, Request
+from proxy.simulator.buckets import Limits
 from proxy.simulator.call import Call, Services
+from proxy.simulator.chat import is_chat
 from proxy.simulator.connection import Connection
 from proxy.simulator.control import control
 from proxy.simulator.limits import AnswerHeaders, organization_of
@@ -56,8 +58,7 @@ class Simulator:
             clock: of the record, of cache lifetimes and of reset times.
             record_limit: how many requests the record keeps.
             organization: the organization of a key that was not assigned one.
-            strict_thinking: refuse a thinking block that was not made for exactly this conversation by
-                the key's own organization.
+            strict_thinking: refuse a thinking block that was not made in exactly this conversation.
         """
         clock = clock or SystemClock()
         self.record = Record(limit=record_limit)
@@ -136,8 +137,12 @@ class Simulator:
         """Put a key into an organization; keys of one share its name and its cache."""
         self._headers.assign(key, organization)
 
+    def limit(self, organization: str, limits: Limits) -> None:
+        """Give an organization limits that are counted, told in every answer and enforced."""
+        self._headers.buckets.limit(organization, limits)
+
     def reset(self) -> None:
-        """Forget scripts, records, organizations, caches and conversations; connections stay."""
+        """Forget scripts, records, organizations, limits, caches and conversations; connections stay."""
         self._scripts.clear()
         self.site.clear()
         self.record.clear()
@@ -159,7 +164,7 @@ class Simulator:
             self.site.note(request)
         step = self._scripts.next(request.key, request.path, request.call) if request.key else None
         call.received.step = step.do if step is not None else _PLAIN.do
-        if step is None and (self._at_once or not _speaks(request)):
+        if step is None and (self._at_once or not _paced(request)):
             reply = self._whole(request)
             if reply.streamed and self._pace.writes > 1:
                 call.send_in_parts(reply, self._pace.writes)
@@ -206,9 +211,9 @@ class Simulator:
 _PLAIN = Step()
 
 
-def _speaks(request: Request) -> bool:
-    """Whether the answer is the model's."""
-    return request.path.startswith("/v1/messages") or request.call == "complete"
+def _paced(request: Request) -> bool:
+    """Whether the answer is a model's speech."""
+    return request.path.startswith("/v1/messages") or request.call == "complete" or is_chat(request.path)
 
 
 def _check(step: Step | None) -> None:

@@ -1,1 +1,1 @@
-"""What the program tells about itself: log lines, redacted."""
+"""What the program tells about itself: log lines, redacted, and the last requests."""

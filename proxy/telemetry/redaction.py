@@ -44,19 +44,31 @@ class Redactor:
     """Masks every known secret, and whatever looks like one, in rendered bytes."""
 
     def __init__(self) -> None:
+        self._learned: dict[str, frozenset[bytes]] = {}
         self._known: tuple[bytes, ...] = ()
 
-    def learn(self, secrets: Iterable[Secret]) -> None:
+    def learn(self, secrets: Iterable[Secret], *, topic: str = "") -> None:
         """Mask these too: as they are, URL-encoded, and in base64. Those of a form of their own are found by it."""
-        known = set(self._known)
+        self._learn(topic, self._learned.get(topic, frozenset()) | self._spellings(secrets))
+
+    def keep(self, secrets: Iterable[Secret], *, topic: str) -> None:
+        """Of all that was learned under `topic`, mask only these from now on; other topics stay as they are."""
+        self._learn(topic, self._spellings(secrets))
+
+    def _learn(self, topic: str, spellings: frozenset[bytes]) -> None:
+        self._learned[topic] = spellings
+        self._known = tuple(sorted(frozenset().union(*self._learned.values()), key=len, reverse=True))
+
+    def _spellings(self, secrets: Iterable[Secret]) -> frozenset[bytes]:
+        found: set[bytes] = set()
         for secret in secrets:
             value = secret.reveal()
             if len(value) < _SHORTEST_SECRET:
                 continue
             raw = value.encode()
             written = (raw, quote(value, safe="").encode(), b64encode(raw).rstrip(b"="))
-            known.update(form for form in written if self._masked_by_form(form) != _MASK)
-        self._known = tuple(sorted(known, key=len, reverse=True))
+            found.update(form for form in written if self._masked_by_form(form) != _MASK)
+        return frozenset(found)
 
     def clean(self, line: bytes) -> bytes:
         """The line without secrets."""

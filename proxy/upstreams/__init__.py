@@ -7,9 +7,11 @@ from proxy.settings import Policy
 from proxy.upstreams.anthropic_api import AnthropicApi
 from proxy.upstreams.base import Upstream
 from proxy.upstreams.http import WaysOut
+from proxy.upstreams.openai_api import OpenAIApi
 
 UPSTREAMS: Mapping[Kind, Callable[[WaysOut, Policy], Upstream]] = {
     Kind.ANTHROPIC: AnthropicApi,
+    Kind.OPENAI: OpenAIApi,
 }
 
 SERVED: frozenset[Kind] = frozenset({*UPSTREAMS, Kind.CLAUDE_WEB})

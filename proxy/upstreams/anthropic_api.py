@@ -11,7 +11,7 @@ from yarl import URL
 from proxy.credentials import Credential, Kind
 from proxy.dialects.anthropic import decode_error
 from proxy.exchange import Operation
-from proxy.pool import Fault, UpstreamError
+from proxy.pool import LIMIT_HEADERS, Fault, UpstreamError
 from proxy.settings import Policy
 from proxy.upstreams.base import UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.upstreams.http import Posting, WaysOut
@@ -29,15 +29,7 @@ _TELLING_HEADERS: Final = (
     "cf-mitigated",
     "location",
     "date",
-    "anthropic-ratelimit-requests-remaining",
-    "anthropic-ratelimit-requests-reset",
-    "anthropic-ratelimit-tokens-remaining",
-    "anthropic-ratelimit-tokens-reset",
-    "anthropic-ratelimit-input-tokens-remaining",
-    "anthropic-ratelimit-input-tokens-reset",
-    "anthropic-ratelimit-output-tokens-remaining",
-    "anthropic-ratelimit-output-tokens-reset",
-    "anthropic-ratelimit-unified-reset",
+    *LIMIT_HEADERS,
 )
 _POSTINGS_MAX: Final = 256
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
@@ -67,6 +59,12 @@ class AnthropicApi:
         finally:
             reply.close()
         raise UpstreamRefused(self._error(reply, body), reply.source)
+
+    async def forget(self, credential: Credential) -> None:
+        """See `Upstream.forget`."""
+        for place, (owner, _) in tuple(self._postings.items()):
+            if (owner.name, owner.secret) == (credential.name, credential.secret):
+                del self._postings[place]
 
     async def close(self) -> None:
         """The ways out belong to whoever made them."""

@@ -6,7 +6,7 @@ import msgspec
 
 from proxy.credentials import Credential
 from proxy.exchange import Operation
-from proxy.pool import Fault, UpstreamError
+from proxy.pool import Fault, LimitHeaders, UpstreamError
 from proxy.watch import Watch
 
 
@@ -35,11 +35,13 @@ class Source(msgspec.Struct, frozen=True):
         request_id: the upstream's own id of the request, or None.
         organization: the organization the credential belongs to, or None.
         workspace: the workspace within it, or None.
+        limits: what is left of the credential's limits, or None.
     """
 
     request_id: str | None = None
     organization: str | None = None
     workspace: str | None = None
+    limits: LimitHeaders | None = None
 
 
 class UpstreamRefused(Exception):
@@ -105,6 +107,10 @@ class Upstream(Protocol):
 
         Raises UpstreamRefused for an error answer and UpstreamFault for none, both within `limit_s` seconds.
         """
+        ...
+
+    async def forget(self, credential: Credential) -> None:
+        """Close and forget what was made for this credential alone. It is configured no more and has no call open."""
         ...
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ No redirect is followed, no cookie is kept but by who brings a jar, and no proxy
 
 import asyncio
 import io
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 import aiohttp
@@ -18,7 +19,7 @@ from yarl import URL
 from proxy import __version__
 from proxy.secrets import Secret
 from proxy.settings import Policy
-from proxy.upstreams.reply import SENDING, HttpReply
+from proxy.upstreams.reply import SENDING, HttpReply, StaleConnection
 from proxy.watch import Watch
 
 # Every call says who makes it, and none leaves anything for the client library to fill in.
@@ -43,6 +44,11 @@ class WaysOut:
         if way_out is None:
             way_out = self._sessions[proxy] = WayOut(proxy, self._policy)
         return way_out
+
+    async def keep(self, proxies: Collection[Secret | None]) -> None:
+        """Close the ways out through other proxies. The direct one stays; its idle connections close by themselves."""
+        for proxy in [known for known in self._sessions if known is not None and known not in proxies]:
+            await self._sessions.pop(proxy).close()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -201,6 +207,7 @@ class Posting:
     async def _answered(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
         if (protocol := connection.protocol) is None:
             raise aiohttp.ClientConnectionError("the connection is gone")
+        kept = protocol._parser is not None  # noqa: SLF001 - nothing else tells a kept connection from a new one
         protocol.set_response_params(
             read_until_eof=True,
             auto_decompress=False,
@@ -209,7 +216,6 @@ class Posting:
         )
         loop = self._request.loop
         writer = StreamWriter(protocol, loop)
-        await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), drain=False)
         response = aiohttp.ClientResponse(
             "POST",
             self._url,
@@ -223,7 +229,13 @@ class Posting:
             stream_writer=writer,
         )
         try:
+            await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), drain=False)
             return await response.start(connection)
+        except aiohttp.ClientConnectionError as gone:
+            response.close()
+            if kept:
+                raise StaleConnection from gone
+            raise
         except BaseException:
             response.close()
             raise

@@ -14,7 +14,7 @@ from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TYPE
 from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 from multidict import istr
 
-from proxy.pool import Fault
+from proxy.pool import Fault, limit_headers
 from proxy.upstreams.base import Source, UpstreamFault
 from proxy.watch import Watch
 
@@ -25,8 +25,13 @@ _ORGANIZATION: Final = istr("anthropic-organization-id")
 _WORKSPACE: Final = istr("anthropic-workspace-id")
 
 
+class StaleConnection(aiohttp.ClientConnectionError):
+    """A connection kept from an earlier call was closed before anything came back on it."""
+
+
 # The first line that fits counts: most of these are kinds of others, and of OSError.
 _MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Fault | None], ...]] = (
+    ((StaleConnection,), Fault.STALE),
     ((aiohttp.ConnectionTimeoutError, ProxyTimeoutError), Fault.CONNECT_TIMEOUT),
     ((TimeoutError,), None),
     ((aiohttp.ClientConnectorDNSError,), Fault.DNS),
@@ -82,7 +87,13 @@ class HttpReply:
         self.status = response.status
         self.headers: Mapping[str, str] = headers
         self.content_type = _media_type(headers.get(CONTENT_TYPE, ""))
-        self.source = Source(headers.get(_REQUEST_ID), headers.get(_ORGANIZATION), headers.get(_WORKSPACE))
+        organization = headers.get(_ORGANIZATION)
+        self.source = Source(
+            headers.get(_REQUEST_ID),
+            organization,
+            headers.get(_WORKSPACE),
+            limit_headers(headers, organization),
+        )
 
     @property
     def plain(self) -> bool:

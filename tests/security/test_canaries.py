@@ -102,7 +102,22 @@ async def _round(server: Gateway, claude: Simulator) -> list[bytes]:
                 seen.append((await converse(server.url, data)).wire)
                 claude.reset()
     seen += [(await converse(server.url, data, first=True)).wire for data in _bad_requests()]
+    seen += [(await converse(server.url, data, first=True)).wire for data in _administration()]
     return seen
+
+
+def _administration() -> list[bytes]:
+    """What an operator looks at afterwards, and what goes wrong with a key in the wrong place."""
+    key = quote(_ADMIN, safe="")
+    paths = ("pool", "requests?limit=1000", f"pool/explain?model={key}")
+    wrong = (
+        f"requests/{key}",
+        f"requests?credential={key}",
+        f"requests?{key}=1",
+        f"pool/explain?client={key}",
+    )
+    looks = [request(f"/admin/{path}", method="GET", key=_ADMIN) for path in (*paths, *wrong)]
+    return [*looks, request(f"/admin/pool/{key}/disable", key=_ADMIN)]
 
 
 async def _recovered(server: Gateway) -> None:
@@ -206,6 +221,7 @@ async def test_the_round_told_of_every_kind_of_failure(
     assert one["output"].count(b"request") > 100
     assert b"credential changed state" in one["output"]
     assert b"api-1" in one["answers"]
+    assert b'"outcome":"overloaded"' in one["answers"]
     assert b"app.py" in one["command line"]
 
 

@@ -25,12 +25,21 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE",
 _PUBLIC = {"/health", "/live", "/ready"}
 
 
+_EXAMPLES = {"{model}": "claude-sonnet-5-5", "{alias}": "api-1", "{id}": "req_0123456789abcdef01234567"}
+
+
 def _paths(route: Route) -> Iterator[str]:
+    path = route.path
+    for name, example in _EXAMPLES.items():
+        path = path.replace(name, example)
     for prefix in route.prefixes:
-        yield prefix + route.path.replace("{model}", "claude-sonnet-5-5")
+        yield prefix + path
 
 
 _ALL = sorted({(path, route.access) for route in ROUTES for path in _paths(route)}, key=lambda pair: pair[0])
+_ADMIN = sorted(
+    {(path, route.method) for route in ROUTES if route.access is Access.ADMIN for path in _paths(route)}
+)
 _WRONG = CLIENT_KEY[:-1] + "0"
 _NO_KEYS: dict[str, dict[str, str]] = {
     "nothing": {},
@@ -77,12 +86,31 @@ async def test_a_key_in_the_address_opens_nothing(server: Gateway, path: str, na
         assert (await ask(server.url, f"{path}?{name}={key}", method="GET", key=None)).status == 401
 
 
-@pytest.mark.parametrize("path", [path for path, access in _ALL if access is Access.ADMIN])
-async def test_a_client_key_does_not_administrate(server: Gateway, path: str) -> None:
+@pytest.mark.parametrize(("path", "method"), _ADMIN)
+async def test_a_client_key_does_not_administrate(server: Gateway, path: str, method: str) -> None:
     """Protects administration from those who may only ask models."""
-    for method in _METHODS:
-        assert (await ask(server.url, path, method=method)).status in {401, 405}, method
-    assert (await ask(server.url, path, method="GET")).status == 401
+    for other in _METHODS:
+        assert (await ask(server.url, path, method=other)).status in {401, 405}, other
+    assert (await ask(server.url, path, method=method)).status == 401
+    assert all(str(view["state"]).count("'ready'") for view in await server.pool())
+
+
+async def test_the_administrators_list_is_the_one_written_down() -> None:
+    """Protects against an order that appears, or changes its method, unnoticed."""
+    orders = [(f"/admin/pool/api-1/{action}", "POST") for action in ("disable", "enable", "reset")]
+    assert (
+        sorted(
+            [
+                ("/admin/pool", "GET"),
+                ("/admin/pool/explain", "GET"),
+                ("/admin/requests", "GET"),
+                (f"/admin/requests/{_EXAMPLES['{id}']}", "GET"),
+                *orders,
+                ("/admin/pool/reload", "POST"),
+            ]
+        )
+        == _ADMIN
+    )
 
 
 @pytest.mark.parametrize("path", [path for path, access in _ALL if access is Access.CLIENT])

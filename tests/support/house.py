@@ -63,6 +63,7 @@ class CredentialView(msgspec.Struct):
     state: StateView
     classes: dict[str, StateView]
     closed_models: dict[str, StateView]
+    headroom: float | None
     succeeded: int
     failed: int
 
@@ -200,22 +201,23 @@ async def house(
     *,
     keys: Sequence[str] = ("k1", "k2", "k3"),
     credentials: Callable[[str], Iterable[Mapping[str, object]]] | None = None,
+    simulator: Simulator | None = None,
 ) -> AsyncIterator[House]:
     """Start a simulated Claude and a gateway of these keys, or of these entries of a ``sessions.json``.
 
     Keys become the credentials ``api-1``, ``api-2`` and so on, in order. `credentials` makes the entries from the
-    simulator's address; they need to name neither kind nor address.
+    simulator's address; they need to name neither kind nor address. Without `simulator` it is a plain one.
     """
-    async with simulated() as simulator:
-        chosen = configuration(folder, simulator, keys, credentials)
+    async with simulated(simulator) as claude:
+        chosen = configuration(folder, claude, keys, credentials)
         async with gateway(folder, {**chosen, **(settings or {})}) as server, client() as session:
-            yield House(server, simulator, session)
+            yield House(server, claude, session)
 
 
 @asynccontextmanager
-async def simulated() -> AsyncIterator[Simulator]:
+async def simulated(simulator: Simulator | None = None) -> AsyncIterator[Simulator]:
     """A running simulated Claude."""
-    simulator = Simulator()
+    simulator = simulator or Simulator()
     await simulator.start()
     try:
         yield simulator
@@ -223,10 +225,10 @@ async def simulated() -> AsyncIterator[Simulator]:
         await simulator.stop()
 
 
-def client() -> aiohttp.ClientSession:
-    """A client's connections, as many as it needs."""
-    limits = aiohttp.ClientTimeout(total=_PATIENCE_S)
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=limits)
+def client(*, patient: bool = False) -> aiohttp.ClientSession:
+    """A client's connections, as many as it needs; a patient one waits for ever, and keeps no connection."""
+    limits = aiohttp.ClientTimeout(total=None if patient else _PATIENCE_S)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=patient), timeout=limits)
 
 
 def configuration(

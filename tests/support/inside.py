@@ -1,26 +1,31 @@
-"""A gateway within the test's own process, for what can only be seen from inside: its queue."""
+"""A gateway within the test's own process, for what can only be seen from inside: its queue, its tasks, its time."""
 
 import asyncio
 import random
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from aiohttp.test_utils import TestServer
 
 from proxy.access import Keys, load_or_make_keys
-from proxy.clock import SystemClock
+from proxy.clock import Clock, SystemClock
 from proxy.credentials import Credential, load_credentials
 from proxy.model.catalog import Catalog
+from proxy.pool.views import view_of
 from proxy.server.app import Parts, build_app
 from proxy.server.context import SERVICES, Services
 from proxy.settings import Settings, load_settings
+from proxy.simulator import Simulator
 from proxy.store.sqlite import SqliteStore
+from proxy.telemetry.logs import no_request_line
+from proxy.telemetry.requests import RequestLine
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
-from tests.support.house import House, client, configuration, simulated
+from tests.support.house import CredentialView, House, client, configuration, simulated
 
 _QUEUE: Final = re.compile(r"Queue: (\d+)")
 
@@ -50,9 +55,36 @@ class Inside:
             raise ValueError(repr(self.services.pool))
         return int(found[1])
 
+    def strikes(self, alias: str) -> int:
+        """Faults in a row that are held against a credential."""
+        member = self.services.pool._by_name[alias]
+        return sum(seat.strikes for seat in member.seats.values())
+
+    def credential(self, alias: str) -> CredentialView:
+        """One credential as the admin sees it."""
+        view = view_of(self.services.pool._by_name[alias], self.services.clock)
+        return msgspec.convert(msgspec.to_builtins(view), CredentialView)
+
     async def pool(self) -> list[dict[str, object]]:
         """See `tests.support.house.Server`; the pool itself is at hand here."""
         raise AssertionError("ask `services.pool`")
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Under which a gateway of this process runs.
+
+    Attributes:
+        clock: the time.
+        rng: jitter.
+        record: takes the line of each request.
+        patient: whether its client waits for ever.
+    """
+
+    clock: Clock = field(default_factory=SystemClock)
+    rng: random.Random = field(default_factory=lambda: random.Random(0))
+    record: Callable[[RequestLine], None] = no_request_line
+    patient: bool = False
 
 
 def _configured(
@@ -68,11 +100,15 @@ async def house_inside(
     folder: Path,
     settings: Mapping[str, str],
     credentials: Callable[[str], Iterable[Mapping[str, object]]],
+    *,
+    simulator: Simulator | None = None,
+    circumstances: Circumstances | None = None,
 ) -> AsyncIterator[tuple[House, Inside]]:
     """The same as `house`, with the server in this process."""
-    async with simulated() as simulator:
+    given = circumstances or Circumstances()
+    async with simulated(simulator) as claude:
         environment = {
-            **configuration(folder, simulator, (), credentials),
+            **configuration(folder, claude, (), credentials),
             "API_KEY": CLIENT_KEY,
             "ADMIN_KEY": ADMIN_KEY,
             "DATA_DIR": str(folder),
@@ -85,10 +121,11 @@ async def house_inside(
             keys=keys,
             catalog=catalog,
             store=await SqliteStore.open(settled.database),
-            clock=SystemClock(),
-            rng=random.Random(0),
+            clock=given.clock,
+            rng=given.rng,
+            record=given.record,
         )
         app = await build_app(parts)
-        async with TestServer(app) as server, client() as session:
+        async with TestServer(app) as server, client(patient=given.patient) as session:
             inside = Inside(str(server.make_url("")).rstrip("/"), app[SERVICES])
-            yield House(inside, simulator, session), inside
+            yield House(inside, claude, session), inside

@@ -1,23 +1,22 @@
 """Anthropic's Messages API, on both sides: as clients speak it to us, and as we speak it to upstreams."""
 
+from proxy.dialects.anthropic.caching import with_cache_marks
 from proxy.dialects.anthropic.client import AnthropicDialect
 from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
-from proxy.dialects.anthropic.upstream import (
-    decode_error,
-    encode_request,
-    splice,
-    summarize,
-)
-from proxy.dialects.anthropic.wire import MessageBroken, decode_message
+from proxy.dialects.anthropic.thinking import holds_our_signatures, without_foreign_thinking
+from proxy.dialects.anthropic.upstream import MessagesUpstream, decode_error, encode_request, summarize
+from proxy.dialects.anthropic.wire import decode_message
 
 __all__ = [
     "AnthropicDialect",
-    "MessageBroken",
+    "MessagesUpstream",
     "StreamDecoder",
     "StreamTap",
     "decode_error",
     "decode_message",
     "encode_request",
-    "splice",
+    "holds_our_signatures",
     "summarize",
+    "with_cache_marks",
+    "without_foreign_thinking",
 ]

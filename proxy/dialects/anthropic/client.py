@@ -34,10 +34,10 @@ class AnthropicStreamEncoder:
     An ``error`` event gives no bytes: whoever sends the stream ends it with `AnthropicDialect.error_frame`.
     """
 
-    __slots__ = ("_model",)
+    __slots__ = ("_rendering",)
 
     def __init__(self, rendering: Rendering) -> None:
-        self._model = rendering.model
+        self._rendering = rendering
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """See `proxy.dialects.common.StreamEncoder.encode`."""
@@ -45,7 +45,7 @@ class AnthropicStreamEncoder:
 
     def _frame(self, event: Event) -> bytes:
         if isinstance(event, MessageStart):
-            event = MessageStart(_shown(event.message, self._model))
+            event = MessageStart(_shown(event.message, self._rendering))
         return encode_frame(_encoder.encode(event), str(event.__struct_config__.tag))
 
 
@@ -65,7 +65,7 @@ class AnthropicDialect:
 
     def encode_message(self, message: Message, rendering: Rendering) -> bytes:
         """See `Dialect.encode_message`."""
-        return _encoder.encode(_shown(message, rendering.model))
+        return _encoder.encode(_shown(message, rendering))
 
     def stream_encoder(self, rendering: Rendering) -> AnthropicStreamEncoder:
         """See `Dialect.stream_encoder`."""
@@ -84,9 +84,14 @@ def _envelope(error: GatewayError, request_id: str) -> _ErrorEnvelope:
     return _ErrorEnvelope(_ErrorBody(error.kind.value, error.message), request_id)
 
 
-def _shown(message: Message, model: str) -> Message:
-    """The message under the name its client knows, with the two counts that clients take for granted."""
+def _shown(message: Message, rendering: Rendering) -> Message:
+    """The message under the name its client knows, with the id and the two counts that clients take for granted."""
     usage = message.usage
     if usage.input_tokens is None or usage.output_tokens is None:
         usage = Usage(input_tokens=0, output_tokens=0).merge(usage)
-    return msgspec.structs.replace(message, model=model or message.model, usage=usage)
+    return msgspec.structs.replace(
+        message,
+        id=message.id or "msg_" + rendering.request_id.removeprefix("req_"),
+        model=rendering.model or message.model,
+        usage=usage,
+    )

@@ -56,6 +56,10 @@ class StreamDecoder:
                 raise
         return events
 
+    def end(self) -> list[Event]:
+        """See `proxy.dialects.upstream`: only ``message_stop`` ends an answer, so the end of its body adds nothing."""
+        return []
+
     def _take(self, found: list[bytes], events: list[Event]) -> None:
         grammar, observed = self._grammar, self.observed
         for data in found:
@@ -133,6 +137,10 @@ class StreamTap:
             return self._read_any_line_ends(whole)
         return self._survey(whole) if whole else whole
 
+    def end(self) -> bytes:
+        """See `proxy.dialects.upstream`: only ``message_stop`` ends an answer, so the end of its body adds nothing."""
+        return b""
+
     def _survey(self, whole: bytes) -> bytes:
         """Look at the events that may tell something; returns those before the first that cannot be read.
 
@@ -190,11 +198,13 @@ class StreamTap:
         kind = frame.event if frame.event != "message" else event_type(frame.data)
         if kind == "ping":
             return
+        # read before it counts as a beginning: until then another credential can be asked
+        event = decode_event(frame.data) if kind in _TOLD else None
         if not observed.started:
             self._check_first(kind, frame.data)
             observed.started = True
         observed.events += 1
-        if kind in _TOLD and (event := decode_event(frame.data)) is not None:
+        if event is not None:
             if isinstance(event, MessageStart):
                 if self._begun:
                     raise StreamBroken("a second message_start")

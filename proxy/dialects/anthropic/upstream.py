@@ -3,16 +3,18 @@
 Source: "Create a Message" and "Errors" in Anthropic's API documentation.
 """
 
-from collections.abc import Collection, Mapping
 from typing import Literal
 
 import msgspec
 
-from proxy.dialects.anthropic.wire import MessageBroken, error_code
-from proxy.dialects.common import ErrorFacts
-from proxy.dialects.decoding import decode_json
-from proxy.model.message import Usage
+from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
+from proxy.dialects.anthropic.wire import decode_message, error_code
+from proxy.dialects.sse import encode_frame
+from proxy.dialects.upstream import ErrorFacts, MessageBroken, Summary
+from proxy.model.events import Event
+from proxy.model.message import Message, Usage
 from proxy.model.request import Request
+from proxy.model.spell import spelled
 
 _encoder = msgspec.json.Encoder()
 
@@ -22,34 +24,7 @@ def encode_request(request: Request) -> bytes:
     return _encoder.encode(request)
 
 
-def splice(
-    body: bytes,
-    *,
-    set: Mapping[str, bytes],  # noqa: A002 - a call reads: splice, set this, remove that
-    remove: Collection[str],
-) -> bytes:
-    """Rewrite top-level fields of a JSON object and leave every other byte of its values alone.
-
-    The order of the keys stays, new ones come last, and of a key that came twice only its last value remains,
-    in its first place. `set` holds values as JSON. Raises InvalidRequest for a body that is no object.
-    """
-    fields = dict(decode_json(dict[str, msgspec.Raw], body))
-    for name in remove:
-        fields.pop(name, None)
-    for name, value in set.items():
-        fields[name] = msgspec.Raw(value)
-    return _encoder.encode(fields)
-
-
-class Summary(msgspec.Struct):
-    """What is kept of a unary answer that passes unchanged.
-
-    Attributes:
-        type: ``message``.
-        usage: what it used; None where it does not say.
-        stop_reason: why it ended.
-    """
-
+class _Summary(msgspec.Struct):
     type: Literal["message"]
     usage: Usage | None = None
     stop_reason: str | None = None
@@ -69,7 +44,7 @@ class _AnyMessage(msgspec.Struct):
     type: Literal["message"]
 
 
-_summary_decoder = msgspec.json.Decoder(Summary)
+_summary_decoder = msgspec.json.Decoder(_Summary)
 _message_decoder = msgspec.json.Decoder(_AnyMessage)
 _error_decoder = msgspec.json.Decoder(_WithError)
 
@@ -80,14 +55,16 @@ def summarize(body: bytes) -> Summary:
     Raises MessageBroken for a body that is no message.
     """
     try:
-        return _summary_decoder.decode(body)
+        found = _summary_decoder.decode(body)
     except (ValueError, RecursionError):
         pass
+    else:
+        return Summary(found.usage, found.stop_reason)
     try:
         _message_decoder.decode(body)
     except (ValueError, RecursionError):
         raise MessageBroken("the answer is no message") from None
-    return Summary("message")
+    return Summary()
 
 
 def decode_error(body: bytes) -> ErrorFacts:
@@ -99,3 +76,35 @@ def decode_error(body: bytes) -> ErrorFacts:
     if error is None:
         return ErrorFacts()
     return ErrorFacts(error.type, error.message, error_code(error.details))
+
+
+class MessagesUpstream:
+    """The Messages API as upstreams speak it."""
+
+    def decode_message(self, body: bytes) -> Message:
+        """See `UpstreamDialect.decode_message`."""
+        return decode_message(body)
+
+    def summarize(self, body: bytes) -> Summary:
+        """See `UpstreamDialect.summarize`."""
+        return summarize(body)
+
+    def decode_error(self, body: bytes) -> ErrorFacts:
+        """See `UpstreamDialect.decode_error`."""
+        return decode_error(body)
+
+    def spelled(self, body: bytes) -> bytes:
+        """See `UpstreamDialect.spelled`."""
+        return b"".join(map(_frame, spelled(decode_message(body))))
+
+    def stream_decoder(self, event_max_bytes: int) -> StreamDecoder:
+        """See `UpstreamDialect.stream_decoder`."""
+        return StreamDecoder(event_max_bytes)
+
+    def stream_tap(self, event_max_bytes: int, *, hides_usage: bool) -> StreamTap:  # noqa: ARG002 - usage stands in events that are needed
+        """See `UpstreamDialect.stream_tap`."""
+        return StreamTap(event_max_bytes)
+
+
+def _frame(event: Event) -> bytes:
+    return encode_frame(_encoder.encode(event), str(event.__struct_config__.tag))

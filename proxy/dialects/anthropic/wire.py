@@ -7,6 +7,7 @@ and block types.
 import msgspec
 
 from proxy.dialects.common import Observed, StreamBroken, StreamError
+from proxy.dialects.upstream import MessageBroken
 from proxy.model.content import block_type, decode_block
 from proxy.model.events import (
     ContentBlockDelta,
@@ -18,10 +19,6 @@ from proxy.model.events import (
     MessageStop,
 )
 from proxy.model.message import Message, StopDetails, Usage
-
-
-class MessageBroken(ValueError):
-    """A body that should be a message and is none."""
 
 
 class _WireMessage(msgspec.Struct):

@@ -1,14 +1,15 @@
-"""OpenAI's Chat Completions, as clients speak it to us."""
+"""OpenAI's Chat Completions, on both sides: as clients speak it to us, and as we speak it to upstreams."""
 
 from typing import Final
 
 from proxy.dialects.common import Envelope, RenderedError, Rendering, Target, Translated
 from proxy.dialects.openai_chat import errors, request, response
 from proxy.dialects.openai_chat.stream import ChatStreamEncoder
+from proxy.dialects.openai_chat.upstream import ChatUpstream
 from proxy.errors import GatewayError
 from proxy.model.message import Message
 
-__all__ = ["ChatStreamEncoder", "OpenAIChatDialect"]
+__all__ = ["ChatStreamEncoder", "ChatUpstream", "OpenAIChatDialect"]
 
 
 class OpenAIChatDialect:

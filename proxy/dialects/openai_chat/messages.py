@@ -3,15 +3,17 @@
 Source: "Create chat completion" in OpenAI's API reference and "Create a Message" in Anthropic's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
 import msgspec
 
-from proxy.dialects.common import Dropped
+from proxy.dialects.common import Dropped, Thought
 from proxy.dialects.decoding import is_given
+from proxy.dialects.openai_chat.marks import mark_last
 from proxy.dialects.openai_chat.media import document_block, image_block
+from proxy.dialects.openai_chat.reasoning_details import read_details, with_thoughts
 from proxy.dialects.openai_chat.schema import (
     AssistantMessage,
     AssistantPart,
@@ -45,17 +47,27 @@ class Conversation:
     dropped: list[Dropped] = field(default_factory=list)
 
 
-def read_messages(messages: Sequence[ChatMessage]) -> Conversation:
-    """Translate message by message. Raises InvalidRequest naming the field that cannot be carried."""
-    reader = _Reader()
+def read_messages(
+    messages: Sequence[ChatMessage],
+    *,
+    recall: Callable[[str], Sequence[Thought]],
+    thinking_back: bool = True,
+) -> Conversation:
+    """Translate message by message. Raises InvalidRequest naming the field that cannot be carried.
+
+    `recall` and `thinking_back` are those of `proxy.dialects.common.Target`.
+    """
+    reader = _Reader(recall, thinking_back=thinking_back)
     for place, message in enumerate(messages):
         reader.read(message, place)
     return reader.conversation
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, recall: Callable[[str], Sequence[Thought]], *, thinking_back: bool) -> None:
         self.conversation = Conversation()
+        self._recall = recall
+        self._thinking_back = thinking_back
         self._ids = ToolIds()
 
     def read(self, message: ChatMessage, place: int) -> None:
@@ -63,8 +75,8 @@ class _Reader:
         match message:
             case SystemMessage() | DeveloperMessage():
                 self._instruct(message)
-            case UserMessage(content=content):
-                self._add("user", _user_blocks(content, f"{at}.content"))
+            case UserMessage(content=content, cache_control=mark):
+                self._add("user", mark_last(_user_blocks(content, f"{at}.content"), mark))
             case AssistantMessage():
                 self._add("assistant", self._assistant_blocks(message, place, at))
             case ToolMessage():
@@ -77,8 +89,10 @@ class _Reader:
             self._drop(f"{at}.name", "messages have no names")
 
     def _instruct(self, message: SystemMessage | DeveloperMessage) -> None:
-        texts = [message.content] if isinstance(message.content, str) else [p.text for p in message.content]
-        blocks = [TextBlock(text) for text in texts if text.strip()]
+        parts = [TextPart(message.content)] if isinstance(message.content, str) else message.content
+        blocks = [_text(part) for part in parts if part.text.strip()]
+        if blocks and message.cache_control is not None:
+            blocks[-1] = msgspec.structs.replace(blocks[-1], cache_control=message.cache_control)
         if self.conversation.turns:
             self._add("system", [*blocks])
         else:
@@ -89,21 +103,39 @@ class _Reader:
             raise _legacy(f"{at}.function_call")
         if is_given(message.audio):
             self._drop(f"{at}.audio", "the upstream has no audio")
-        blocks: list[Block] = [TextBlock(text) for text in _said(message) if text]
+        blocks: list[Block] = [block for block in _said(message) if block.text]
         for index, call in enumerate(message.tool_calls or ()):
             name, tool_input = _called(call, f"{at}.tool_calls[{index}]")
             blocks.append(ToolUseBlock(self._ids.for_call(call.id, place), name, tool_input))
-        return blocks
+        blocks = mark_last(blocks, message.cache_control)
+        return with_thoughts(blocks, self._thoughts(message, at))
+
+    def _thoughts(self, message: AssistantMessage, at: str) -> Sequence[Thought]:
+        """The turn's thinking: what the client brings back of it, or else what is remembered."""
+        brought: Sequence[Thought] = ()
+        if details := message.reasoning_details:
+            if self._thinking_back:
+                brought = read_details(details)
+                reason = "not the provider's own reasoning"
+            else:
+                reason = "refused by the upstream"
+            if len(brought) < len(details):
+                self._drop(f"{at}.reasoning_details", reason)
+        calls = message.tool_calls
+        return self._recall(calls[0].id) if calls and not brought else brought
 
     def _result(self, message: ToolMessage, at: str) -> ToolResultBlock:
         content: list[ResultContent] = []
         parts = [TextPart(message.content)] if isinstance(message.content, str) else message.content or ()
+        mark = message.cache_control
         for index, part in enumerate(parts):
+            mark = part.cache_control or mark
             if isinstance(part, ImagePart):
                 content.append(image_block(part, f"{at}[{index}]"))
             elif part.text:
                 content.append(TextBlock(part.text))
-        return ToolResultBlock(self._ids.for_result(message.tool_call_id), content)
+        # a mark inside a result would not be taken, one on the result itself is
+        return ToolResultBlock(self._ids.for_result(message.tool_call_id), content, cache_control=mark)
 
     def _add(self, role: str, blocks: list[Block]) -> None:
         turn = InputMessage("assistant" if role == "assistant" else "user", blocks)
@@ -123,12 +155,12 @@ def _user_blocks(content: str | Sequence[UserPart], at: str) -> list[Block]:
 
 def _user_block(part: UserPart, at: str) -> Block:
     match part:
-        case TextPart(text=text):
-            return TextBlock(text)
+        case TextPart():
+            return _text(part)
         case ImagePart():
-            return image_block(part, at)
+            return msgspec.structs.replace(image_block(part, at), cache_control=part.cache_control)
         case FilePart():
-            return document_block(part, at)
+            return msgspec.structs.replace(document_block(part, at), cache_control=part.cache_control)
         case AudioPart():
             raise InvalidRequest(
                 "Audio is not supported by the upstream.", param=f"{at}.type", code="unsupported_value"
@@ -137,20 +169,26 @@ def _user_block(part: UserPart, at: str) -> Block:
             assert_never(part)
 
 
-def _said(message: AssistantMessage) -> Iterable[str]:
+def _text(part: TextPart) -> TextBlock:
+    return TextBlock(part.text, cache_control=part.cache_control)
+
+
+def _said(message: AssistantMessage) -> Iterable[TextBlock]:
     content = message.content
     if isinstance(content, str):
-        yield content
+        yield TextBlock(content)
     else:
-        yield from (_part_text(part) for part in content or ())
+        yield from (_part(part) for part in content or ())
     if message.refusal:
-        yield message.refusal
+        yield TextBlock(message.refusal)
 
 
-def _part_text(part: AssistantPart) -> str:
+def _part(part: AssistantPart) -> TextBlock:
     match part:
-        case TextPart(text=text) | RefusalPart(refusal=text):
-            return text
+        case TextPart():
+            return _text(part)
+        case RefusalPart(refusal=text):
+            return TextBlock(text)
         case _:
             assert_never(part)
 

@@ -9,11 +9,12 @@ from proxy.dialects.common import Envelope, Target, Translated
 from proxy.dialects.conversation import name_in, opening, session_in
 from proxy.dialects.decoding import decode_json, is_given, unknown_fields
 from proxy.dialects.openai_chat.fields import check_supported, lost_fields, service_tier
+from proxy.dialects.openai_chat.marks import within_limit
 from proxy.dialects.openai_chat.messages import read_messages
 from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest, PeekedRequest
 from proxy.dialects.openai_chat.thinking import read_reasoning, read_sampling
 from proxy.dialects.openai_chat.tools import Tooling, read_tools
-from proxy.dialects.openai_chat.turns import closed, in_tool_turn, ordered, reminder
+from proxy.dialects.openai_chat.turns import begins_with_thinking, closed, in_tool_turn, ordered, reminder
 from proxy.errors import InvalidRequest
 from proxy.model.request import InputMessage, Metadata, OutputConfig, Request
 
@@ -41,7 +42,7 @@ def decode_request(body: bytes, target: Target) -> Translated:
     check_supported(chat)
     if not chat.messages:
         raise InvalidRequest("messages has to hold at least one message.", param="messages")
-    conversation = read_messages(chat.messages)
+    conversation = read_messages(chat.messages, recall=target.recall, thinking_back=target.thinking_back)
     turns = ordered(conversation.turns, target.facts)
     tooling = read_tools(chat, turns, target.facts)
     reasoning = read_reasoning(chat, target, no_budget=_no_budget(tooling, turns))
@@ -62,19 +63,21 @@ def decode_request(body: bytes, target: Target) -> Translated:
         thinking=reasoning.thinking,
         output_config=None if reasoning.effort is None else OutputConfig(effort=reasoning.effort),
         metadata=_metadata(chat),
+        cache_control=chat.cache_control,
         service_tier=service_tier(chat),
     )
+    request, lost_marks = within_limit(request)
     dropped = (
         conversation.dropped + tooling.dropped + reasoning.dropped + sampling.dropped + lost_fields(chat)
     )
     unknown = unknown_fields(body, ChatRequest.__struct_fields__)
-    return Translated(request, (*dropped, *unknown), tooling.wish is not None)
+    return Translated(request, (*dropped, *lost_marks, *unknown), tooling.wish is not None)
 
 
 def _no_budget(tooling: Tooling, turns: list[InputMessage]) -> str | None:
     if tooling.forced:
         return "no thinking together with a forced tool call"
-    if in_tool_turn(turns):
+    if in_tool_turn(turns) and not begins_with_thinking(turns):
         return "no thinking in a tool turn that did not begin with it"
     return None
 

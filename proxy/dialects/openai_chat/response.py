@@ -11,6 +11,8 @@ from typing import Final
 import msgspec
 
 from proxy.dialects.common import Rendering, ThinkingFormat
+from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN, details_of, thoughts_of
+from proxy.dialects.openai_chat.schema import ReasoningDetail
 from proxy.model.content import Block, TextBlock, ThinkingBlock, ToolUseBlock
 from proxy.model.message import Message, StopDetails, Usage
 
@@ -28,8 +30,6 @@ FINISH_REASONS: Final[Mapping[str, str]] = MappingProxyType(
 )
 REFUSAL: Final = "refusal"
 _REFUSED: Final = "The model refused to answer."
-THINK_OPEN: Final = "<think>"
-THINK_CLOSE: Final = "</think>"
 _TIERS: Final[Mapping[str, str]] = MappingProxyType({"standard": "default", "priority": "priority"})
 
 
@@ -56,6 +56,7 @@ class Answer(msgspec.Struct):
     refusal: str | None = None
     tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    reasoning_details: list[ReasoningDetail] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Choice(msgspec.Struct):
@@ -108,11 +109,12 @@ _encoder = msgspec.json.Encoder()
 
 def encode_message(message: Message, rendering: Rendering) -> bytes:
     """See `proxy.dialects.common.Dialect.encode_message`."""
+    answer = _answer(message, rendering)
     completion = ChatCompletion(
         id=completion_id(message.id or rendering.request_id),
         created=rendering.created_s,
         model=rendering.model or message.model,
-        choices=[Choice(_answer(message, rendering.thinking_format), finish_reason(message.stop_reason))],
+        choices=[Choice(answer, finish_reason(message.stop_reason))],
         usage=completion_usage(message.usage),
         service_tier=_service_tier(message.usage),
     )
@@ -157,17 +159,23 @@ def _service_tier(usage: Usage) -> str | None:
     return "priority" if usage.speed == "fast" else _TIERS.get(usage.service_tier or "")
 
 
-def _answer(message: Message, thinking_format: ThinkingFormat) -> Answer:
+def _answer(message: Message, rendering: Rendering) -> Answer:
     if message.stop_reason == REFUSAL:
         # What came before a refusal is to be thrown away, its tool calls above all.
         return Answer(content=None, refusal=refusal_text(message.stop_details))
     thinking = "".join([block.thinking for block in message.content if isinstance(block, ThinkingBlock)])
     calls = [_tool_call(block) for block in message.content if isinstance(block, ToolUseBlock)]
+    thinking_format = rendering.thinking_format
     in_content = thinking_format in {ThinkingFormat.THINK, ThinkingFormat.BOTH}
     text = "".join([_shown(block, thinking=in_content) for block in message.content])
     answer = Answer(content=text if text or not calls else None, tool_calls=calls or msgspec.UNSET)
     if thinking and thinking_format in {ThinkingFormat.REASONING_CONTENT, ThinkingFormat.BOTH}:
         answer.reasoning_content = thinking
+    if thoughts := thoughts_of(message.content):
+        if thinking_format is not ThinkingFormat.NONE:
+            answer.reasoning_details = details_of(thoughts)
+        if calls and rendering.keep is not None:
+            rendering.keep(calls[0].id, thoughts)
     return answer
 
 

@@ -8,15 +8,17 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from proxy.dialects.decoding import Anything
+from proxy.model.content import CacheControl
 
 Penalty: TypeAlias = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class TextPart(msgspec.Struct, tag_field="type", tag="text", gc=False):
-    """Text."""
+    """Text; `cache_control` is Anthropic's cache mark, which some clients set here too."""
 
     text: str
+    cache_control: CacheControl | None = None
 
 
 class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal", gc=False):
@@ -35,6 +37,7 @@ class ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):
     """An image."""
 
     image_url: ImageUrl | str
+    cache_control: CacheControl | None = None
 
 
 class FileData(msgspec.Struct, gc=False):
@@ -49,6 +52,7 @@ class FilePart(msgspec.Struct, tag_field="type", tag="file"):
     """A document."""
 
     file: FileData
+    cache_control: CacheControl | None = None
 
 
 class AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):
@@ -65,6 +69,7 @@ class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):
 
     content: str | list[TextPart]
     name: str | None = None
+    cache_control: CacheControl | None = None
 
 
 class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer"):
@@ -72,6 +77,7 @@ class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer"):
 
     content: str | list[TextPart]
     name: str | None = None
+    cache_control: CacheControl | None = None
 
 
 class UserMessage(msgspec.Struct, tag_field="role", tag="user"):
@@ -79,6 +85,7 @@ class UserMessage(msgspec.Struct, tag_field="role", tag="user"):
 
     content: str | list[UserPart]
     name: str | None = None
+    cache_control: CacheControl | None = None
 
 
 class FunctionCall(msgspec.Struct, gc=False):
@@ -104,6 +111,26 @@ class ToolCall(msgspec.Struct):
     custom: CustomCall | None = None
 
 
+class ReasoningDetail(msgspec.Struct, omit_defaults=True, gc=False):
+    """A piece of the model's reasoning in the shape OpenRouter gave it, sent with answers and accepted back.
+
+    Attributes:
+        type: ``reasoning.text`` with `text` and `signature`, or ``reasoning.encrypted`` with `data`.
+        text: what may be read of it; empty where the model shows none.
+        signature: proves that the text is the model's.
+        data: reasoning nobody may read.
+        format: whose it is; ``anthropic-claude-v1`` here.
+        index: of its block among those of the answer.
+    """
+
+    type: str
+    text: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    format: str | None = None
+    index: int | None = None
+
+
 class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
     """What the model said, or which tools it called."""
 
@@ -113,6 +140,8 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
     tool_calls: list[ToolCall] | None = None
     function_call: Anything = msgspec.UNSET
     audio: Anything = msgspec.UNSET
+    cache_control: CacheControl | None = None
+    reasoning_details: list[ReasoningDetail] | None = None
 
 
 class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
@@ -121,6 +150,7 @@ class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
     tool_call_id: str
     content: str | list[ToolPart] | None = None
     name: str | None = None
+    cache_control: CacheControl | None = None
 
 
 class FunctionMessage(msgspec.Struct, tag_field="role", tag="function"):
@@ -146,6 +176,7 @@ class ToolDefinition(msgspec.Struct):
 
     type: str
     function: FunctionDefinition | None = None
+    cache_control: CacheControl | None = None
 
 
 class NamedFunction(msgspec.Struct, gc=False):
@@ -187,6 +218,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     messages: list[ChatMessage]
     model: str | None = None
     audio: Anything = msgspec.UNSET
+    cache_control: CacheControl | None = None
     frequency_penalty: Penalty | None = None
     function_call: Anything = msgspec.UNSET
     functions: Anything = msgspec.UNSET

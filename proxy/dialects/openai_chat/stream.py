@@ -11,17 +11,16 @@ from typing import Final, assert_never
 
 import msgspec
 
-from proxy.dialects.common import Rendering, ThinkingFormat
+from proxy.dialects.common import Rendering, ThinkingFormat, Thought
+from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN, ThoughtCollector, details_of
 from proxy.dialects.openai_chat.response import (
     REFUSAL,
-    THINK_CLOSE,
-    THINK_OPEN,
     completion_id,
     completion_usage,
     finish_reason,
     refusal_text,
 )
-from proxy.model.content import Block, TextBlock, ThinkingBlock, ToolUseBlock
+from proxy.model.content import Block, RedactedThinkingBlock, TextBlock, ThinkingBlock, ToolUseBlock
 from proxy.model.events import (
     CitationsDelta,
     ContentBlockDelta,
@@ -56,6 +55,7 @@ class ChatStreamEncoder:
         "_arguments",
         "_as_content",
         "_as_reasoning",
+        "_first_call",
         "_open",
         "_prefix",
         "_rendering",
@@ -63,6 +63,7 @@ class ChatStreamEncoder:
         "_suffix",
         "_text_prefix",
         "_thinking_shown",
+        "_thoughts",
         "_tool_prefix",
         "_tools",
         "_usage",
@@ -75,6 +76,8 @@ class ChatStreamEncoder:
         self._as_reasoning = shown in {ThinkingFormat.REASONING_CONTENT, ThinkingFormat.BOTH}
         self._open: type[Block] | None = None
         self._thinking_shown = False
+        self._thoughts = ThoughtCollector()
+        self._first_call = ""
         self._tools = 0
         self._arguments = b""
         self._stop = Stop()
@@ -105,8 +108,8 @@ class ChatStreamEncoder:
                 return self._chunk(b'"role":"assistant","content":"","refusal":null')
             case ContentBlockDelta(delta=delta):
                 return self._delta(delta)
-            case ContentBlockStart(content_block=block):
-                return self._block_start(block)
+            case ContentBlockStart(index=index, content_block=block):
+                return self._block_start(index, block)
             case ContentBlockStop():
                 return self._block_stop()
             case MessageDelta(delta=stop, usage=usage):
@@ -150,10 +153,16 @@ class ChatStreamEncoder:
                 self._arguments = b""
                 return self._tool_prefix + _encode(text) + b"}}]" + self._suffix
             case ThinkingDelta(thinking=text):
-                return self._thinking(text) if self._open is ThinkingBlock else b""
+                if self._open is not ThinkingBlock:
+                    return b""
+                self._thoughts.think(text)
+                return self._thinking(text)
             case TextDelta(text=text):
                 return self._content(text) if text and self._open is TextBlock else b""
-            case SignatureDelta() | CitationsDelta() | msgspec.Raw():
+            case SignatureDelta(signature=signature):
+                self._thoughts.sign(signature)
+                return b""
+            case CitationsDelta() | msgspec.Raw():
                 return b""
             case _:
                 assert_never(delta)
@@ -169,13 +178,16 @@ class ChatStreamEncoder:
             out += self._chunk(b'"reasoning_content":' + _encode(text))
         return out
 
-    def _block_start(self, block: Block) -> bytes:
+    def _block_start(self, index: int, block: Block) -> bytes:
         self._open = type(block)
         match block:
             case TextBlock(text=text):
                 return self._content(text) if text else b""
             case ThinkingBlock(thinking=text):
+                self._thoughts.begin(index, block)
                 return self._thinking(text)
+            case RedactedThinkingBlock():
+                return self._details(self._thoughts.take(index, block))
             case ToolUseBlock():
                 return self._tool_start(block)
             case _:
@@ -184,6 +196,7 @@ class ChatStreamEncoder:
     def _tool_start(self, block: ToolUseBlock) -> bytes:
         index = self._tools
         self._tools += 1
+        self._first_call = self._first_call or block.id
         # What to send at the block's end, should no delta bring anything.
         self._arguments = bytes(block.input)
         self._tool_prefix = b'%b{"index":0,"delta":{"tool_calls":[{"index":%d,"function":{"arguments":' % (
@@ -204,14 +217,26 @@ class ChatStreamEncoder:
                 + b"}}]"
                 + self._suffix
             )
-        if kind is ThinkingBlock and self._thinking_shown:
-            self._thinking_shown = False
-            return self._content(THINK_CLOSE)
-        return b""
+        return self._thought_stop() if kind is ThinkingBlock else b""
+
+    def _thought_stop(self) -> bytes:
+        details = self._details(self._thoughts.end())
+        if not self._thinking_shown:
+            return details
+        self._thinking_shown = False
+        return self._content(THINK_CLOSE) + details
+
+    def _details(self, thought: Thought | None) -> bytes:
+        """A whole block in one piece: clients join the pieces of a list in ways of their own."""
+        if thought is None or not (self._as_content or self._as_reasoning):
+            return b""
+        return self._chunk(b'"reasoning_details":' + _encode(details_of((thought,))))
 
     def _finish(self) -> bytes:
         refused = b""
-        if self._stop.stop_reason == REFUSAL:
+        if self._stop.stop_reason != REFUSAL:
+            self._keep()
+        else:
             refused = self._chunk(b'"refusal":' + _encode(refusal_text(self._stop.stop_details)))
         finish = b'%b{"index":0,"delta":{},"logprobs":null,"finish_reason":%b}]%b' % (
             self._prefix,
@@ -222,3 +247,8 @@ class ChatStreamEncoder:
         if self._rendering.include_usage:
             usage = b'%b],"usage":%b}\n\n' % (self._prefix, _encode(completion_usage(self._usage)))
         return refused + finish + usage + _DONE
+
+    def _keep(self) -> None:
+        keep, thoughts = self._rendering.keep, self._thoughts.thoughts
+        if keep is not None and thoughts and self._first_call:
+            keep(self._first_call, thoughts)

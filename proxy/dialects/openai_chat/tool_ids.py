@@ -40,5 +40,11 @@ class ToolIds:
         return waiting.pop(0) if waiting else ""
 
 
+def clean_id(original: str) -> str:
+    """One id by itself in characters that are accepted; others are replaced, and a mark keeps it apart."""
+    clean = _FOREIGN.sub("_", original)
+    return original if clean == original else f"{clean}_{_mark(original, 1)}"
+
+
 def _mark(original: str, times: int) -> str:
     return blake2b(f"{original}\0{times}".encode(), digest_size=4).hexdigest()

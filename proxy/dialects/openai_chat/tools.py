@@ -105,7 +105,15 @@ def _defined(definitions: Sequence[ToolDefinition], dropped: list[Dropped]) -> l
             dropped.append(
                 Dropped(f"{at}.function.strict", "the schema is outside what strict tools support")
             )
-        tools.append(Tool(function.name, schema, function.description, keeps_strict or None))
+        tools.append(
+            Tool(
+                function.name,
+                schema,
+                function.description,
+                keeps_strict or None,
+                cache_control=definition.cache_control,
+            )
+        )
     return tools
 
 

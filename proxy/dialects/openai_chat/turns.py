@@ -12,7 +12,14 @@ from typing import Final
 import msgspec
 
 from proxy.model.catalog import ModelFacts
-from proxy.model.content import Block, TextBlock, ToolResultBlock, ToolUseBlock
+from proxy.model.content import (
+    Block,
+    RedactedThinkingBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
 from proxy.model.request import InputMessage
 
 _START: Final = "(conversation start)"
@@ -47,6 +54,14 @@ def closed(turns: list[InputMessage], *, prefill: bool) -> list[InputMessage]:
 def in_tool_turn(turns: Sequence[InputMessage]) -> bool:
     """Whether the model is about to go on with a turn in which it called tools."""
     return bool(turns) and any(isinstance(block, ToolResultBlock) for block in turns[-1].content)
+
+
+def begins_with_thinking(turns: Sequence[InputMessage]) -> bool:
+    """Whether the assistant's latest turn does, which thinking with a budget demands of one that calls tools."""
+    for turn in reversed(turns):
+        if turn.role == "assistant":
+            return isinstance(turn.content[0], ThinkingBlock | RedactedThinkingBlock)
+    return False
 
 
 def _user(text: str) -> InputMessage:

@@ -17,8 +17,11 @@ _LONGEST_PAUSE_S: Final = 3600.0
 _ATTEMPTS: Final = 24
 _AT_ONE_TIME: Final = 4
 
-Delete = Callable[[OwedDeletion], Awaitable[bool]]
-"""Tries a deletion; True when the conversation is known to be gone. It raises nothing but cancellation."""
+Delete = Callable[[OwedDeletion], Awaitable[bool | None]]
+"""Tries a deletion; True when the conversation is known to be gone, None while its session is not configured.
+
+It raises nothing but cancellation.
+"""
 
 
 def pause_s(attempts: int) -> float:
@@ -32,7 +35,8 @@ class Deletions:
     """The deletions of one process.
 
     A conversation that is in use is owed and not tried. Released, it is tried at once, then after 1 min doubling
-    to 1 h, 24 times; what is left then is tried again at the next start.
+    to 1 h, 24 times; what is left then is tried again at the next start. What a session left behind that is not
+    configured any more waits, untried, until it is.
     """
 
     def __init__(self, ledger: DeletionLedger, clock: Clock, delete: Delete) -> None:
@@ -41,7 +45,9 @@ class Deletions:
         self._delete = delete
         self._in_use: dict[str, OwedDeletion] = {}
         self._due: dict[str, tuple[float, OwedDeletion]] = {}
-        self._trying: set[asyncio.Task[None]] = set()
+        self._ownerless: dict[str, OwedDeletion] = {}
+        self._given_up = 0
+        self._trying: dict[asyncio.Task[None], OwedDeletion] = {}
         self._places = asyncio.Semaphore(_AT_ONE_TIME)
         self._changed = asyncio.Event()
 
@@ -69,11 +75,25 @@ class Deletions:
         if (owed := self._in_use.pop(conversation, None)) is not None:
             self._try(owed)
 
+    @property
+    def owed(self) -> int:
+        """How many conversations are still to be deleted, those included that are in use."""
+        parts = (self._in_use, self._due, self._ownerless, self._trying)
+        return sum(map(len, parts)) + self._given_up
+
     async def restore(self) -> None:
         """Take up what an earlier process left behind. Raises StoreError."""
-        for owed in await self._ledger.load_deletions():
-            if owed.conversation not in self._in_use:
-                self._try(owed)
+        left = [owed for owed in await self._ledger.load_deletions() if owed.conversation not in self._in_use]
+        if left:
+            _log.info("conversations of an earlier run are being deleted", count=len(left))
+        for owed in left:
+            self._try(owed)
+
+    def welcome(self, fingerprint: str) -> None:
+        """Try what the session of this fingerprint left behind, now that it is configured again."""
+        for owed in [each for each in self._ownerless.values() if each.fingerprint == fingerprint]:
+            del self._ownerless[owed.conversation]
+            self._try(owed)
 
     async def work_for_ever(self) -> None:
         """Try what is due, whenever it is."""
@@ -95,22 +115,36 @@ class Deletions:
                 self._try(owed)
         return min((due_s - now_s for due_s, _ in self._due.values()), default=math.inf)
 
-    async def settle(self, *, within_s: float) -> None:
-        """Try everything that is owed once more, at most so long; the rest is tried at the next start."""
-        waiting = [owed for _, owed in self._due.values()] + list(self._in_use.values())
-        self._due.clear()
-        self._in_use.clear()
+    async def settle(self, *, within_s: float, fingerprint: str | None = None) -> None:
+        """Try what is owed once more, at most so long; the rest is tried at the next start.
+
+        With `fingerprint`, only what the session of that one left behind; the rest of that waits for its return.
+        """
+
+        def concerned(owed: OwedDeletion) -> bool:
+            return fingerprint is None or owed.fingerprint == fingerprint
+
+        waiting = [owed for _, owed in self._due.values() if concerned(owed)]
+        waiting += [owed for owed in self._in_use.values() if concerned(owed)]
         for owed in waiting:
+            self._due.pop(owed.conversation, None)
+            self._in_use.pop(owed.conversation, None)
             self._try(owed)
-        if self._trying:
-            _, left = await asyncio.wait(self._trying, timeout=within_s)
+        tried = {task for task, owed in self._trying.items() if concerned(owed)}
+        if tried:
+            _, left = await asyncio.wait(tried, timeout=within_s)
             for task in left:
                 task.cancel()
 
     def _try(self, owed: OwedDeletion) -> None:
         task = spawn(self._attempt(owed), name="delete a conversation")
-        self._trying.add(task)
-        task.add_done_callback(self._trying.discard)
+        self._trying[task] = owed
+        task.add_done_callback(self._tried)
+
+    def _tried(self, task: asyncio.Task[None]) -> None:
+        owed = self._trying.pop(task)
+        if task.cancelled():
+            self._ownerless[owed.conversation] = owed
 
     async def _attempt(self, owed: OwedDeletion) -> None:
         async with self._places:
@@ -118,10 +152,18 @@ class Deletions:
         if gone:
             await self._forget(owed.conversation)
             return
+        if gone is None:
+            self._ownerless[owed.conversation] = owed
+            return
         failed = replace(owed, attempts=owed.attempts + 1)
         pause = pause_s(failed.attempts)
         if pause == math.inf:
-            _log.error("a conversation could not be deleted", attempts=failed.attempts)
+            self._given_up += 1
+            _log.error(
+                "a conversation could not be deleted, and waits for the next start",
+                conversation=failed.conversation,
+                attempts=failed.attempts,
+            )
         else:
             self._due[owed.conversation] = (self._clock.monotonic_s() + pause, failed)
             self._changed.set()

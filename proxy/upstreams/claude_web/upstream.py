@@ -42,6 +42,7 @@ from proxy.watch import Watch
 
 _log = get_logger("claude_web")
 _DELETE_S: Final = 30.0
+_LAST_DELETIONS_S: Final = 3.0
 _dialect = AnthropicDialect()
 
 
@@ -123,6 +124,16 @@ class ClaudeWeb:
         finally:
             reply.close()
 
+    async def forget(self, credential: Credential) -> None:
+        """See `Upstream.forget`. What it left behind at the site is tried once more before."""
+        name = self._means.fingerprint(credential)
+        await self.deletions.settle(within_s=_LAST_DELETIONS_S, fingerprint=name)
+        self._owners.pop(name, None)
+        made_for, session = self._sessions.get(credential.name, (None, None))
+        if session is not None and made_for is not None and made_for.secret == credential.secret:
+            del self._sessions[credential.name]
+            await session.close()
+
     async def close(self) -> None:
         """Forget every session's cookies; the connections belong to whoever made them."""
         for _, session in self._sessions.values():
@@ -152,6 +163,8 @@ class ClaudeWeb:
     def owner(self, credential: Credential) -> str:
         """The name under which the ledger knows a credential."""
         name = self._means.fingerprint(credential)
+        if name not in self._owners:
+            self.deletions.welcome(name)
         self._owners[name] = credential
         return name
 
@@ -169,10 +182,10 @@ class ClaudeWeb:
             _log.info("not carried to claude.ai", fields=sorted({loss.field for loss in plan.dropped}))
         return plan
 
-    async def _delete(self, owed: OwedDeletion) -> bool:
+    async def _delete(self, owed: OwedDeletion) -> bool | None:
         credential = self._owners.get(owed.fingerprint)
         if credential is None:
-            return False
+            return None
         watch = Watch()
         try:
             await self.session(credential).delete(owed.organization, owed.conversation, watch, _DELETE_S)

@@ -74,3 +74,10 @@ def test_no_key_shows_in_the_keys() -> None:
     """Protects logs; the clients' names are all there is to see."""
     assert repr(keys()) == "<ClientKeys [env-1, env-2]>"
     assert SHARED not in str([getattr(keys(), name) for name in ClientKeys.__slots__])
+
+
+@pytest.mark.parametrize(("require_auth", "expected"), [(True, {"work"}), (False, {"work", "anonymous"})])
+def test_the_names_are_those_of_all_who_may_come_in(*, require_auth: bool, expected: set[str]) -> None:
+    """Protects operators who ask about a client: a slip in its name is noticed."""
+    keys = ClientKeys([(Secret("first-key"), Client("work"))], require_auth=require_auth)
+    assert keys.names == expected

@@ -1,12 +1,15 @@
 """What stops a start, and what does not."""
 
+import asyncio
+import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from proxy.commands.serve import CannotStart, _loop_factory, _require_fast_parser
-from tests.support.program import finished, started
+from tests.support.program import ROOT, finished, started
 
 
 async def test_without_a_credential_it_says_what_to_set(tmp_path: Path) -> None:
@@ -105,3 +108,46 @@ def test_without_uvloop_the_standard_loop_does(monkeypatch: pytest.MonkeyPatch) 
     assert _loop_factory() is not None
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert _loop_factory() is None
+
+
+async def test_a_hangup_does_not_end_a_demo(tmp_path: Path) -> None:
+    """Protects a demo, which has no credentials to read again, from the signal that has others read them."""
+    async with started(tmp_path, "serve", "--demo") as program:
+        program.send(signal.SIGHUP)
+        program.send(signal.SIGTERM)
+        assert await program.ended() == 0
+
+
+_IN_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+async def test_closing_the_terminal_ends_the_server_in_it(tmp_path: Path) -> None:
+    """Protects the port from a server nobody sees any more, though the same signal has files read again."""
+    outside, inside = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _IN_TERMINAL, str(ROOT / "app.py"), "serve", "--demo"),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "ADDRESS": "127.0.0.1:0"},
+        stdin=inside,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    os.close(inside)
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            while b"Try it" not in await process.stdout.readline():
+                assert process.returncode is None
+            process.send_signal(signal.SIGHUP)
+            os.close(outside)
+            await process.stdout.read()
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -33,7 +33,8 @@ def test_each_sort_is_numbered_by_itself(tmp_path: Path) -> None:
         *("sk-a", "sk-b", "sk-c", "cookie-a", "cookie-b", None, None, None),
     ]
     assert [each.organization for each in credentials[3:5]] == ["org-1", None]
-    assert [each.tier for each in credentials] == [0, 0, 0, 0, 0, 0, 1, 2]
+    assert [each.tier for each in credentials] == [0, 0, 0, 0, 0, 0, 100, 101]
+    assert [each.fallback for each in credentials] == [False] * 6 + [True] * 2
 
 
 def test_a_fallback_at_the_anthropic_api_is_of_its_kind(tmp_path: Path) -> None:
@@ -49,6 +50,7 @@ def test_a_fallback_at_the_anthropic_api_is_of_its_kind(tmp_path: Path) -> None:
     assert (first.kind, first.name, first.model) == (Kind.ANTHROPIC, "fallback-1", "claude-3-opus-20240229")
     assert first.base_url.lower() == "https://api.anthropic.com"
     assert (second.kind, second.base_url) == (Kind.OPENAI, "https://api.anthropic.com.example/v1")
+    assert (first.fallback, second.fallback) == (True, True)
 
 
 def test_the_anthropic_api_is_no_fallback_without_a_key(tmp_path: Path) -> None:

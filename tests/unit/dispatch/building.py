@@ -16,8 +16,11 @@ from proxy.dialects.openai_chat import OpenAIChatDialect
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
+from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Exchange, Operation
+from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
+from proxy.model.names import ModelNames
 from proxy.pool import Fault, Pool, UpstreamError
 from proxy.settings import Policy, RequestDefaults
 from proxy.store.base import HealthRow, OwedDeletion, StoreError
@@ -29,6 +32,7 @@ MODEL = "claude-sonnet-5-5"
 CATALOG = Catalog.load(None)
 ANTHROPIC = AnthropicDialect()
 CHAT = OpenAIChatDialect()
+MEMORY = ThinkingMemory(FakeClock())
 NO_DEFAULTS = RequestDefaults(model=None, temperature=None, max_tokens=None, thinking_format=None)
 RENDERING = Rendering(request_id="req_1", created_s=1, model=MODEL)
 
@@ -131,10 +135,15 @@ class MemoryStore:
 
     async def load_health(self) -> tuple[HealthRow, ...]:
         """See `Store.load_health`."""
+        if self.problem is not None:
+            raise self.problem
         return tuple(self.rows)
 
     async def forget_health(self, fingerprints: Collection[str]) -> None:
         """See `Store.forget_health`."""
+        if self.problem is not None:
+            raise self.problem
+        self.rows[:] = [row for row in self.rows if row.fingerprint not in fingerprints]
 
     async def save_deletion(self, owed: OwedDeletion) -> None:
         """See `DeletionLedger`."""
@@ -222,10 +231,12 @@ class ScriptedUpstream:
     Attributes:
         answers: one for each call: a reply, an error, a fault, or None for a call that never ends.
         calls: alias and call, in order.
+        forgotten: credentials it was told to forget, in order.
     """
 
     answers: list[Answer]
     calls: list[tuple[str, UpstreamCall]] = field(default_factory=list)
+    forgotten: list[Credential] = field(default_factory=list)
     dialect: str = "anthropic"
 
     async def open(
@@ -243,6 +254,10 @@ class ScriptedUpstream:
             case None:
                 return await watch.within(limit_s, asyncio.get_running_loop().create_future())
 
+    async def forget(self, credential: Credential) -> None:
+        """See `Upstream.forget`."""
+        self.forgotten.append(credential)
+
     async def close(self) -> None:
         """See `Upstream.close`."""
 
@@ -256,6 +271,7 @@ class Bench:
     places: Places
     store: MemoryStore
     upstream: ScriptedUpstream
+    other: ScriptedUpstream
     policy: Policy
     clock: FakeClock
 
@@ -270,9 +286,14 @@ def bench(
     *answers: Answer,
     credentials: Sequence[Credential] = (),
     defaults: RequestDefaults = NO_DEFAULTS,
+    fallbacks: tuple[tuple[str, str], ...] = (),
+    others: Sequence[Answer] = (),
     **policy: object,
 ) -> Bench:
-    """A dispatcher over these answers, and three credentials unless others are given."""
+    """A dispatcher over these answers, and three credentials unless others are given.
+
+    `others` are the answers of APIs that speak Chat Completions; `fallbacks` says which model stands in for which.
+    """
     clock = FakeClock()
     numbers = changed(Policy(jitter=0.0, backoff_base_s=0.0), policy)
     members = tuple(credentials) or tuple(credential(f"api-{number}") for number in (1, 2, 3))
@@ -282,18 +303,21 @@ def bench(
     journal = Journal(store, clock, {item.name: f"print of {item.name}" for item in members})
     places = Places(pool, numbers, journal)
     upstream = ScriptedUpstream(list(answers))
+    other = ScriptedUpstream(list(others), dialect="openai_chat")
     tools = Tools(
         pool=pool,
         places=places,
         journal=journal,
-        upstreams={Kind.ANTHROPIC: upstream},
+        upstreams={Kind.ANTHROPIC: upstream, Kind.OPENAI: other},
         catalog=CATALOG,
+        names=ModelNames(CATALOG, AliasRules(), clock, fallbacks),
         policy=numbers,
         clock=clock,
         rng=rng,
         defaults=defaults,
+        memory=ThinkingMemory(clock),
     )
-    return Bench(Dispatcher(tools), pool, places, store, upstream, numbers, clock)
+    return Bench(Dispatcher(tools), pool, places, store, upstream, other, numbers, clock)
 
 
 def refused(status: int, *, message: str = "no", **changes: object) -> UpstreamError:

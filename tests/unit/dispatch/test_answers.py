@@ -126,6 +126,18 @@ def test_when_all_were_asked_the_last_refusal_is_the_answer() -> None:
     assert (error.status, error.message) == (403, _UNSEEN)
 
 
+@pytest.mark.parametrize(("left_s", "told_s"), [(2.8, 2.8), (None, 1.0)])
+def test_a_walk_that_ends_at_a_limit_is_told_the_time_that_is_left(
+    left_s: float | None, told_s: float
+) -> None:
+    """Protects clients from waiting for a time that was named before they waited here."""
+    last = _failure(FailureClass.RATE, 429, retry_after_s=10.0)
+    error = answers.exhausted(
+        Exhausted(ExhaustedReason.REFUSED, left_s), last, model="claude-x", available=()
+    )
+    assert (error.status, error.retry_after_s) == (429, told_s)
+
+
 def test_an_unknown_model_is_named_with_those_there_are() -> None:
     """Protects clients from guessing; and the answer from a name of any length."""
     error = answers.no_such_model("m" * 500, tuple(f"claude-{number}" for number in range(100)))

@@ -1,6 +1,8 @@
 """What must survive is on disk before anyone is told; what cannot be written costs nobody an answer."""
 
 import asyncio
+import dataclasses
+from collections.abc import Sequence
 
 import pytest
 
@@ -127,3 +129,110 @@ async def test_rows_in_words_of_another_version_are_left_out(
     """Protects the start from what a later or earlier version has written."""
     row = HealthRow(fingerprint="print-1", state=state, reason=reason, since_unix_ms=1)
     assert await Journal(MemoryStore([row]), clock, _PRINTS).restored() == ()
+
+
+async def test_prints_that_are_nobodys_any_more_are_told_and_what_is_kept_of_them_goes(
+    clock: FakeClock,
+) -> None:
+    """Protects a key that comes back from its past, and the print two aliases have shared from being lost."""
+    store = MemoryStore()
+    journal = Journal(store, clock, _PRINTS)
+    await journal.write([_change(clock)])
+    gone = journal.follow({"api-2": "print-1", "api-3": "print-3"})
+    assert gone == {"print-2"}
+    await journal.forget(gone)
+    assert len(store.rows) == 1
+    await journal.forget(journal.follow({}))
+    assert store.rows == []
+
+
+async def test_a_change_belongs_to_whoever_had_the_alias_when_it_came(clock: FakeClock) -> None:
+    """Protects a new key from a change of the old one that was still on its way to the disk."""
+    store = MemoryStore()
+    journal = Journal(store, clock, _PRINTS)
+    writing = journal.write([_change(clock)])
+    journal.follow({"api-1": "print-3", "api-2": "print-1"})
+    await writing
+    assert [row.fingerprint for row in store.rows] == ["print-1"]
+
+
+async def test_what_was_forgotten_is_not_written_again(clock: FakeClock) -> None:
+    """Protects the removal of a credential from a change that comes too late."""
+    store = MemoryStore()
+    journal = Journal(store, clock, _PRINTS)
+    writing = journal.write([_change(clock)])
+    await journal.forget(journal.follow({}))
+    await writing
+    assert store.rows == []
+
+
+async def test_a_store_that_cannot_forget_is_reported(clock: FakeClock, log: RecordedLog) -> None:
+    """Protects a change of the configuration from a full disk."""
+    journal = Journal(MemoryStore(problem=StoreError("the disk is full")), clock, _PRINTS)
+    await journal.forget(["print-1"])
+    assert log.of("health not forgotten") == [{"problem": "the disk is full"}]
+
+
+def _recovered(clock: FakeClock) -> HealthChange:
+    return dataclasses.replace(
+        _change(clock), state=State.READY, reason=None, cause="", until_unix_ms=None, rung=0
+    )
+
+
+async def test_what_an_operator_ordered_is_kept_when_it_returns(clock: FakeClock) -> None:
+    """Protects an order from being forgotten after it was acknowledged, also one that ends a rest."""
+    store = MemoryStore()
+    await Journal(store, clock, _PRINTS).keep([_recovered(clock)])
+    assert [(row.fingerprint, row.state) for row in store.rows] == [("print-1", "ready")]
+
+
+async def test_an_order_that_cannot_be_kept_is_refused_and_kept_by_the_next_one(clock: FakeClock) -> None:
+    """Protects operators from being told that all is well when they ask again and nothing has changed since."""
+    store = MemoryStore(problem=StoreError("the disk is full"))
+    journal = Journal(store, clock, _PRINTS)
+    with pytest.raises(StoreError):
+        await journal.keep([_recovered(clock)])
+    with pytest.raises(StoreError):
+        await journal.keep([])
+    store.problem = None
+    await journal.keep([])
+    assert [row.state for row in store.rows] == ["ready"]
+
+
+async def test_an_order_is_not_undone_by_what_was_found_before_it_and_is_written_later(
+    clock: FakeClock,
+) -> None:
+    """Protects a disabled credential from coming back with a restart because two writes changed places."""
+    store = MemoryStore()
+    journal = Journal(store, clock, _PRINTS)
+    earlier = journal.write([_change(clock, cooling_s=60.0)])
+    await journal.keep([_change(clock, cooling_s=None)])
+    await earlier
+    assert [row.state for row in store.rows][-1] == "disabled"
+
+
+async def test_whoever_is_told_that_it_is_kept_has_waited_for_it(clock: FakeClock) -> None:
+    """Protects two orders at one moment: what the first one's write took along is on disk before the second returns."""
+    store = SlowStore()
+    journal = Journal(store, clock, _PRINTS)
+    first = asyncio.create_task(journal.keep([_recovered(clock)]))  # noqa: TID251 - held by this test
+    await asyncio.sleep(0)
+    second = asyncio.create_task(journal.keep([]))  # noqa: TID251 - held by this test
+    await asyncio.sleep(0)
+    assert not second.done()
+    store.goes_on.set()
+    await asyncio.gather(first, second)
+    assert len(store.rows) == 1
+
+
+class SlowStore(MemoryStore):
+    """A store that writes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = asyncio.Event()
+
+    async def save_health(self, rows: Sequence[HealthRow]) -> None:
+        """See `Store.save_health`."""
+        await self.goes_on.wait()
+        await super().save_health(rows)

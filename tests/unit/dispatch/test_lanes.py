@@ -2,8 +2,9 @@
 
 import pytest
 
-from proxy.dialects.common import StreamBroken
-from proxy.dispatch.lanes import StreamLane, TranslatedLane, VerbatimLane
+from proxy.dialects.common import Dialect, StreamBroken
+from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLane
+from tests.unit.dialects.openai_chat.upstream.building import WHOLE as CHAT_WHOLE
 from tests.unit.dispatch.building import ANTHROPIC, CHAT, PING, RENDERING, WHOLE
 
 _CAP_BYTES = 4096
@@ -54,3 +55,18 @@ def test_the_verbatim_lane_changes_no_byte_and_keeps_half_events_back() -> None:
     lane = VerbatimLane(_CAP_BYTES)
     assert lane.feed(WHOLE[0] + WHOLE[1][:10]) == WHOLE[0]
     assert lane.feed(WHOLE[1][10:]) == WHOLE[1]
+
+
+@pytest.mark.parametrize("dialect", [ANTHROPIC, CHAT], ids=["to messages", "to chat"])
+def test_another_apis_answer_is_observed_the_same_translated_or_not(dialect: Dialect) -> None:
+    """Protects usage and health over APIs of the other dialect."""
+    spoken = SPOKEN["openai_chat"]
+    lanes: list[StreamLane] = [
+        VerbatimLane(_CAP_BYTES, spoken, hides_usage=True),
+        TranslatedLane(dialect.stream_encoder(RENDERING), _CAP_BYTES, spoken),
+    ]
+    for lane in lanes:
+        shown = b"".join(lane.feed(event) for event in CHAT_WHOLE) + lane.end()
+        assert b"Hello" in shown
+        assert (lane.observed.complete, lane.observed.stop_reason) == (True, "end_turn")
+        assert (lane.observed.usage.input_tokens, lane.observed.usage.output_tokens) == (5, 4)

@@ -10,6 +10,7 @@ from proxy.errors import ErrorKind, GatewayError
 from proxy.pool import (
     Abandoned,
     Exhausted,
+    ExhaustedReason,
     Failed,
     Failure,
     FailureClass,
@@ -38,13 +39,17 @@ def _walk(house: Bench) -> Walk:
     return Walk(house.policy, house.clock, budget, house.clock.now_s + 600.0, random.Random(1))
 
 
-async def _take(house: Bench) -> Lease:
+async def _found(house: Bench) -> Lease | Exhausted:
     watch = Watch()
     try:
         walk = _walk(house)
-        found = house.places.take(_WANT, walk) or await house.places.wait(_WANT, walk, watch)
+        return house.places.take(_WANT, walk) or await house.places.wait(_WANT, walk, watch)
     finally:
         watch.close()
+
+
+async def _take(house: Bench) -> Lease:
+    found = await _found(house)
     assert isinstance(found, Lease)
     return found
 
@@ -109,6 +114,67 @@ async def test_a_queue_that_is_full_refuses_at_once() -> None:
     assert refused.value.status == 503
     house.places.end(held, Success())
     house.places.end(await first, Success())
+
+
+async def test_a_place_in_a_later_tier_is_better_than_a_full_queue() -> None:
+    """Protects clients from being turned away while somebody is free."""
+    members = [credential("api-1", max_concurrency=1), credential("api-2", tier=1)]
+    house = bench(credentials=members, queue_length=1)
+    held = await _take(house)
+    first = _asked(house)
+    await _turns()
+    spare = await _take(house)
+    assert spare.name == "api-2"
+    for lease in (held, spare):
+        house.places.end(lease, Success())
+    house.places.end(await first, Success())
+
+
+async def test_a_full_queue_moves_on_when_a_deadline_has_passed() -> None:
+    """Protects clients from being turned away for want of a look at the clock; who waits longer goes first."""
+    house = bench(credentials=[credential("api-1")], queue_length=1)
+    await house.places.give_back(await _take(house), Failed(_OUT_OF_CREDIT))
+    house.clock.advance(4000.0)
+    hanging = await _take(house)
+    first = _asked(house)
+    await _turns()
+    house.clock.advance(31.0)
+    second = _asked(house)
+    await _turns()
+    trial = await first
+    assert trial.trial
+    house.places.end(trial, Success())
+    house.places.end(await second, Success())
+    house.places.end(hanging, Abandoned())
+    assert house.pool.in_flight == 0
+
+
+async def test_who_has_waited_longest_gets_what_became_free_in_the_last_moment() -> None:
+    """Protects a request from being given up a moment after its place became free, and before anybody looked."""
+    house = bench(credentials=[credential("api-1")], queue_wait_s=0.2)
+    await house.places.give_back(await _take(house), Failed(_OUT_OF_CREDIT))
+    house.clock.advance(4000.0)
+    hanging = await _take(house)
+    waiting = _asked(house)
+    await _turns()
+    house.clock.advance(31.0)
+    house.places.end(await waiting, Success())
+    house.places.end(hanging, Abandoned())
+    assert house.pool.in_flight == 0
+
+
+async def test_who_waits_in_vain_is_told_at_once() -> None:
+    """Protects clients from waiting for a trial that has failed, with nobody left who could answer."""
+    house = bench(credentials=[credential("api-1")])
+    await house.places.give_back(await _take(house), Failed(_OUT_OF_CREDIT))
+    house.clock.advance(4000.0)
+    trial = await _take(house)
+    waiting = asyncio.create_task(_found(house))  # noqa: TID251 - held by this test
+    await _turns()
+    await house.places.give_back(trial, Failed(_OUT_OF_CREDIT))
+    found = await asyncio.wait_for(waiting, 20)
+    assert isinstance(found, Exhausted)
+    assert found == Exhausted(ExhaustedReason.UNUSABLE, 7200.0)
 
 
 async def test_waiting_has_an_end() -> None:
@@ -242,3 +308,25 @@ async def test_a_place_at_ones_own_credential_is_waited_for_a_moment(monkeypatch
     assert isinstance(await house.places.take_at("api-1", _WANT, _walk(house)), Saturated)
     assert 0.2 <= sum(waits) <= 0.25
     assert await house.places.take_at("unknown", _WANT, _walk(house)) is None
+
+
+async def test_an_order_is_on_disk_and_serves_those_who_wait() -> None:
+    """Protects both who order and who wait: enabling a credential gives its places out at once."""
+    house = bench(credentials=[credential("api-1"), credential("api-2", max_concurrency=1)])
+    await house.places.order(house.pool.disable("api-1"))
+    held = await _take(house)
+    assert held.name == "api-2"
+    waiting = _asked(house)
+    await _turns()
+    assert not waiting.done()
+    await house.places.order(house.pool.enable("api-1"))
+    assert [(row.fingerprint, row.state) for row in house.store.rows] == [
+        ("print of api-1", "disabled"),
+        ("print of api-1", "ready"),
+    ]
+    await _turns()
+    assert waiting.done()
+    given = await waiting
+    assert given.name == "api-1"
+    for lease in (held, given):
+        house.places.end(lease, Success())

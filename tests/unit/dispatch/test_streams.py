@@ -2,13 +2,18 @@
 
 import pytest
 
-from proxy.dispatch.lanes import TranslatedLane, VerbatimLane
+from proxy.credentials import Kind
+from proxy.dispatch.lanes import SPOKEN, TranslatedLane, VerbatimLane
 from proxy.dispatch.streams import RunningStream, StreamCut
 from proxy.pool import FailureClass, Fault
 from proxy.settings import Policy
 from proxy.upstreams.base import UpstreamFault
 from proxy.watch import Watch
 from tests.support.clock import FakeClock
+from tests.unit.dialects.openai_chat.upstream.building import DONE as CHAT_DONE
+from tests.unit.dialects.openai_chat.upstream.building import HELLO as CHAT_HELLO
+from tests.unit.dialects.openai_chat.upstream.building import STOP as CHAT_STOP
+from tests.unit.dialects.openai_chat.upstream.building import frame as chat_frame
 from tests.unit.dispatch.building import (
     CHAT,
     CLOSE,
@@ -210,8 +215,10 @@ async def test_an_error_about_our_credential_is_not_told_as_the_clients(kind: st
 
 
 async def test_whose_credential_it_was_is_not_told_in_an_error_event() -> None:
-    """Protects the operator's accounts from being named to clients."""
+    """Protects the operator's accounts from being named to clients, in either lane."""
     event = frame("error", error={"type": "api_error", "message": "trouble in org_1"})
+    found, _ = await _drained(_running(streamed(START, event)))
+    assert found == START + event.replace(b"org_1", b"[redacted]")
     _, cut = await _drained(_running(streamed(START, event), verbatim=False))
     assert cut is not None
     assert cut.shown is not None
@@ -232,3 +239,47 @@ async def test_sound_events_of_the_chunk_that_breaks_are_still_sent() -> None:
     assert b"Hello" in found
     assert cut is not None
     assert cut.failure.fault is Fault.BROKEN_STREAM
+
+
+async def test_a_body_that_ends_after_its_finish_reason_is_whole_where_the_dialect_says_so() -> None:
+    """Protects answers of other APIs that never say ``[DONE]``: the client still gets its end."""
+    for frames in ((CHAT_HELLO, CHAT_STOP), (CHAT_HELLO, CHAT_STOP, CHAT_DONE)):
+        stream = _over_chat(streamed(*frames))
+        assert await _drained(stream) == (CHAT_HELLO + CHAT_STOP + CHAT_DONE, None)
+        assert stream.observed.complete
+
+
+async def test_a_body_that_ends_before_its_finish_reason_is_cut() -> None:
+    """Protects clients from half an answer of another API."""
+    found, cut = await _drained(_over_chat(streamed(CHAT_HELLO)))
+    assert found == CHAT_HELLO
+    assert cut is not None
+    assert cut.failure.fault is Fault.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    ("error", "cls"),
+    [
+        ({"message": "slow", "type": "rate_limit_error"}, FailureClass.RATE),
+        (
+            {"message": "pay", "type": "insufficient_quota", "code": "insufficient_quota"},
+            FailureClass.BILLING,
+        ),
+        ({"message": "oops", "type": "server_error"}, FailureClass.SERVER),
+        ({"message": "busy", "code": 503}, FailureClass.SERVER),
+        ({"message": "no", "type": "invalid_request_error"}, FailureClass.REQUEST),
+    ],
+)
+async def test_an_error_in_another_apis_stream_means_what_it_says(
+    error: dict[str, object], cls: FailureClass
+) -> None:
+    """Protects the pool, which learns of limits and faults from streams too."""
+    found, cut = await _drained(_over_chat(streamed(CHAT_HELLO, chat_frame(error=error))))
+    assert found == CHAT_HELLO + chat_frame(error=error)
+    assert cut is not None
+    assert (cut.failure.cls, cut.shown) == (cls, None)
+
+
+def _over_chat(reply: ScriptedReply) -> RunningStream:
+    lane = VerbatimLane(_EVENT_MAX_BYTES, SPOKEN["openai_chat"])
+    return RunningStream(reply, lane, Policy(), FakeClock(), Watch(), verbatim=True, kind=Kind.OPENAI)

@@ -13,5 +13,5 @@ def test_a_new_trace_tells_of_nothing() -> None:
 def test_two_exchanges_do_not_share_their_failures() -> None:
     """Protects one client's answer from naming another's credentials."""
     first, second = Trace(), Trace()
-    first.failed.append(FailedAttempt("api-1", "server", 500, 0.1))
+    first.failed.append(FailedAttempt("api-1", "server", 500, 1000.0, 100.0))
     assert second.failed == []

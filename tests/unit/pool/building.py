@@ -12,7 +12,7 @@ from proxy.pool.members import Lease
 from proxy.pool.outcomes import Abandoned, Exhausted, Failed, Outcome, Saturated, Settled, Success, Want
 from proxy.pool.pool import Pool
 from proxy.pool.retry import RetryBudget, Walk
-from proxy.settings import Policy
+from proxy.settings import Policy, Strategy
 from tests.support.clock import FakeClock
 
 WANT = Want("claude-sonnet-5", "sonnet-5", "client")
@@ -113,13 +113,19 @@ class Bench:
         return (change.until_unix_ms - self.clock.wall_ms) / 1000
 
 
-def bench(*credentials: Credential | str, jitter: float = 0.0, seed: int = 1, **policy: object) -> Bench:
+def bench(
+    *credentials: Credential | str,
+    jitter: float = 0.0,
+    seed: int = 1,
+    strategy: Strategy = "round_robin",
+    **policy: object,
+) -> Bench:
     """A pool of these credentials, by name where nothing but the name matters; no jitter unless asked for."""
     clock = FakeClock()
     numbers = replace(Policy(jitter=jitter), **policy)  # type: ignore[arg-type]  # as above
     rng = random.Random(seed)
     members = [credential(each) if isinstance(each, str) else each for each in credentials]
-    pool = Pool(members, policy=numbers, clock=clock, rng=rng)
+    pool = Pool(members, policy=numbers, clock=clock, rng=rng, strategy=strategy)
     return Bench(pool, clock, numbers, RetryBudget(numbers, clock), rng)
 
 

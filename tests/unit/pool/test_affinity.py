@@ -139,3 +139,18 @@ def test_a_credential_that_cannot_serve_is_not_given() -> None:
     walk.after(RATE, lease)
     table.pool.settle(lease, Failed(RATE))
     assert table.pool.pick_at("b", WANT, walk) is None
+
+
+def test_a_credential_that_is_gone_is_forgotten_with_its_conversations_and_its_slowness() -> None:
+    """Protects conversations, and a new key under the old alias from being taken for slow."""
+    affinity = Affinity(FakeClock())
+    for name in ("a", "b"):
+        affinity.answered(f"of {name}", name)
+        affinity.heard(name, 60.0)
+    affinity.forget(["a"])
+    assert len(affinity) == 1
+    affinity.answered("of a", "a")
+    affinity.answered("of b", "b")
+    assert (affinity.preferred("of a"), affinity.preferred("of b")) == ("a", None)
+    affinity.forget([])
+    assert len(affinity) == 2

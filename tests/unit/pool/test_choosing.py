@@ -3,12 +3,16 @@
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.credentials import Kind
 from proxy.pool.failure import FailureClass
 from proxy.pool.members import Lease
-from proxy.pool.outcomes import Exhausted, Failed, Saturated, Success
-from tests.unit.pool.building import OTHER_CLASS, RATE, RESET, WANT, bench, credential, failure
+from proxy.pool.outcomes import Abandoned, Exhausted, Failed, Saturated, Success
+from proxy.settings import Strategy
+from tests.unit.pool.building import OTHER_CLASS, RATE, RESET, WANT, Bench, bench, credential, failure
+from tests.unit.pool.limits import lease_of, left, tell
 
 
 def test_three_equal_keys_share_three_hundred_requests_equally() -> None:
@@ -109,3 +113,116 @@ def test_a_retry_goes_to_a_backup_rather_than_to_the_key_that_just_failed() -> N
     assert isinstance(third, Lease)
     assert (first.name, second.name, third.name) == ("a", "backup", "a")
     table.pool.settle(third, Success())
+
+
+STRATEGIES: tuple[Strategy, ...] = ("round_robin", "least_busy", "weighted", "fill_first")
+
+
+def test_the_least_busy_is_asked() -> None:
+    """Protects even loads: calls that last long at one credential send the next ones to the others."""
+    table = bench("a", "b", "c", strategy="least_busy")
+    long = [table.lease() for _ in range(3)]
+    assert [lease.name for lease in long] == ["a", "b", "c"]
+    table.pool.settle(long[1], Success())
+    assert table.names(3) == ["b", "b", "b"]
+
+
+def test_the_least_busy_is_the_one_with_the_fewest_calls_for_its_weight() -> None:
+    """Protects weights: twice the weight carries twice the calls."""
+    table = bench(credential("a", weight=2), "b", strategy="least_busy")
+    assert Counter(table.lease().name for _ in range(30)) == {"a": 20, "b": 10}
+
+
+def test_equally_busy_credentials_take_turns() -> None:
+    """Protects quiet times, when nobody is busy, from always asking the same one."""
+    assert bench("a", "b", "c", strategy="least_busy").names(6) == ["a", "b", "c"] * 2
+
+
+def test_a_draw_follows_weights_and_what_is_left() -> None:
+    """Protects limits from being run into: who has a quarter left is drawn a quarter as often."""
+    table = bench(credential("a", weight=2), "b", strategy="weighted")
+    counted = Counter(table.names(3000))
+    assert 1850 < counted["a"] < 2150
+    tell(table, "a", 25)
+    counted = Counter(table.names(3000))
+    assert 850 < counted["a"] < 1150
+
+
+def test_a_draw_among_credentials_that_have_nothing_left_is_a_rotation() -> None:
+    """Protects against a draw without lots."""
+    table = bench("a", "b", strategy="weighted")
+    held = {lease.name: lease for lease in (lease_of(table, "a"), lease_of(table, "b"))}
+    for lease in held.values():
+        table.pool.learn(lease, None, None, left(0))
+    assert Counter(table.names(10)) == {"a": 5, "b": 5}
+
+
+def test_the_first_is_filled_before_the_next() -> None:
+    """Protects those who want one credential used up before another is touched."""
+    table = bench(credential("a", max_concurrency=2), "b", "c", strategy="fill_first")
+    assert [table.lease().name for _ in range(4)] == ["a", "a", "b", "b"]
+    table.end(RATE, "b")
+    assert set(table.names(3)) == {"c"}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_says_what_is_missing(strategy: Strategy) -> None:
+    """Protects clients that have to wait, and those that need not."""
+    table = bench(credential("a", max_concurrency=1), strategy=strategy)
+    lease = table.lease()
+    assert isinstance(table.pick(), Saturated)
+    table.pool.settle(lease, Failed(RATE))
+    assert isinstance(table.pick(), Exhausted)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_leaves_the_short_and_the_excluded_out(strategy: Strategy) -> None:
+    """Protects the rules that no strategy may break."""
+    table = bench("a", "b", credential("backup", tier=1), strategy=strategy)
+    table.names(1)
+    tell(table, "a", 0)
+    assert set(table.names(10)) == {"b"}
+    walk = table.walk()
+    walk.after(RATE, lease_of(table, "b"))
+    found = table.pool.pick(WANT, walk)
+    assert isinstance(found, Lease)
+    assert found.name == "a"
+
+
+@given(st.integers(2, 7), st.lists(st.booleans(), max_size=80), st.sampled_from(STRATEGIES[:2]))
+def test_equals_get_equal_shares(members: int, waits: list[bool], strategy: Strategy) -> None:
+    """Protects fairness: after any number of requests no equal has had over one more than another."""
+    table = bench(*"abcdefg"[:members], strategy=strategy)
+    counted = Counter(dict.fromkeys("abcdefg"[:members], 0))
+    for _ in waits:
+        counted.update(table.names(1))
+        assert max(counted.values()) - min(counted.values()) <= 1
+
+
+def free_with_room(table: Bench, used: Counter[str], short: set[str], places: int) -> set[str]:
+    """Who of all is free and not short."""
+    names = {member.name for member in table.pool._members}
+    return {name for name in names - short if used[name] < places}
+
+
+@given(st.data(), st.sampled_from(STRATEGIES), st.integers(1, 3))
+def test_who_is_short_is_never_chosen_while_one_with_room_is_free(
+    data: st.DataObject, strategy: Strategy, places: int
+) -> None:
+    """Protects limits whatever the strategy, and whatever came before."""
+    table = bench(*(credential(name, max_concurrency=places) for name in "abcd"), strategy=strategy)
+    out: list[Lease] = []
+    short: set[str] = set()
+    for _ in range(data.draw(st.integers(0, 40))):
+        used = Counter(lease.name for lease in out)
+        roomy = free_with_room(table, used, short, places)
+        found = table.pick()
+        if isinstance(found, Lease):
+            out.append(found)
+            assert not roomy or found.name in roomy
+        if data.draw(st.booleans()) and out:
+            lease = out.pop(data.draw(st.integers(0, len(out) - 1)))
+            requests = data.draw(st.sampled_from([0, 1, 2, 100]))
+            table.pool.learn(lease, None, None, left(requests))
+            (short.add if requests < 2 else short.discard)(lease.name)
+            table.pool.settle(lease, Abandoned())

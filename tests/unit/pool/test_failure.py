@@ -183,3 +183,31 @@ def test_no_answer_raises(
     """Protects the dispatch loop: whatever an upstream answers is classified."""
     error = upstream_error(status, type=type_, message=message, code=code, kind=kind, html=html)
     assert classify(error, now_unix_ms=NOW).status == status
+
+
+_THINKING = "Invalid `signature` in `thinking` block"
+_CHANGED = "`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified."
+
+
+@pytest.mark.parametrize(
+    ("error", "refuses"),
+    [
+        (upstream_error(400, message=f"messages.1.content.0: {_THINKING}"), True),
+        (upstream_error(400, message=f"messages.17.content.23: {_THINKING}. The block is bound to"), True),
+        (upstream_error(400, message=_THINKING), True),
+        (upstream_error(400, message=f"messages.3.content.0: {_CHANGED}"), True),
+        (upstream_error(400, message=f"messages: {_THINKING}"), False),
+        (upstream_error(400, message=f"Tool '{_THINKING}' not found"), False),
+        (upstream_error(400, type="", message=_THINKING), False),
+        (upstream_error(500, message=_THINKING), False),
+        (upstream_error(400, message="max_tokens: Field required"), False),
+    ],
+)
+def test_a_refusal_of_earlier_thinking_is_known_by_how_it_begins(error: UpstreamError, refuses: bool) -> None:
+    """Protects every other refusal, and what a client may have written, from being taken for it."""
+    assert classify(error, now_unix_ms=NOW).refuses_thinking is refuses
+
+
+def test_a_refusal_of_earlier_thinking_may_come_as_an_event() -> None:
+    """Protects streams, whose status was 200 by then."""
+    assert classify_event("invalid_request_error", f"messages.1.content.0: {_THINKING}").refuses_thinking

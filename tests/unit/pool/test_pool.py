@@ -22,7 +22,17 @@ from proxy.pool.pool import Pool
 from proxy.secrets import Secret
 from proxy.settings import Policy
 from tests.support.clock import FakeClock
-from tests.unit.pool.building import OTHER_CLASS, RATE, RESET, WANT, Bench, bench, credential, failure
+from tests.unit.pool.building import (
+    AUTH,
+    OTHER_CLASS,
+    RATE,
+    RESET,
+    WANT,
+    Bench,
+    bench,
+    credential,
+    failure,
+)
 
 
 def queue(table: Bench, want: Want = WANT) -> Ticket:
@@ -191,14 +201,29 @@ def test_a_sweep_serves_who_waits_for_a_deadline() -> None:
     """Protects waiting requests when nothing happens but time, and newcomers do not pass them by."""
     table = bench("a")
     table.end(RATE)
+    table.clock.advance(5)
+    table.lease()
     ticket = queue(table)
     assert table.pool.sweep().grants == ()
-    assert table.pool.next_deadline_s == table.clock.now_s + 5
-    table.clock.advance(5)
+    assert table.pool.next_deadline_s == table.clock.now_s + 30
+    table.clock.advance(30)
     assert table.pick() == Saturated(1)
     ((granted, lease),) = table.pool.sweep().grants
     assert (granted, lease.trial) == (ticket, True)
     assert table.pool.sweep().grants == ()
+
+
+def test_who_waits_for_what_can_no_longer_come_is_told_why() -> None:
+    """Protects clients from waiting their longest for the verdict of a trial that has failed by then."""
+    table = bench("a")
+    table.end(RATE)
+    table.clock.advance(5)
+    trial = table.lease()
+    ticket = queue(table)
+    settled = table.pool.settle(trial, Failed(failure(FailureClass.RATE, retry_after_s=20.0)))
+    assert settled.grants == ()
+    assert settled.hopeless == ((ticket, Exhausted(ExhaustedReason.RATE_LIMITED, 20.0)),)
+    assert not table.pool.withdraw(ticket)
 
 
 def test_a_sweep_knows_when_the_next_one_is_of_use() -> None:
@@ -332,3 +357,88 @@ def test_the_same_seed_gives_the_same_times() -> None:
         return table.end(RATE).changes[0].until_unix_ms
 
     assert until() == until()
+
+
+@pytest.mark.parametrize("by", ["operator", "upstream"])
+def test_enabling_brings_a_disabled_credential_back_whoever_disabled_it(by: str) -> None:
+    """Protects the operator's way back, and that it is written down."""
+    table = bench("a", "b")
+    if by == "operator":
+        table.pool.disable("a")
+    else:
+        table.end(failure(FailureClass.AUTH_DEAD), "a")
+    assert table.names(2) == ["b", "b"]
+    changes = table.pool.enable("a").changes
+    assert [(each.name, each.state, each.reason) for each in changes] == [("a", State.READY, None)]
+    assert sorted(table.names(2)) == ["a", "b"]
+
+
+def test_enabling_leaves_what_rests_at_rest_and_changes_nothing_twice() -> None:
+    """Protects upstreams from a credential that was not disabled at all: forgetting a rest is what reset is for."""
+    table = bench("a")
+    table.end(RATE)
+    assert table.pool.enable("a").changes == ()
+    assert table.word("a") == "cooling(rate_limit)"
+    table.pool.disable("a")
+    assert table.pool.disable("a").changes == ()
+    table.pool.enable("a")
+    assert table.pool.enable("a").changes == ()
+    assert table.word("a") == "cooling(rate_limit)"
+
+
+def test_a_key_that_was_enabled_again_has_a_clean_record() -> None:
+    """Protects a mended key from being disabled by the first refusal after it came back."""
+    table = bench("a", "b", "c")
+    table.end(AUTH, "a")
+    table.clock.advance(61)
+    table.end(AUTH, "a")
+    assert table.word("a") == "disabled(auth)"
+    table.pool.enable("a")
+    table.clock.advance(10)
+    table.end(AUTH, "a")
+    assert table.word("a") == "cooling(auth)"
+
+
+def test_an_unknown_alias_cannot_be_enabled() -> None:
+    """Protects operators from believing that something happened."""
+    with pytest.raises(KeyError):
+        bench("a").pool.enable("b")
+
+
+def test_a_limit_holds_for_who_turns_out_to_share_it() -> None:
+    """Protects siblings from a useless call: the organization's limit was met before they were known to be of it."""
+    table = bench("a", "b", "c")
+    held = {lease.name: lease for lease in (table.lease(OTHER_CLASS) for _ in range(3))}
+    mine = {lease.name: lease for lease in (table.lease() for _ in range(3))}
+    table.pool.learn(mine["a"], "org", None)
+    table.pool.settle(mine["a"], Failed(failure(FailureClass.RATE, retry_after_s=60.0)))
+    table.pool.learn(held["b"], "org", None)
+    table.pool.learn(held["c"], "other", None)
+    (change,) = table.pool.settle(held["b"], Success()).changes
+    assert (change.name, change.limit_class, change.reason) == ("b", WANT.limit_class, Reason.RATE_LIMIT)
+    assert table.left_s(change) == 60
+    assert set(table.names(4)) == {"c"}
+    # what began before says nothing about it
+    table.pool.settle(mine["b"], Success())
+    assert table.word("b") == "cooling(rate_limit)"
+
+
+def test_the_class_that_has_just_answered_is_not_closed_by_it() -> None:
+    """Protects against taking a credential out of use for a limit it has been shown to be within."""
+    table = bench("a", "b")
+    mine = {lease.name: lease for lease in (table.lease(), table.lease())}
+    table.pool.learn(mine["a"], "org", None)
+    table.pool.settle(mine["a"], Failed(RATE))
+    table.pool.learn(mine["b"], "org", None)
+    assert table.word("b") == "ready"
+
+
+def test_a_limit_holds_for_who_is_asked_in_its_class_for_the_first_time() -> None:
+    """Protects siblings that serve other clients, and so had no part in the class when its limit was met."""
+    table = bench(
+        credential("a", organization="org"),
+        credential("b", organization="org", clients=frozenset({"friend"})),
+    )
+    table.end(failure(FailureClass.RATE, retry_after_s=60.0), "a")
+    found = table.pick(Want(WANT.model, WANT.limit_class, "friend"))
+    assert found == Exhausted(ExhaustedReason.RATE_LIMITED, 60.0)

@@ -146,3 +146,12 @@ def test_what_the_configuration_turned_off_stays_off_for_that_reason() -> None:
     assert (table.word("a"), table.word("web")) == ("disabled(manual)", "disabled(auth)")
     table.pool.reset("web")
     assert table.end(Success()).grants == ()
+
+
+def test_a_long_step_of_a_ladder_of_the_operators_own_survives() -> None:
+    """Protects settings: a time the pool itself gave is never cut short by a restart."""
+    table = bench("a", "b", rate_ladder_s=(7200.0,), retry_after_max_s=60.0)
+    changes = table.end(RATE, "a").changes
+    after = bench("a", "b", rate_ladder_s=(7200.0,), retry_after_max_s=60.0)
+    after.pool.restore(changes)
+    assert after.pool.next_deadline_s == after.clock.now_s + 7200

@@ -317,7 +317,7 @@ def test_each_fallback_gets_one_attempt_after_the_counted_ones() -> None:
     )
     names, end = asked(table, RESET, RESET, SERVER, AUTH, SERVER)
     assert names == ["a", "b", "x", "y"]
-    assert end == Stop(StopReason.REFUSED)
+    assert end == Exhausted(ExhaustedReason.REFUSED)
     assert table.budget.suppressed == 0
 
 

@@ -8,7 +8,8 @@ from proxy.pool.health import Reason, State
 from proxy.pool.outcomes import Failed, Success
 from proxy.pool.views import StateView, word_of
 from proxy.secrets import Secret
-from tests.unit.pool.building import AUTH, RATE, WANT, bench, credential, failure
+from tests.unit.pool.building import AUTH, OTHER_CLASS, RATE, RESET, WANT, bench, credential, failure
+from tests.unit.pool.limits import lease_of, left, tell
 
 
 def test_a_member_is_shown_with_its_place_and_its_use() -> None:
@@ -52,6 +53,18 @@ def test_a_trial_is_shown_with_the_end_of_its_permit() -> None:
     assert (out.state, out.until_unix_ms) == (State.TRIAL, table.clock.wall_ms + 30_000)
 
 
+def test_a_limit_learned_during_a_trial_is_shown_with_its_own_deadline() -> None:
+    """Protects the reading of a state: the end of a trial that is out says nothing about a limit that came since."""
+    table = bench(credential("a", organization="org"), credential("b", organization="org"))
+    table.end(RATE, "a")
+    table.clock.advance(5)
+    trial, sibling = table.lease(), table.lease()
+    assert trial.trial
+    table.pool.settle(sibling, Failed(failure(FailureClass.RATE, retry_after_s=12.0)))
+    state = table.pool.snapshot()[0].classes[WANT.limit_class]
+    assert (state.state, state.until_unix_ms) == (State.COOLING, table.clock.wall_ms + 12_000)
+
+
 def test_a_disabled_credential_has_no_deadline() -> None:
     """Protects the promise that only disabling is without an end."""
     table = bench("a")
@@ -67,6 +80,28 @@ def test_closed_models_are_listed() -> None:
     (closed,) = table.pool.snapshot()[0].closed_models.items()
     assert closed[0] == WANT.model
     assert (closed[1].reason, closed[1].cause) == (Reason.PERMISSION, "no_model")
+
+
+def test_faults_in_a_row_are_counted_for_each_limit_class() -> None:
+    """Protects the warning an operator gets before a credential goes out of use."""
+    table = bench("a")
+    table.end(RESET)
+    table.end(RESET)
+    table.end(RESET, want=OTHER_CLASS)
+    assert table.pool.snapshot()[0].strikes == {WANT.limit_class: 2, OTHER_CLASS.limit_class: 1}
+    table.end(Success())
+    assert table.pool.snapshot()[0].strikes == {OTHER_CLASS.limit_class: 1}
+
+
+def test_what_is_left_of_the_limits_is_shown() -> None:
+    """Protects the reader from guessing: the least share of any limit, and nothing where nothing was told."""
+    table = bench("a", "b")
+    tell(table, "a", 40)
+    lease = lease_of(table, "a", OTHER_CLASS)
+    table.pool.learn(lease, None, None, left(75))
+    assert [view.headroom for view in table.pool.snapshot()] == [0.4, None]
+    table.clock.advance(30)
+    assert [view.headroom for view in table.pool.snapshot()] == [1.0, None]
 
 
 def test_the_worst_state_is_the_word_for_all() -> None:

@@ -8,7 +8,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.access import Keys
 from proxy.access.keys import OwnKey
-from proxy.model.catalog import AliasRules
+from proxy.model.aliases import AliasRules
+from proxy.model.names import ModelNames
 from proxy.secrets import Secret
 from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
@@ -53,11 +54,12 @@ def services(
         pool=house.pool,
         dispatcher=house.dispatcher,
         catalog=CATALOG,
-        aliases=AliasRules(),
+        names=ModelNames(CATALOG, AliasRules(), house.clock),
         clock=house.clock,
         inflight=Inflight(),
         record=no_request_line,
         started_s=house.clock.now_s,
+        places=house.places,
         common_headers=common_headers or {},
     )
 

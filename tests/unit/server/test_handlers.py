@@ -13,6 +13,7 @@ from proxy.pool import Fault
 from proxy.server.app import ROUTES
 from proxy.server.handlers import NoHold
 from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.traces import TraceView
 from tests.unit.dispatch.building import (
     HELLO,
     MESSAGE,
@@ -30,7 +31,7 @@ from tests.unit.dispatch.building import (
     streamed,
     whole,
 )
-from tests.unit.server.building import AUTHORIZED, client, services
+from tests.unit.server.building import AUTHORIZED, Client, client, services
 
 _CHAT = "/v1/chat/completions"
 _MESSAGES = "/v1/messages"
@@ -227,6 +228,97 @@ async def test_each_call_is_one_line_of_the_log_without_its_texts(stream: bool) 
     assert line.client == "env-1"
     assert line.failed == ["api-1:server"]
     assert "canary" not in str(lines)
+
+
+async def _traced(house: Bench, data: bytes, path: str = _MESSAGES) -> TraceView:
+    """What is remembered of one call."""
+    shared = services(house)
+    async with client(shared, ROUTES) as asked:
+        answer = await asked.post(path, data=data, headers=AUTHORIZED)
+        await _read_to_its_end(answer)
+    (found,) = shared.traces.newest()
+    return found
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_each_attempt_is_remembered_with_what_became_of_it(stream: bool) -> None:
+    """Protects the answer to why a request took so long: who failed, how, when, and who answered in the end."""
+    house = bench(refused(429), Fault.RESET, streamed(*WHOLE) if stream else whole())
+    found = await _traced(house, body(stream=stream, model="sonnet"))
+    assert [(each.credential, each.outcome, each.status) for each in found.attempts] == [
+        ("api-1", "rate", 429),
+        ("api-2", "server", 0),
+        ("api-3", "success", 200),
+    ]
+    assert all(each.start_ms >= 0 and each.took_ms >= 0 for each in found.attempts)
+    assert (found.model_asked, found.model_sent, found.answered_by) == ("sonnet", MODEL, "api-3")
+    assert (found.status, found.output_tokens, found.stream) == (200, 7, stream)
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome"), [((Fault.RESET,), "cut"), ((OVERLOADED,), "overloaded"), ((), "cut")]
+)
+async def test_an_answer_that_broke_off_is_remembered_as_such(end: tuple[Chunk, ...], outcome: str) -> None:
+    """Protects operators from taking half an answer, whose status is 200, for a whole one."""
+    found = await _traced(bench(streamed(START, OPEN, HELLO, *end)), body(stream=True))
+    (attempt,) = found.attempts
+    assert (attempt.outcome, attempt.status, found.answered_by) == (outcome, 200, "api-1")
+
+
+async def test_a_call_nobody_answered_is_remembered_with_its_failures_alone() -> None:
+    """Protects operators from an attempt that was never made."""
+    found = await _traced(bench(refused(400)), body())
+    assert [(each.outcome, each.status) for each in found.attempts] == [("request", 400)]
+    assert (found.status, found.answered_by, found.first_event_ms) == (400, None, None)
+    unread = await _traced(bench(), b"nonsense")
+    assert (unread.status, unread.attempts, unread.model_asked, unread.model_sent) == (400, (), None, None)
+
+
+async def _ask(asked: Client) -> None:
+    await asked.post(_MESSAGES, data=body(stream=True), headers=AUTHORIZED)
+
+
+async def test_the_status_remembered_is_the_one_the_client_got() -> None:
+    """Protects operators from reading that a client left where it was refused, or met a mistake of ours."""
+    house = bench(whole(), body_max_bytes=100)
+    shared = services(house)
+    shared.settings = dataclasses.replace(shared.settings, policy=house.policy)
+    async with client(shared, ROUTES) as asked:
+        answer = await asked.post(_MESSAGES, data=b"x" * 101, headers=AUTHORIZED)
+    assert [answer.status, *(one.status for one in shared.traces.newest())] == [413, 413]
+    mistake = streamed(ValueError("canary"))
+    assert (await _traced(bench(mistake), body())).status == 500
+
+
+async def test_a_client_that_left_is_remembered_with_the_call_it_left() -> None:
+    """Protects credentials from being blamed for a client's impatience."""
+    house = bench(None)
+    shared = services(house)
+    async with client(shared, ROUTES) as asked:
+        asking = asyncio.create_task(_ask(asked))  # noqa: TID251 - held by this test
+        async with asyncio.timeout(20):
+            while not house.pool.in_flight:  # noqa: ASYNC110 - the pool has no event to wait for
+                await asyncio.sleep(0.001)
+        asking.cancel()
+        async with asyncio.timeout(20):
+            while not len(shared.traces):  # noqa: ASYNC110 - nor have the traces
+                await asyncio.sleep(0.001)
+    (found,) = shared.traces.newest()
+    assert [(each.credential, each.outcome, each.status) for each in found.attempts] == [
+        ("api-1", "abandoned", 0)
+    ]
+    assert (found.status, found.answered_by) == (499, None)
+
+
+async def test_what_is_remembered_of_a_clients_own_words_has_an_end() -> None:
+    """Protects memory from a client whose every message has a field that is lost, and from endless names."""
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi", "audio": {"id": "a"}}]
+    found = await _traced(bench(whole()), body(messages=turns * 100 + turns[:1]), _CHAT)
+    assert len(found.dropped) == 32
+    longer = await _traced(bench(refused(404)), body(model="claude-" + "x" * 500))
+    assert longer.model_asked is not None
+    assert longer.model_sent is not None
+    assert (len(longer.model_asked), len(longer.model_sent)) == (100, 100)
 
 
 def test_a_whole_answer_is_never_committed_early() -> None:

@@ -35,6 +35,13 @@ def test_the_model_is_told_only_when_it_is_another_than_was_asked() -> None:
     assert _headers(trace, raw=body(model="sonnet"), model=MODEL)["x-carousel-model"] == MODEL
 
 
+def test_the_model_told_is_that_of_the_attempt_that_answers() -> None:
+    """Protects clients of a last resort, which is asked for a model of its own."""
+    trace = Trace(credential="other", model="gpt-4o", attempts=2)
+    assert _headers(trace)["x-carousel-model"] == "gpt-4o"
+    assert "x-carousel-model" not in _headers(Trace(credential="a", model=MODEL, attempts=1))
+
+
 @given(model=st.text(max_size=200))
 def test_a_model_gets_into_a_header_only_if_it_is_plain(model: str) -> None:
     """Protects the connection, which a line break or a strange character in a header breaks."""

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.dispatch.trace import Trace
 from proxy.errors import ErrorKind, GatewayError
@@ -125,3 +126,27 @@ async def test_a_closed_answer_sends_nothing_later() -> None:
     held.answer.attempt_started()
     await _pass()
     assert held.commits == 0
+
+
+async def test_headers_that_were_due_go_out_before_an_error_of_the_same_moment() -> None:
+    """Protects a client whose attempt fails in the very turn of the loop in which its headers were due."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        watch = Watch()
+        answer = StreamAnswer(request, exchange(), Trace(), Policy(hold_back_s=60.0), watch, {})
+        answer._hold_back_over()
+        answer.attempt_started()
+        found = await answer.fail(_error())
+        answer.close()
+        watch.close()
+        assert found is not None
+        return found
+
+    app = web.Application()
+    app.router.add_post("/", handle)
+    async with TestClient(TestServer(app)) as asked:
+        response = await asked.post("/")
+        assert response.status == 200
+        assert b"rate_limit_error" in await response.content.readany()
+        with pytest.raises(ClientPayloadError):
+            await response.read()

@@ -18,7 +18,6 @@ WRONG = {
     "WORKERS": "0",
     "REDIS_URL": "http://redis",
     "TRUSTED_PROXIES": "proxy.local",
-    "FALLBACK_API_URL_3": "api.example.com",
 }
 
 
@@ -40,7 +39,7 @@ def test_each_setting_without_effect_says_so_once_when_it_is_set(tmp_path: Path)
 
 
 def test_what_is_not_built_is_not_documented_as_working() -> None:
-    """Protects the mark in the documentation, except for fallbacks, whose kind decides."""
+    """Protects the mark in the documentation."""
     for setting in LATER_SETTINGS:
         assert setting in ALL_SETTINGS
-        assert setting.effective is setting.name.startswith("FALLBACK_API_"), setting.name
+        assert not setting.effective, setting.name

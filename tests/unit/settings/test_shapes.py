@@ -77,3 +77,23 @@ def test_aliases_that_contradict_themselves_are_refused(text: str) -> None:
     """Protects against a request that silently goes to another model."""
     with pytest.raises(InvalidValueError):
         shapes.model_aliases(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("none", ()),
+        ("a-*=b", (("a-*", "b"),)),
+        ("a=b, a = c,a=b", (("a", "b"), ("a", "c"))),
+    ],
+)
+def test_models_stand_in_for_others_in_their_order(text: str, pairs: tuple[tuple[str, str], ...]) -> None:
+    """Protects chains: one pattern may have several models behind it."""
+    assert shapes.model_fallbacks(text) == pairs
+
+
+@pytest.mark.parametrize("text", ["a", "a=", "=b", "a=b=c", "a=b*", "a=[b]", "a=b,,", "a b=c"])
+def test_a_chain_that_cannot_be_followed_is_refused(text: str) -> None:
+    """Protects against a model that is never asked, unnoticed until it is needed."""
+    with pytest.raises(InvalidValueError):
+        shapes.model_fallbacks(text)

@@ -171,6 +171,36 @@ def test_thinking_after_an_edited_conversation_is_refused_when_strict(first: str
         assert _reply(_api(), body | {"messages": turns}).status == 200
 
 
+@pytest.mark.parametrize("target", ["/v1/messages", "/v1/messages/count_tokens"])
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({}, 200),
+        ({"thinking": "I thought otherwise."}, 400),
+        ({"signature": "sim." + "A" * 66 + "=="}, 400),
+        ({"signature": "gw1.made-elsewhere"}, 400),
+    ],
+)
+def test_thinking_that_was_changed_or_made_elsewhere_is_refused(
+    change: dict[str, object], status: int, target: str
+) -> None:
+    """Strict or not: a signature belongs to its text and to who made it."""
+    api = _api()
+    body = question(thinking={"type": "adaptive", "display": "summarized"})
+    content = msgspec.convert(_json(_reply(api, body))["content"], list[dict[str, object]])
+    assert content[0]["thinking"]
+    spoken = {"role": "assistant", "content": [content[0] | change, *content[1:]]}
+    asked = body | {
+        "messages": [{"role": "user", "content": "Other"}, spoken, {"role": "user", "content": "?"}]
+    }
+    if target.endswith("count_tokens"):
+        del asked["max_tokens"]
+    reply = _reply(api, asked, target=target)
+    assert reply.status == status
+    if status == 400:
+        assert _error(reply)[2] == "messages.1.content.0: Invalid `signature` in `thinking` block"
+
+
 def test_a_step_changes_the_answer() -> None:
     """Text, usage, stop reason and fields nobody knows."""
     step = Step(

@@ -301,11 +301,33 @@ async def test_behaviours_serve_every_path(simulator: Simulator) -> None:
     assert (listed.status, listed.json()["has_more"]) == (200, True)
 
 
+@pytest.mark.parametrize(
+    ("step", "begin", "end"),
+    [
+        (Step("slow_head", bytes_per_s=1000.0), b"HTTP/1.1 200 OK\r\nrequest-id: ", b"\r\n\r\n"),
+        (
+            Step("early_hints"),
+            b"HTTP/1.1 103 Early Hints\r\nlink: </>; rel=preconnect\r\n\r\nHTTP/1.1 200 OK\r\n",
+            b"",
+        ),
+        (Step("trailers"), b"HTTP/1.1 200 OK\r\n", b"\r\n0\r\nx-checksum: none\r\n\r\n"),
+    ],
+    ids=["slow head", "early hints", "trailers"],
+)
+async def test_http_has_more_than_heads_and_bodies(
+    simulator: Simulator, step: Step, begin: bytes, end: bytes
+) -> None:
+    """What most servers never send, and a client has to take all the same."""
+    wire = (await _stream(simulator, step)).wire
+    assert wire.startswith(begin)
+    assert wire.endswith(end)
+
+
 def test_every_behaviour_is_tried_here() -> None:
     """A name without a test would be a promise nobody checks."""
     tried = {step.do for step in _WHOLE} | {step.do for step, *_ in _CUTS}
     tried |= {"cut_at_byte", "status", "error_event_first", "error_event_mid", "pings_only", "garbage"}
-    tried |= {"redirect", "raw", "refuse_connection"}
+    tried |= {"redirect", "raw", "refuse_connection", "slow_head", "early_hints", "trailers"}
     here = "proxy.simulator.behaviours"
     assert tried == {name for name, behaviour in BEHAVIOURS.items() if behaviour.__module__ == here}
 

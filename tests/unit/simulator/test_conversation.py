@@ -7,7 +7,7 @@ import pytest
 
 from proxy.simulator.conversation import conversation_fault
 from proxy.simulator.models import MODELS
-from proxy.simulator.prefix import sign
+from proxy.simulator.signatures import sign
 from proxy.simulator.wire import MessagesRequest
 
 Block = dict[str, object]
@@ -107,7 +107,11 @@ def test_a_wrong_conversation_is_refused(messages: list[tuple[str, str | list[Bl
         [_ASK, ("assistant", [_USE]), ("system", "now"), ("user", [_RESULT])],
         [("user", [_image("image/png", _PNG)])],
         [("user", [{"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}])],
-        [_ASK, ("assistant", [{"type": "thinking", "thinking": "", "signature": sign(b"d", "o", 0)}]), _ASK],
+        [
+            _ASK,
+            ("assistant", [{"type": "thinking", "thinking": "", "signature": sign(b"d" * 16, "", 0)}]),
+            _ASK,
+        ],
         [_ASK, ("assistant", [{"type": "document", "source": {"type": "text", "data": "a"}}]), _ASK],
     ],
 )
@@ -125,6 +129,31 @@ def test_old_models_take_a_prefill_without_trailing_blanks() -> None:
     assert "trailing whitespace" in (_fault(_ASK, ("assistant", "b "), model=model) or "")
     thinking = {"type": "enabled", "budget_tokens": 1024}
     assert "prefill" in (_fault(_ASK, ("assistant", "b"), model=model, thinking=thinking) or "")
+
+
+_BUDGET = {"type": "enabled", "budget_tokens": 1024}
+_THOUGHT: Block = {"type": "thinking", "thinking": "", "signature": sign(b"d" * 16, "", 0)}
+
+
+@pytest.mark.parametrize(
+    ("spoken", "thinking", "found"),
+    [
+        ([_USE], _BUDGET, "tool_use"),
+        ([_text("a"), _USE], _BUDGET, "text"),
+        ([_THOUGHT, _USE], _BUDGET, None),
+        ([{"type": "redacted_thinking", "data": "x"}, _USE], _BUDGET, None),
+        ([_USE], None, None),
+    ],
+)
+def test_with_a_budget_a_tool_turn_begins_with_thinking(
+    spoken: list[Block], thinking: dict[str, object] | None, found: str | None
+) -> None:
+    """Clients that lose their thinking have to do without it until the turn is over."""
+    fault = _fault(
+        _ASK, ("assistant", spoken), ("user", [_RESULT]), model="claude-haiku-4-5-20251001", thinking=thinking
+    )
+    expected = "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found"
+    assert fault is None if found is None else (fault or "").startswith(f"{expected} `{found}`")
 
 
 def test_old_models_have_no_system_turns() -> None:

@@ -1,5 +1,6 @@
 """The headers every answer has."""
 
+from proxy.simulator.buckets import Limits
 from proxy.simulator.limits import AnswerHeaders, organization_of
 from tests.support.clock import FakeClock
 
@@ -33,3 +34,16 @@ def test_the_reset_time_follows_the_clock() -> None:
     assert dict(headers.pairs("k", "r"))[name] == "2026-11-18T11:06:40Z"
     clock.advance(1)
     assert dict(headers.pairs("k", "r"))[name] == "2026-11-18T11:06:41Z"
+
+
+def test_a_limited_organization_is_told_its_ledger_or_nothing() -> None:
+    """An answer that nobody counted says nothing, rather than that all is left."""
+    headers = AnswerHeaders(FakeClock(), lambda _: "org")
+    headers.buckets.limit("org", Limits(requests=5))
+    ledger = headers.buckets.headers("org", "claude-opus-5")
+    assert headers.pairs("k", "r", ledger)[2:] == ledger
+    assert headers.text("k", "r", ledger).endswith("".join(f"{name}: {value}\r\n" for name, value in ledger))
+    assert len(headers.pairs("k", "r")) == 2
+    assert "ratelimit" not in headers.text("k", "r")
+    headers.clear()
+    assert len(headers.pairs("k", "r")) == 14

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from proxy.simulator import ANY_KEY, EndedBy, Pace, Simulator, Step
+from proxy.simulator import ANY_KEY, EndedBy, Limits, Pace, Simulator, Step
 from tests.unit.simulator.client import ask, connect, event_names, parse, question, request_bytes, until
 
 
@@ -45,6 +45,25 @@ async def test_every_answer_tells_its_organization_and_limits(simulator: Simulat
         assert one.headers["anthropic-organization-id"].startswith("org-")
         assert sum(name.startswith("anthropic-ratelimit-") for name in one.headers) == 12
     assert set(answers[0].headers) == set(answers[1].headers)
+
+
+@pytest.mark.parametrize("steps", [(), (Step("success"),)], ids=["at once", "by a step"])
+async def test_limits_are_counted_told_and_enforced(simulator: Simulator, steps: tuple[Step, ...]) -> None:
+    """A gateway that reads the headers must find in them what will happen."""
+    simulator.assign("k", "org-small")
+    simulator.limit("org-small", Limits(requests=2))
+    simulator.script("k", steps, then=steps[0] if steps else None)
+    answers = [await ask(simulator, question()) for _ in range(3)]
+    assert [one.status for one in answers] == [200, 200, 429]
+    name = "anthropic-ratelimit-requests-remaining"
+    assert [one.headers[name] for one in answers] == ["1", "0", "0"]
+    assert 25 <= int(answers[2].headers["retry-after"]) <= 30
+    assert answers[2].json()["error"] == {
+        "type": "rate_limit_error",
+        "message": "This request would exceed your organization's rate limit of 2 requests per minute",
+    }
+    simulator.reset()
+    assert (await ask(simulator, question())).headers[name] != "0"
 
 
 async def test_a_prefix_begins_every_text() -> None:

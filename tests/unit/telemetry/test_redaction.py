@@ -85,3 +85,14 @@ def test_what_looks_like_a_secret_is_masked_unknown_as_it_is(line: bytes) -> Non
 def test_ordinary_lines_stay_as_they_are(line: bytes) -> None:
     """Protects the use of the log."""
     assert _redactor("some-secret").clean(line) == line
+
+
+def test_of_one_topic_only_what_is_kept_stays_masked() -> None:
+    """Protects the other secrets when the keys of the past are let go, one that both topics have among them."""
+    redactor = _redactor("of-the-server", "of-both")
+    redactor.learn([Secret("old-key"), Secret("of-both")], topic="keys")
+    redactor.learn([Secret("new-key")], topic="keys")
+    line = b"of-the-server of-both old-key new-key"
+    assert redactor.clean(line) == b"[redacted] [redacted] [redacted] [redacted]"
+    redactor.keep([Secret("new-key")], topic="keys")
+    assert redactor.clean(line) == b"[redacted] [redacted] old-key [redacted]"

@@ -6,6 +6,9 @@ from proxy.secrets import Secret
 from proxy.upstreams.base import UpstreamCall
 from tests.unit.dispatch.building import changed
 
+PROXY = "http://proxy.test:3128"
+"""The way through an HTTP proxy is the library's own from end to end, which is where a table can stand in for it."""
+
 BODY = b'{"model":"claude-sonnet-5-5","max_tokens":8,"messages":[{"role":"user","content":"Hello"}]}'
 
 

@@ -1,5 +1,6 @@
 """What Anthropic's answers mean by their status, and exactly what a call carries."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -18,12 +19,10 @@ from proxy.upstreams.anthropic_api import AnthropicApi
 from proxy.upstreams.base import UpstreamFault, UpstreamRefused
 from proxy.upstreams.http import WaysOut
 from proxy.watch import Watch
-from tests.unit.upstreams.building import BODY, call, credential
+from tests.unit.upstreams.building import BODY, PROXY, call, credential
 
 _BASE: Final = "https://api.test"
 _URL: Final = f"{_BASE}/v1/messages"
-# the way through an HTTP proxy is the library's own from end to end, which is where a table can stand in for it
-_PROXY: Final = "http://proxy.test:3128"
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def _envelope(kind: str, message: str, code: str | None = None) -> bytes:
 
 async def _refusal(upstream: AnthropicApi, url: str = _BASE) -> UpstreamRefused:
     with pytest.raises(UpstreamRefused) as caught:
-        await upstream.open(call(), credential(url, proxy=_PROXY if url == _BASE else None), Watch(), 10.0)
+        await upstream.open(call(), credential(url, proxy=PROXY if url == _BASE else None), Watch(), 10.0)
     return caught.value
 
 
@@ -106,7 +105,7 @@ async def test_another_success_than_200_is_no_answer(
     """Protects clients from the body of something that is not a message."""
     answered.post(_URL, status=status, body="{}")
     with pytest.raises(UpstreamFault) as caught:
-        await upstream.open(call(), credential(_BASE, proxy=_PROXY), Watch(), 10.0)
+        await upstream.open(call(), credential(_BASE, proxy=PROXY), Watch(), 10.0)
     assert caught.value.fault is Fault.GARBAGE
 
 
@@ -150,7 +149,7 @@ async def test_an_exception_of_the_library_becomes_a_fault_of_ours(
     """Protects logs and answers from the library's texts, which hold headers and raw bytes."""
     answered.post(_URL, exception=error)
     with pytest.raises(UpstreamFault) as caught:
-        await upstream.open(call(), credential(_BASE, proxy=_PROXY), Watch(), 10.0)
+        await upstream.open(call(), credential(_BASE, proxy=PROXY), Watch(), 10.0)
     assert caught.value.fault is fault
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
@@ -263,3 +262,16 @@ def test_every_upstream_speaks_a_dialect_there_is() -> None:
     """Protects dispatch from an upstream whose answers nobody can read."""
     for make in UPSTREAMS.values():
         assert make(WaysOut(Policy()), Policy()).dialect in {"anthropic", "openai_chat"}
+
+
+async def test_a_forgotten_credentials_key_is_not_kept(simulator: Simulator, upstream: AnthropicApi) -> None:
+    """Protects memory from keys that were taken out, and another one under the same alias from being forgotten."""
+    old, new = (credential(simulator.url, key=key) for key in ("canary-key-1", "canary-key-2"))
+    for one in (old, new):
+        (await upstream.open(call(), one, Watch(), 10.0)).close()
+    await upstream.forget(old)
+    assert len(upstream._postings) == 1
+    await upstream.forget(dataclasses.replace(new, weight=7))
+    assert upstream._postings == {}
+    (await upstream.open(call(), new, Watch(), 10.0)).close()
+    assert simulator.record.requests_per_key == {"canary-key-1": 1, "canary-key-2": 2}

@@ -9,9 +9,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy.pool import Fault
+from proxy.pool.headroom import Allowance
 from proxy.secrets import Secret
 from proxy.settings import Policy
-from proxy.simulator import EndedBy, Simulator, Step
+from proxy.simulator import EndedBy, Limits, Simulator, Step
 from proxy.upstreams.base import UpstreamFault
 from proxy.upstreams.http import WaysOut
 from proxy.upstreams.reply import HttpReply
@@ -122,6 +123,18 @@ async def test_an_answer_without_a_sound_head_is_a_fault(
     """Protects clients from the library's own reading of it, a status 400 that would be blamed on them."""
     simulator.script(_KEY, then=step)
     assert await _fault(ways_out, simulator.url) is fault
+
+
+@pytest.mark.parametrize("end", ["reset_before_headers", "close_before_headers"])
+async def test_a_kept_connection_that_was_closed_is_told_from_a_new_one(
+    simulator: Simulator, ways_out: WaysOut, end: str
+) -> None:
+    """Protects keys from blame for a connection that had ended before it was used again."""
+    reply = await _post(ways_out, simulator.url)
+    await reply.read_all(Watch(), 10.0)
+    reply.close()
+    simulator.script(_KEY, then=Step(do=end))
+    assert [await _fault(ways_out, simulator.url) for _ in range(2)] == [Fault.STALE, Fault.RESET]
 
 
 async def test_a_head_that_does_not_come_in_time_is_a_fault(simulator: Simulator, ways_out: WaysOut) -> None:
@@ -355,3 +368,24 @@ async def test_both_ways_of_sending_send_the_same_head(
         "user-agent",
         "x-api-key",
     ]
+
+
+async def test_proxies_nobody_uses_are_closed_and_the_direct_way_stays(ways_out: WaysOut) -> None:
+    """Protects connections in use when a proxy is taken out of the configuration, and memory from the rest."""
+    first, second = Secret("http://127.0.0.1:1"), Secret("http://127.0.0.1:2")
+    before = [ways_out.via(proxy) for proxy in (None, first, second)]
+    await ways_out.keep([Secret("http://127.0.0.1:2")])
+    after = [ways_out.via(proxy) for proxy in (None, first, second)]
+    assert [one is other for one, other in zip(before, after, strict=True)] == [True, False, True]
+
+
+async def test_an_answer_tells_what_is_left_of_the_limits(simulator: Simulator, ways_out: WaysOut) -> None:
+    """Protects the pool's foresight: the headers come along with who answered, on the way out that all kinds use."""
+    simulator.assign(_KEY, "org-small")
+    simulator.limit("org-small", Limits(requests=50))
+    reply = await _post(ways_out, simulator.url)
+    reply.close()
+    allowance = Allowance()
+    assert reply.source.limits is not None
+    allowance.learn(reply.source.limits, Policy(), now_s=0.0, now_unix_ms=0)
+    assert allowance.windows[0].share_left == 49 / 50

@@ -79,6 +79,7 @@ def test_pings_and_comments_start_nothing(reader: StreamTap | StreamDecoder) -> 
         b"event: novelty\ndata: {]\n\n",
         b"event: message_start\ndata: <html>\n\n",
         b'data: {"a":1}\n\n',
+        b'event: message_start\ndata: {"type":"message_start","message":5}\n\n',
         _DELTA,
         _OPEN,
         b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
@@ -90,6 +91,7 @@ def test_a_stream_that_begins_wrong_is_refused_at_once(fault: bytes) -> None:
     for reader in (StreamTap(_CAP_BYTES), StreamDecoder(_CAP_BYTES)):
         with pytest.raises(StreamBroken):
             reader.feed(fault)
+        assert not reader.observed.started
 
 
 def test_the_tap_needs_no_event_line() -> None:

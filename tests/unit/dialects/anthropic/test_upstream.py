@@ -3,15 +3,8 @@
 import msgspec
 import pytest
 
-from proxy.dialects.anthropic import MessageBroken
-from proxy.dialects.anthropic.upstream import (
-    decode_error,
-    encode_request,
-    splice,
-    summarize,
-)
-from proxy.dialects.common import ErrorFacts
-from proxy.errors import InvalidRequest
+from proxy.dialects.anthropic.upstream import decode_error, encode_request, summarize
+from proxy.dialects.upstream import ErrorFacts, MessageBroken
 from proxy.model.content import TextBlock
 from proxy.model.message import Usage
 from proxy.model.request import InputMessage, Request
@@ -21,31 +14,6 @@ def test_the_same_request_gives_the_same_bytes() -> None:
     """Prompt caches depend on it."""
     request = Request(model="m", max_tokens=1, messages=[InputMessage("user", [TextBlock("ä")])])
     assert encode_request(request) == encode_request(msgspec.structs.replace(request))
-
-
-@pytest.mark.parametrize(
-    ("body", "changes", "remove", "result"),
-    [
-        (b'{"b":1,"a":{"x": [1, 2]}}', {}, (), b'{"b":1,"a":{"x": [1, 2]}}'),
-        (b'{"model":"old","new":1e5}', {"model": b'"m"'}, (), b'{"model":"m","new":1e5}'),
-        (b'{"a":1}', {"model": b'"m"'}, (), b'{"a":1,"model":"m"}'),
-        (b'{"a":1,"b":2}', {}, ("a", "zz"), b'{"b":2}'),
-        (b'{"a":1,"b":2,"a":3}', {}, (), b'{"a":3,"b":2}'),
-        (b'{"a":1}', {"a": b"2"}, ("a",), b'{"a":2}'),
-    ],
-)
-def test_top_level_fields_are_spliced(
-    body: bytes, changes: dict[str, bytes], remove: tuple[str, ...], result: bytes
-) -> None:
-    """Order and every byte of other values stay; a doubled key cannot mean two things to two readers."""
-    assert splice(body, set=changes, remove=remove) == result
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"a":', b"[" * 100_000])
-def test_only_objects_can_be_spliced(body: bytes) -> None:
-    """Anything else is the client's mistake."""
-    with pytest.raises(InvalidRequest):
-        splice(body, set={}, remove=())
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ import msgspec
 import pytest
 
 from proxy.dialects.anthropic.wire import (
-    MessageBroken,
     decode_event,
     decode_message,
     error_code,
     event_type,
 )
 from proxy.dialects.common import StreamBroken
+from proxy.dialects.upstream import MessageBroken
 from proxy.model.content import TextBlock
 from proxy.model.events import (
     ContentBlockDelta,

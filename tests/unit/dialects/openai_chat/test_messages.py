@@ -3,17 +3,26 @@
 import msgspec
 import pytest
 
-from proxy.dialects.common import Dropped
+from proxy.dialects.common import Dropped, Thought
 from proxy.dialects.decoding import decode_json
 from proxy.dialects.openai_chat.messages import Conversation, read_messages
 from proxy.dialects.openai_chat.schema import ChatRequest
 from proxy.errors import InvalidRequest
-from proxy.model.content import Block, ImageBlock, TextBlock, ToolResultBlock, ToolUseBlock, UrlSource
+from proxy.model.content import (
+    Block,
+    ImageBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    UrlSource,
+)
 from proxy.model.request import InputMessage
 
 
 def _read(*messages: dict[str, object]) -> Conversation:
-    return read_messages(decode_json(ChatRequest, msgspec.json.encode({"messages": messages})).messages)
+    chat = decode_json(ChatRequest, msgspec.json.encode({"messages": messages}))
+    return read_messages(chat.messages, recall=lambda _: ())
 
 
 def _text(*texts: str) -> list[Block]:
@@ -75,6 +84,52 @@ def test_leading_instructions_are_one_block_each() -> None:
 def test_each_role(message: dict[str, object], turn: InputMessage) -> None:
     """Content parts become blocks; reasoning without a signature cannot go back."""
     assert _read(message).turns == [turn]
+
+
+_THINKING = ThinkingBlock("t", "s")
+_BROUGHT = {"type": "reasoning.text", "text": "t", "signature": "s"}
+_FOREIGN = {"type": "reasoning.text", "text": "t", "signature": "gw1.x"}
+_LOOK: dict[str, object] = {"id": "a", "function": {"name": "f", "arguments": ""}}
+
+
+@pytest.mark.parametrize(
+    ("details", "thinking_back", "thinking", "lost"),
+    [
+        (None, True, [ThinkingBlock("r", "of a")], []),
+        ([], True, [ThinkingBlock("r", "of a")], []),
+        ([_BROUGHT], True, [_THINKING], []),
+        ([_BROUGHT, _FOREIGN], True, [_THINKING], ["messages[0].reasoning_details"]),
+        ([_FOREIGN], True, [ThinkingBlock("r", "of a")], ["messages[0].reasoning_details"]),
+        ([_BROUGHT], False, [ThinkingBlock("r", "of a")], ["messages[0].reasoning_details"]),
+    ],
+)
+def test_a_tool_turn_has_its_thinking_back(
+    details: object, thinking_back: bool, thinking: list[Block], lost: list[str]
+) -> None:
+    """What the client brings comes before what is remembered; what cannot be sent is told."""
+    message = _calls(_LOOK, {"id": "b", "function": {"name": "f", "arguments": ""}})
+    raw = msgspec.json.encode({"messages": [message | {"reasoning_details": details}]})
+    found = read_messages(
+        decode_json(ChatRequest, raw).messages,
+        recall=lambda call_id: [Thought(0, ThinkingBlock("r", f"of {call_id}"))],
+        thinking_back=thinking_back,
+    )
+    assert found.turns[0].content[:-2] == thinking
+    assert [loss.field for loss in found.dropped] == lost
+
+
+def test_a_turn_without_calls_has_what_the_client_brings() -> None:
+    """Nothing is remembered of it."""
+    turns = _read({"role": "assistant", "content": "a", "reasoning_details": [_BROUGHT]}).turns
+    assert turns[0].content == [_THINKING, TextBlock("a")]
+
+
+@pytest.mark.parametrize("details", ["text", [1], [{"text": "t"}], [_BROUGHT | {"index": "0"}]])
+def test_details_of_another_shape_are_refused_by_name(details: object) -> None:
+    """Protects clients from thinking lost without a word."""
+    with pytest.raises(InvalidRequest) as refused:
+        _read({"role": "assistant", "content": "a", "reasoning_details": details})
+    assert str(refused.value.param).startswith("messages[0].reasoning_details")
 
 
 @pytest.mark.parametrize(

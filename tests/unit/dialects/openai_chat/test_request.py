@@ -1,9 +1,13 @@
 """A whole Chat Completions request."""
 
+from itertools import pairwise
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from proxy.dialects.anthropic import encode_request
+from proxy.dialects.anthropic import encode_request, with_cache_marks
 from proxy.dialects.common import Envelope, Target, Translated
 from proxy.dialects.openai_chat.request import decode_request, peek
 from proxy.errors import InvalidRequest
@@ -155,12 +159,25 @@ def test_prefill_only_where_it_is_taken(model: str, effort: str | None, roles: l
             None,
             False,
         ),
+        (
+            [
+                _HELLO,
+                {
+                    "role": "assistant",
+                    "reasoning_details": [{"type": "reasoning.text", "text": "t", "signature": "s"}],
+                    "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f"}}],
+                },
+                {"role": "tool", "tool_call_id": "a", "content": "r"},
+            ],
+            None,
+            True,
+        ),
     ],
 )
 def test_a_thinking_budget_only_where_it_can_be(
     messages: list[object], tool_choice: str | None, thinks: bool
 ) -> None:
-    """Not with a forced tool, and not in the middle of a tool turn; then the client is told."""
+    """Not with a forced tool, nor in a tool turn whose thinking is gone; then the client is told."""
     tool = {"type": "function", "function": {"name": "f"}}
     translated = _translate(
         "claude-haiku-4-5", messages=messages, tools=[tool], tool_choice=tool_choice, reasoning_effort="low"
@@ -218,3 +235,45 @@ def test_instructions_alone_are_a_request() -> None:
     assert sent["messages"] == [
         {"role": "user", "content": [{"type": "text", "text": "(conversation start)"}]}
     ]
+
+
+_CLIENTS_WORDS = st.text(max_size=20)
+_STEPS = st.lists(
+    st.tuples(st.sampled_from(["text", "calls", "thinks"]), _CLIENTS_WORDS, _CLIENTS_WORDS),
+    min_size=2,
+    max_size=6,
+)
+
+
+def _history(steps: list[tuple[str, str, str]]) -> list[dict[str, object]]:
+    """A client's messages, every second step the assistant's, calls answered."""
+    history: list[dict[str, object]] = []
+    for number, (kind, asked, said) in enumerate(steps):
+        history.append({"role": "user", "content": asked})
+        spoken: dict[str, object] = {"role": "assistant", "content": said}
+        if kind == "thinks":
+            spoken["reasoning_details"] = [{"type": "reasoning.text", "text": said, "signature": "s"}]
+        if kind != "text":
+            call = {"id": f"t:{number}", "type": "function", "function": {"name": "f", "arguments": asked}}
+            spoken["tool_calls"] = [call]
+        history.append(spoken)
+        if kind != "text":
+            history.append({"role": "tool", "tool_call_id": f"t:{number}", "content": said})
+    return history
+
+
+@given(_STEPS)
+def test_any_conversation_grows_without_changing_its_beginning(steps: list[tuple[str, str, str]]) -> None:
+    """Prompt caches and signatures depend on it, at every model's rules; marks are four at most."""
+    for model in ("claude-opus-5-5", "claude-haiku-4-5"):
+        facts = msgspec.structs.replace(_CATALOG.facts(model), min_cache_prefix_tokens=1)
+        last = {"role": "user", "content": "more"}
+        requests = [
+            _translate(model, messages=[*_history(steps[:end]), last]).request
+            for end in range(1, len(steps) + 1)
+        ]
+        for shorter, longer in pairwise(requests):
+            # the last question differs from turn to turn, and may share its message with results
+            same = len(shorter.messages) - 1
+            assert longer.messages[:same] == shorter.messages[:same]
+            assert encode_request(with_cache_marks(longer, facts)).count(b'"cache_control"') <= 4

@@ -1,9 +1,11 @@
 """A whole answer as a chat completion."""
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 
-from proxy.dialects.common import Rendering, ThinkingFormat
+from proxy.dialects.common import Rendering, ThinkingFormat, Thought
 from proxy.dialects.openai_chat.response import (
     FINISH_REASONS,
     completion_id,
@@ -69,8 +71,8 @@ def test_the_whole_object() -> None:
         ([], {"content": ""}),
         ([_CALL], {"content": None, "tool_calls": [_TOLD]}),
         ([TextBlock("a"), _CALL], {"content": "a", "tool_calls": [_TOLD]}),
-        ([ThinkingBlock("", "s"), TextBlock("a")], {"content": "a"}),
-        ([RedactedThinkingBlock("x"), msgspec.Raw(b'{"type":"new"}'), TextBlock("a")], {"content": "a"}),
+        ([ThinkingBlock(""), TextBlock("a")], {"content": "a"}),
+        ([msgspec.Raw(b'{"type":"new"}'), TextBlock("a")], {"content": "a"}),
         ([ThinkingBlock("t"), TextBlock("a")], {"content": "a", "reasoning_content": "t"}),
     ],
 )
@@ -92,6 +94,62 @@ def test_thinking_is_shown_as_asked(shown: str, message: dict[str, str]) -> None
     """In the text, beside it, both, or not at all."""
     found = _choice(ThinkingBlock("t"), TextBlock("a"), shown=shown)["message"]
     assert found == {"role": "assistant", "refusal": None} | message
+
+
+_PROVEN = {
+    "type": "reasoning.text",
+    "text": "t",
+    "signature": "s",
+    "format": "anthropic-claude-v1",
+    "index": 0,
+}
+_SEALED = {"type": "reasoning.encrypted", "data": "x", "format": "anthropic-claude-v1", "index": 1}
+
+
+@pytest.mark.parametrize(
+    ("shown", "details"),
+    [
+        ("reasoning_content", [_PROVEN, _SEALED]),
+        ("think", [_PROVEN, _SEALED]),
+        ("both", [_PROVEN, _SEALED]),
+        ("none", None),
+    ],
+)
+def test_signed_thinking_is_told_so_that_it_can_be_sent_back(shown: str, details: object) -> None:
+    """But not where the operator shows no thinking at all."""
+    content: list[Block] = [ThinkingBlock("t", "s"), RedactedThinkingBlock("x"), TextBlock("a")]
+    message = msgspec.convert(_choice(*content, shown=shown)["message"], dict[str, object])
+    assert message.get("reasoning_details") == details
+
+
+@pytest.mark.parametrize(
+    ("content", "stop", "kept"),
+    [
+        (
+            (ThinkingBlock("t", "s"), _CALL, ToolUseBlock("u", "f", msgspec.Raw(b"{}"))),
+            "tool_use",
+            [("t", [Thought(0, ThinkingBlock("t", "s"))])],
+        ),
+        ((ThinkingBlock("t"), _CALL), "tool_use", []),
+        ((ThinkingBlock("t", "s"), TextBlock("a")), "end_turn", []),
+        ((_CALL,), "tool_use", []),
+        ((ThinkingBlock("t", "s"), _CALL), "refusal", []),
+    ],
+)
+def test_the_thinking_of_a_turn_that_calls_tools_is_kept(
+    content: tuple[Block, ...], stop: str, kept: list[object]
+) -> None:
+    """By the id of its first call, which every client sends back; a refused turn is thrown away."""
+    found: list[tuple[str, Sequence[Thought]]] = []
+
+    def keep(call_id: str, thoughts: Sequence[Thought]) -> None:
+        found.append((call_id, thoughts))
+
+    rendering = Rendering(
+        request_id="r", created_s=1, model="m", thinking_format=ThinkingFormat.NONE, keep=keep
+    )
+    encode_message(Message(content=[*content], stop_reason=stop), rendering)
+    assert found == kept
 
 
 @pytest.mark.parametrize(

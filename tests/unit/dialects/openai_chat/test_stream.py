@@ -1,15 +1,17 @@
 """The chunks of a chat completion stream."""
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.dialects.anthropic import StreamDecoder
-from proxy.dialects.common import Rendering, ThinkingFormat
+from proxy.dialects.common import Rendering, ThinkingFormat, Thought
 from proxy.dialects.openai_chat.stream import ChatStreamEncoder
 from proxy.dialects.sse import SseDecoder
-from proxy.model.content import TextBlock, ThinkingBlock, ToolUseBlock
+from proxy.model.content import RedactedThinkingBlock, TextBlock, ThinkingBlock, ToolUseBlock
 from proxy.model.events import (
     ContentBlockDelta,
     ContentBlockStart,
@@ -20,6 +22,7 @@ from proxy.model.events import (
     MessageDelta,
     MessageStart,
     MessageStop,
+    SignatureDelta,
     Stop,
     TextDelta,
     ThinkingDelta,
@@ -116,6 +119,59 @@ def test_thinking_is_shown_as_asked(shown: str, deltas: list[object]) -> None:
     ]
     encoder = _encoder(ThinkingFormat(shown))
     assert _deltas(encoder.encode([MessageStart(Message()), *events]))[1:] == deltas
+
+
+_SIGNED: list[Event] = [
+    MessageStart(Message()),
+    ContentBlockStart(0, ThinkingBlock("")),
+    ContentBlockDelta(0, ThinkingDelta("I ")),
+    ContentBlockDelta(0, ThinkingDelta("think.")),
+    ContentBlockDelta(0, SignatureDelta("s1")),
+    ContentBlockStop(0),
+    ContentBlockStart(1, RedactedThinkingBlock("xyz")),
+    ContentBlockStop(1),
+    ContentBlockStart(2, ToolUseBlock("t", "f", msgspec.Raw(b"{}"))),
+    ContentBlockStop(2),
+    ContentBlockStart(3, ToolUseBlock("u", "f", msgspec.Raw(b"{}"))),
+    ContentBlockStop(3),
+]
+_DETAILS = [
+    {
+        "type": "reasoning.text",
+        "text": "I think.",
+        "signature": "s1",
+        "format": "anthropic-claude-v1",
+        "index": 0,
+    },
+    {"type": "reasoning.encrypted", "data": "xyz", "format": "anthropic-claude-v1", "index": 1},
+]
+
+
+@pytest.mark.parametrize("shown", list(ThinkingFormat))
+def test_signed_thinking_is_told_whole_at_its_end(shown: ThinkingFormat) -> None:
+    """One piece for each block, so that no client has to join any; none where no thinking is shown."""
+    deltas = _deltas(_encoder(shown).encode(_SIGNED))
+    details = [delta["reasoning_details"] for delta in deltas if "reasoning_details" in delta]
+    assert details == ([] if shown is ThinkingFormat.NONE else [[one] for one in _DETAILS])
+
+
+@pytest.mark.parametrize(
+    ("stop", "ended", "count"), [("tool_use", True, 1), ("refusal", True, 0), ("tool_use", False, 0)]
+)
+def test_the_thinking_of_a_whole_turn_that_calls_tools_is_kept(stop: str, ended: bool, count: int) -> None:
+    """By the id of its first call; what was refused or broken off is not."""
+    found: list[tuple[str, list[Thought]]] = []
+
+    def keep(call_id: str, thoughts: Sequence[Thought]) -> None:
+        found.append((call_id, [*thoughts]))
+
+    rendering = Rendering(request_id="r", created_s=1, model="m", keep=keep)
+    encoder = ChatStreamEncoder(rendering)
+    end: list[Event] = [MessageDelta(Stop(stop)), MessageStop()] if ended else []
+    for event in [*_SIGNED, *end]:
+        encoder.encode([event])
+    kept = [Thought(0, ThinkingBlock("I think.", "s1")), Thought(1, RedactedThinkingBlock("xyz"))]
+    assert found == [("t", kept)] * count
 
 
 def test_blocks_that_are_whole_at_their_start_are_not_lost() -> None:

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.dialects.openai_chat.turns import closed, in_tool_turn, ordered, reminder
+from proxy.dialects.openai_chat.turns import begins_with_thinking, closed, in_tool_turn, ordered, reminder
 from proxy.model.catalog import Catalog
-from proxy.model.content import Block, TextBlock, ToolResultBlock, ToolUseBlock
+from proxy.model.content import (
+    Block,
+    RedactedThinkingBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
 from proxy.model.request import InputMessage
 
 _CATALOG = Catalog.load()
@@ -173,3 +180,16 @@ def test_a_tool_turn_is_one_that_ends_with_results() -> None:
     assert in_tool_turn([_user("q"), _assistant(_call("a")), _user(_result("a"))])
     assert not in_tool_turn([_user("q")])
     assert not in_tool_turn([])
+
+
+def test_the_assistants_latest_turn_may_begin_with_thinking() -> None:
+    """Models whose thinking has a budget demand it of a turn that calls tools."""
+    thinking = ThinkingBlock("t", "s")
+    asked, answered = _user("q"), _user(_result("a"))
+    assert begins_with_thinking([asked, _assistant(thinking, _call("a")), answered])
+    assert begins_with_thinking([asked, _assistant(RedactedThinkingBlock("x"), _call("a")), answered])
+    assert not begins_with_thinking([asked, _assistant(_call("a"), thinking), answered])
+    assert not begins_with_thinking(
+        [asked, _assistant(thinking, _call("b")), asked, _assistant(_call("a")), answered]
+    )
+    assert not begins_with_thinking([asked])

@@ -1,0 +1,218 @@
+"""How much of its limits an organization has left, as the headers of its answers tell before a refusal does.
+
+Two families of headers exist. API keys get ``anthropic-ratelimit-{requests,tokens,…}-{limit,remaining,reset}``, with
+``reset`` in RFC 3339; logins of a subscription get ``anthropic-ratelimit-unified-{5h,…}-{status,utilization,reset}``,
+with ``utilization`` as the share used, 0 to 1, and ``reset`` in Unix seconds. Sources: the rate limits page of
+Anthropic's API documentation; for the second family, which it leaves out, what Claude Code receives.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from math import ceil, inf, isfinite
+from typing import Final
+
+import msgspec
+
+from proxy.settings import Policy
+
+_DIGITS_MAX: Final = 15
+_SECONDS_DIGITS_MAX: Final = 12
+_PREFIX: Final = "anthropic-ratelimit-"
+_REJECTED: Final = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One of the limits that are counted together.
+
+    Attributes:
+        name: as in its headers: ``requests``, ``input-tokens``, ``unified-5h``.
+        share_left: what is left of it, 0 to 1.
+        reset_unix_ms: when it is full again; None where that was not said.
+    """
+
+    name: str
+    share_left: float
+    reset_unix_ms: int | None
+
+
+class Family(msgspec.Struct, frozen=True):
+    """Limits that come together.
+
+    Attributes:
+        windows: their names.
+        headers: of each window three, in the order in which `read` takes them.
+        read: a window's name and the values of its headers to what is left of it; None for rubbish.
+    """
+
+    windows: tuple[str, ...]
+    headers: tuple[str, ...]
+    read: Callable[[str, str | None, str | None, str | None], Window | None]
+
+
+class LimitHeaders(msgspec.Struct, frozen=True):
+    """The limit headers of one answer, unread; `values` belong to the headers of `family`."""
+
+    family: Family
+    values: tuple[str | None, ...]
+
+
+def limit_headers(headers: Mapping[str, str], organization: str | None) -> LimitHeaders | None:
+    """The limit headers of an answer, None where it has none.
+
+    That takes one look-up. Only an answer that names its organization is looked at for the second family.
+
+    Args:
+        headers: of the answer, looked up in lower case.
+        organization: as the answer names it.
+    """
+    if headers.get(_REQUESTS_LEFT) is not None:
+        family = _API
+    elif organization is not None and headers.get(_UNIFIED_STATUS) is not None:
+        family = _SUBSCRIPTION
+    else:
+        return None
+    return LimitHeaders(family, tuple(map(headers.get, family.headers)))
+
+
+def exhausted_until_unix_ms(headers: Mapping[str, str]) -> int | None:
+    """When the last of the used up limits is full again, by the headers of a refusal; None where none says so."""
+    resets = [
+        window.reset_unix_ms
+        for family in (_API, _SUBSCRIPTION)
+        for window in _windows(LimitHeaders(family, tuple(map(headers.get, family.headers))))
+        if window.share_left == 0 and window.reset_unix_ms is not None
+    ]
+    return max(resets, default=None)
+
+
+class Allowance:
+    """What is left of the limits of one organization in one limit class, shared by all its credentials.
+
+    Attributes:
+        windows: as the last answer told; empty while nothing is known.
+        short_until_s: monotonic seconds until which others are asked rather; 0 while there is room.
+    """
+
+    __slots__ = ("__weakref__", "_full_at_s", "_last", "_share_left", "short_until_s", "windows")
+
+    def __init__(self) -> None:
+        self._last: LimitHeaders | None = None
+        self._share_left: float | None = None
+        self._full_at_s = 0.0
+        self.windows: tuple[Window, ...] = ()
+        self.short_until_s = 0.0
+
+    def share_left(self, now_s: float) -> float | None:
+        """The least that is left of any of the limits, 0 to 1; None while nothing is known.
+
+        It is 1 from the moment at which, as was told, all of them are full again.
+        """
+        return 1.0 if self._share_left is not None and now_s >= self._full_at_s else self._share_left
+
+    def learn(self, told: LimitHeaders, policy: Policy, *, now_s: float, now_unix_ms: int) -> bool:
+        """Take over what an answer told; True if it is short now."""
+        if told != self._last:
+            self.windows = _windows(told, self._last, self.windows)
+            self._last = told
+            self._share_left = min((window.share_left for window in self.windows), default=None)
+        elif not self.short_until_s:
+            return False
+        ahead_s = [_ahead_s(window, now_unix_ms) for window in self.windows]
+        self._full_at_s = now_s + max(ahead_s, default=0.0)
+        rests_s = [
+            left_s
+            for window, left_s in zip(self.windows, ahead_s, strict=True)
+            if window.share_left == 0 or window.share_left < policy.headroom_share
+        ]
+        until_s = now_s + min(max(rests_s, default=0.0), policy.headroom_rest_s)
+        self.short_until_s = until_s if until_s > now_s else 0.0
+        return until_s > now_s
+
+
+def _ahead_s(window: Window, now_unix_ms: int) -> float:
+    """Seconds until a window is full again; endless where that was not said."""
+    if window.reset_unix_ms is None:
+        return inf
+    return max((window.reset_unix_ms - now_unix_ms) / 1000, 0.0)
+
+
+def _windows(
+    told: LimitHeaders, last: LimitHeaders | None = None, known: tuple[Window, ...] = ()
+) -> tuple[Window, ...]:
+    """All windows an answer tells of; those whose headers are as `last` time are taken from `known`."""
+    family = told.family
+    before = {window.name: window for window in known} if last is not None and last.family is family else {}
+    found = []
+    for index, name in enumerate(family.windows):
+        part = slice(3 * index, 3 * index + 3)
+        values = told.values[part]
+        if name in before and last is not None and last.values[part] == values:
+            found.append(before[name])
+        elif (window := family.read(name, *values)) is not None:
+            found.append(window)
+    return tuple(found)
+
+
+def _read_count(name: str, limit: str | None, left: str | None, reset: str | None) -> Window | None:
+    limit_count, left_count = _count(limit), _count(left)
+    if not limit_count or left_count is None:
+        return None
+    return Window(name, min(left_count / limit_count, 1.0), _rfc_3339_unix_ms(reset))
+
+
+def _read_share(name: str, status: str | None, used: str | None, reset: str | None) -> Window | None:
+    share_left = 0.0 if status == _REJECTED else _share_left(used)
+    if share_left is None:
+        return None
+    reset_s = _count(reset, digits_max=_SECONDS_DIGITS_MAX)
+    return Window(name, share_left, None if reset_s is None else reset_s * 1000)
+
+
+def _count(value: str | None, *, digits_max: int = _DIGITS_MAX) -> int | None:
+    if value is None or not value.isascii() or not value.isdigit() or len(value) > digits_max:
+        return None
+    return int(value)
+
+
+def _share_left(used: str | None) -> float | None:
+    # float() would also take "1_0" and digits of other scripts
+    if used is None or not used.isascii() or "_" in used:
+        return None
+    try:
+        share = float(used)
+    except ValueError:
+        return None
+    return max(0.0, 1.0 - share) if isfinite(share) and share >= 0 else None
+
+
+def _rfc_3339_unix_ms(value: str | None) -> int | None:
+    try:
+        moment = datetime.fromisoformat(value or "")
+        # without a zone it is no RFC 3339, and timestamp() would take the machine's own
+        return ceil(moment.timestamp() * 1000) if moment.utcoffset() is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _family(
+    windows: tuple[str, ...],
+    parts: tuple[str, str, str],
+    read: Callable[[str, str | None, str | None, str | None], Window | None],
+) -> Family:
+    return Family(windows, tuple(f"{_PREFIX}{window}-{part}" for window in windows for part in parts), read)
+
+
+_API: Final = _family(
+    ("requests", "tokens", "input-tokens", "output-tokens"), ("limit", "remaining", "reset"), _read_count
+)
+# without a window's name: the verdict on all of them together, which has no share
+_SUBSCRIPTION: Final = _family(
+    ("unified", "unified-5h", "unified-7d", "unified-7d_oi"), ("status", "utilization", "reset"), _read_share
+)
+_REQUESTS_LEFT: Final = f"{_PREFIX}requests-remaining"
+_UNIFIED_STATUS: Final = f"{_PREFIX}unified-status"
+
+LIMIT_HEADERS: Final = _API.headers + _SUBSCRIPTION.headers
+"""All headers that are read here, in lower case."""
