@@ -37,10 +37,6 @@ _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
 _STANDARD_INPUT: Final = 0
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
-_SESSIONS_ARE_PERSONAL: Final = (
-    "claude.ai sessions are in use: they are the accounts of persons, under consumer terms that reserve them for "
-    "ordinary use by their owner; use only your own"
-)
 _NO_CREDENTIAL: Final = """\
 No credential is configured, so there is nothing to answer with.
 Set ANTHROPIC_API_KEY in the environment or in .env, or list credentials in sessions.json

@@ -59,7 +59,7 @@ def load_credentials(settings: Settings, environ: Mapping[str, str]) -> Credenti
         raise ConfigurationError(findings.problems)
     for credential in found:
         _warn_of_idle_fields(credential, findings)
-    return Credentials(found, tuple(findings.warnings))
+    return Credentials(found, (*findings.warnings, *session_warnings(found, settings.access)))
 
 
 def _warn_of_idle_fields(credential: Credential, findings: Findings) -> None:

@@ -147,21 +147,6 @@ class RenderedError:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorFacts:
-    """What an error body tells; empty where it is no error envelope.
-
-    Attributes:
-        type: ``error.type``.
-        message: ``error.message``.
-        code: ``error.details.error_code``.
-    """
-
-    type: str = ""
-    message: str = ""
-    code: str | None = None
-
-
 @dataclass(slots=True)
 class StreamError:
     """An ``error`` event found in an upstream's stream (Anthropic's ``error.type`` and ``error.message``)."""

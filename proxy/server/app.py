@@ -108,10 +108,8 @@ async def build_app(parts: Parts) -> web.Application:
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
-    sessions = make_sessions(
-        parts.settings, parts.credentials, parts.catalog, clock, parts.store, ways_out, parts.keys
-    )
-    upstreams: dict[Kind, Upstream] = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
+    sessions = _sessions(parts, ways_out)
+    upstreams = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
     upstreams[Kind.CLAUDE_WEB] = sessions
     membership = Membership(
         pool=pool,
@@ -153,6 +151,21 @@ async def build_app(parts: Parts) -> web.Application:
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store, sessions))
+
+
+def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb:
+    """The upstream of all claude.ai sessions, those included that are configured later."""
+    web_settings, secret_key = parts.settings.web, parts.keys.secret_key
+    means = WebMeans(
+        ways_out=ways_out,
+        policy=parts.settings.policy,
+        clock=parts.clock,
+        ledger=parts.store,
+        fingerprint=lambda credential: credential.fingerprint(secret_key),
+        new_uuid=lambda: str(uuid4()),
+    )
+    known = tuple(each for each in parts.credentials if each.kind is Kind.CLAUDE_WEB)
+    return ClaudeWeb(means, delete=web_settings.delete, credentials=known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ on as it is.
 
 import msgspec
 
-from proxy.dialects.common import ErrorFacts
+from proxy.dialects.upstream import ErrorFacts
 
 
 class _Details(msgspec.Struct, gc=False):

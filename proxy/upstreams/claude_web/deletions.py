@@ -78,8 +78,8 @@ class Deletions:
     @property
     def owed(self) -> int:
         """How many conversations are still to be deleted, those included that are in use."""
-        parts = (self._in_use, self._due, self._ownerless, self._trying)
-        return sum(map(len, parts)) + self._given_up
+        waiting = len(self._in_use) + len(self._due) + len(self._ownerless)
+        return waiting + len(self._trying) + self._given_up
 
     async def restore(self) -> None:
         """Take up what an earlier process left behind. Raises StoreError."""

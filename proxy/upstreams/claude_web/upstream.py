@@ -163,9 +163,10 @@ class ClaudeWeb:
     def owner(self, credential: Credential) -> str:
         """The name under which the ledger knows a credential."""
         name = self._means.fingerprint(credential)
-        if name not in self._owners:
-            self.deletions.welcome(name)
+        known = name in self._owners
         self._owners[name] = credential
+        if not known:
+            self.deletions.welcome(name)
         return name
 
     def _plan(self, call: UpstreamCall) -> Plan:

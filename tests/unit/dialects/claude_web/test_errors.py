@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.dialects.claude_web import decode_error
-from proxy.dialects.common import ErrorFacts
+from proxy.dialects.upstream import ErrorFacts
 
 _CODE = (
     b'{"type":"error","error":{"type":"permission_error","message":"m","details":{"error_code":"c","x":1}}}'
