@@ -7,8 +7,8 @@ from proxy.credentials.credential import Credential, Kind
 from proxy.settings import AccessSettings
 
 _ARE_PERSONAL: Final = (
-    "claude.ai sessions are in use: each is a person's account, under consumer terms that reserve it for ordinary use by "
-    "its owner; use only your own."
+    "claude.ai sessions are in use: each is a person's account, under consumer terms that reserve it for ordinary "
+    "use by its owner; use only your own."
 )
 
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -28,7 +29,6 @@ from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
 from proxy.server.reload import reload
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, Access, Route, RouteTable
-from proxy.server.sessions import make_sessions
 from proxy.settings import Settings
 from proxy.store.base import Store
 from proxy.tasks import finish_all, spawn
@@ -36,7 +36,7 @@ from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import RequestLine
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.base import Upstream
-from proxy.upstreams.claude_web.upstream import ClaudeWeb
+from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
 
 _log = get_logger("app")
@@ -101,16 +101,15 @@ class Parts:
 
 async def build_app(parts: Parts) -> web.Application:
     """The application, with its pool restored; its background work starts and ends with it."""
-    settings, clock = parts.settings, parts.clock
-    policy = settings.policy
+    settings, clock, policy = parts.settings, parts.clock, parts.settings.policy
     pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng, strategy=settings.strategy)
     journal = Journal(parts.store, clock, fingerprints_of(parts.credentials, parts.keys.secret_key))
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
     sessions = _sessions(parts, ways_out)
-    upstreams = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
-    upstreams[Kind.CLAUDE_WEB] = sessions
+    made: dict[Kind, Upstream] = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
+    upstreams = {**made, Kind.CLAUDE_WEB: sessions}
     membership = Membership(
         pool=pool,
         places=places,
@@ -155,7 +154,7 @@ async def build_app(parts: Parts) -> web.Application:
 
 def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb:
     """The upstream of all claude.ai sessions, those included that are configured later."""
-    web_settings, secret_key = parts.settings.web, parts.keys.secret_key
+    secret_key = parts.keys.secret_key
     means = WebMeans(
         ways_out=ways_out,
         policy=parts.settings.policy,
@@ -165,7 +164,7 @@ def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb:
         new_uuid=lambda: str(uuid4()),
     )
     known = tuple(each for each in parts.credentials if each.kind is Kind.CLAUDE_WEB)
-    return ClaudeWeb(means, delete=web_settings.delete, credentials=known)
+    return ClaudeWeb(means, delete=parts.settings.defaults.web.delete, credentials=known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,7 @@ class _Background:
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
-        await self.sessions.deletions.restore()
+        await self.sessions.restore()
         working = [
             spawn(self.places.sweep_for_ever(), name="sweep the pool"),
             spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),

@@ -99,6 +99,7 @@ def _settings(
             thinking_format=resolver.get(table.THINKING_FORMAT),
             auto_cache=resolver.get(table.AUTO_CACHE),
             fallback_drops_claude_options=resolver.get(fallbacks.FALLBACK_DROPS_CLAUDE_OPTIONS),
+            web=_web(resolver),
         ),
         aliases=resolver.get(table.MODEL_ALIASES),
         model_fallbacks=resolver.get(fallbacks.MODEL_FALLBACKS),
@@ -111,12 +112,6 @@ def _settings(
         drain_s=resolver.get(table.DRAIN_SECONDS),
         strategy=resolver.get(table.POOL_STRATEGY),
         policy=policy,
-        web=WebSettings(
-            delete=resolver.get(web.CHAT_DELETE),
-            max_history_characters=resolver.get(web.MAX_CHAT_HISTORY_LENGTH),
-            role_prefixes=not resolver.get(web.NO_ROLE_PREFIX),
-            disable_artifacts=resolver.get(web.PROMPT_DISABLE_ARTIFACTS),
-        ),
         warnings=(),
     )
 
@@ -160,6 +155,15 @@ def _access(resolver: Resolver, address: Address, findings: Findings) -> AccessS
 def _check_workers(resolver: Resolver, findings: Findings) -> None:
     if resolver.get(later.WORKERS) > 1 and not resolver.given(later.REDIS_URL):
         findings.wrong("WORKERS", "more than one process needs REDIS_URL")
+
+
+def _web(resolver: Resolver) -> WebSettings:
+    return WebSettings(
+        delete=resolver.get(web.CHAT_DELETE),
+        max_history_characters=resolver.get(web.MAX_CHAT_HISTORY_LENGTH),
+        role_prefixes=not resolver.get(web.NO_ROLE_PREFIX),
+        disable_artifacts=resolver.get(web.PROMPT_DISABLE_ARTIFACTS),
+    )
 
 
 def _sources(

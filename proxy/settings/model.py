@@ -79,27 +79,6 @@ class CredentialSources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestDefaults:
-    """What a request gets that does not say it itself.
-
-    Attributes:
-        model: None for the catalog's newest Sonnet.
-        temperature: 0 to 1, or None.
-        max_tokens: None for the model's own.
-        thinking_format: None for ``think`` on ``-think`` ids and ``reasoning_content`` elsewhere.
-        auto_cache: whether long conversations are marked for the prompt cache where the client's dialect has no marks.
-        fallback_drops_claude_options: whether a fallback answers without what Claude Code alone can do.
-    """
-
-    model: str | None
-    temperature: float | None
-    max_tokens: int | None
-    thinking_format: ThinkingChoice | None
-    auto_cache: bool = True
-    fallback_drops_claude_options: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
     """How claude.ai sessions are used.
 
@@ -114,6 +93,29 @@ class WebSettings:
     max_history_characters: int = 10_000
     role_prefixes: bool = True
     disable_artifacts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDefaults:
+    """What a request gets that does not say it itself.
+
+    Attributes:
+        model: None for the catalog's newest Sonnet.
+        temperature: 0 to 1, or None.
+        max_tokens: None for the model's own.
+        thinking_format: None for ``think`` on ``-think`` ids and ``reasoning_content`` elsewhere.
+        auto_cache: whether long conversations are marked for the prompt cache where the client's dialect has no marks.
+        fallback_drops_claude_options: whether a fallback answers without what Claude Code alone can do.
+        web: how it is put to a claude.ai session.
+    """
+
+    model: str | None
+    temperature: float | None
+    max_tokens: int | None
+    thinking_format: ThinkingChoice | None
+    auto_cache: bool = True
+    fallback_drops_claude_options: bool = False
+    web: WebSettings = WebSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +139,6 @@ class Settings:
         drain_s: seconds running streams are given after SIGTERM.
         strategy: who is next among the credentials of a tier.
         policy: the numbers of the pool and the relay.
-        web: how claude.ai sessions are used.
         warnings: sentences for the operator, each said once at start; they hold no secret.
     """
 
@@ -157,5 +158,4 @@ class Settings:
     drain_s: float
     strategy: Strategy
     policy: Policy
-    web: WebSettings
     warnings: tuple[str, ...]

@@ -2,13 +2,14 @@
 
 from proxy.dialects.claude_web.errors import decode_error
 from proxy.dialects.claude_web.files import Attachment, Upload
+from proxy.dialects.claude_web.history import History
 from proxy.dialects.claude_web.limit import LimitFacts, LimitWindow
 from proxy.dialects.claude_web.organizations import (
     Organization,
     choose_organization,
     decode_organizations,
 )
-from proxy.dialects.claude_web.plan import Plan, PromptOptions, plan_request
+from proxy.dialects.claude_web.plan import Plan, Prompt, PromptOptions, decode_plan, encode_plan, plan_request
 from proxy.dialects.claude_web.stream import WebStreamDecoder
 from proxy.dialects.claude_web.wire import (
     FIRST_PARENT,
@@ -24,10 +25,12 @@ from proxy.dialects.claude_web.wire import (
 __all__ = [
     "FIRST_PARENT",
     "Attachment",
+    "History",
     "LimitFacts",
     "LimitWindow",
     "Organization",
     "Plan",
+    "Prompt",
     "PromptOptions",
     "TurnUuids",
     "Upload",
@@ -37,9 +40,11 @@ __all__ = [
     "decode_created",
     "decode_error",
     "decode_organizations",
+    "decode_plan",
     "decode_uploaded",
     "encode_completion",
     "encode_create",
     "encode_delete",
+    "encode_plan",
     "plan_request",
 ]

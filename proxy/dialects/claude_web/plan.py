@@ -17,6 +17,7 @@ from proxy.dialects.claude_web.files import (
     text_attachment,
 )
 from proxy.dialects.claude_web.flattening import SYSTEM_PREFIX, flatten
+from proxy.dialects.claude_web.history import History, history_of, newest
 from proxy.dialects.common import Dropped
 from proxy.errors import InvalidRequest
 from proxy.model.request import (
@@ -51,33 +52,49 @@ class PromptOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_history_characters: above so many characters the flattened history goes as a file.
         role_prefixes: whether each message says whose it is.
         disable_artifacts: whether the model is asked to write no artifacts.
+        continues: whether conversations are kept at the site, so that one may be gone on with.
     """
 
     max_history_characters: int = 10_000
     role_prefixes: bool = True
     disable_artifacts: bool = False
+    continues: bool = False
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said in one completion.
+
+    Attributes:
+        text: of the completion.
+        attachments: texts inside it.
+        uploads: files uploaded before it.
+    """
+
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+    uploads: tuple[Upload, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is done for one request.
 
     Attributes:
-        prompt: the text of the completion.
+        prompt: all that was said, for a new conversation.
+        latest: only what is new in it, for a conversation that holds the rest; None where none can.
+        history: by which such a conversation is recognised; None where none is.
         model: the model asked for; left out of the calls of accounts that may not choose.
         max_tokens: tokens after which the answer is cut.
-        attachments: texts inside the completion.
-        uploads: files uploaded before it.
         thinking: whether extended thinking is asked for.
         effort: ``low``, ``medium`` or ``high``, or None.
         stop_sequences: texts at which the answer is cut.
         dropped: what could not be carried.
     """
 
-    prompt: str
+    prompt: Prompt
     model: str
     max_tokens: int
-    attachments: tuple[Attachment, ...] = ()
-    uploads: tuple[Upload, ...] = ()
+    latest: Prompt | None = None
+    history: History | None = None
     thinking: bool = False
     effort: str | None = None
     stop_sequences: tuple[str, ...] = ()
@@ -86,34 +103,62 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def estimated_input_tokens(self) -> int:
         """A guess at the prompt's tokens from the bytes of its texts; at least 1."""
-        attached_bytes = sum(attachment.file_size for attachment in self.attachments)
-        return max(1, (len(self.prompt.encode()) + attached_bytes) // BYTES_PER_TOKEN)
+        attached_bytes = sum(attachment.file_size for attachment in self.prompt.attachments)
+        return max(1, (len(self.prompt.text.encode()) + attached_bytes) // BYTES_PER_TOKEN)
 
 
-def plan_request(request: Request, options: PromptOptions) -> Plan:
-    """Plan a request. Raises InvalidRequest naming the field that a claude.ai session cannot serve."""
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Plan)
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """A plan as the body of a call, to be read by `decode_plan`."""
+    return _encoder.encode(plan)
+
+
+def decode_plan(body: bytes) -> Plan:
+    """A plan that `encode_plan` wrote."""
+    return _decoder.decode(body)
+
+
+def plan_request(request: Request, options: PromptOptions, owner: str = "") -> Plan:
+    """Plan a request made by `owner`, whose conversations are nobody else's.
+
+    Raises InvalidRequest naming the field that a claude.ai session cannot serve.
+    """
     _check_servable(request)
-    files = FileCollector()
-    flattened = flatten(request, files, role_prefixes=options.role_prefixes)
-    prompt, attachments = flattened.text, files.attachments
-    if len(prompt) > options.max_history_characters:
-        attachments = [text_attachment(CONTEXT_NAME, prompt), *attachments]
-        prompt = _ANSWER_FILE
-    if options.disable_artifacts:
-        rule = f"{SYSTEM_PREFIX}{_NO_ARTIFACTS}" if flattened.prefixed else _NO_ARTIFACTS
-        prompt = f"{rule}\n\n{prompt}"
+    prompt, dropped = _prompt(request, options)
+    history = history_of(request, owner) if options.continues else None
+    new = newest(request) if history is not None else None
     effort = request.output_config.effort if request.output_config is not None else None
     return Plan(
         prompt=prompt,
+        latest=_prompt(new, options, going_on=True)[0] if new is not None else None,
+        history=history,
         model=request.model,
         max_tokens=request.max_tokens,
-        attachments=tuple(attachments),
-        uploads=tuple(files.uploads),
         thinking=_thinks(request),
         effort=effort if effort is None or effort in _EFFORTS else _EFFORTS[-1],
         stop_sequences=tuple(sequence for sequence in request.stop_sequences if sequence),
-        dropped=(*flattened.dropped, *_lost(request, effort)),
+        dropped=(*dropped, *_lost(request, effort)),
     )
+
+
+def _prompt(
+    request: Request, options: PromptOptions, *, going_on: bool = False
+) -> tuple[Prompt, tuple[Dropped, ...]]:
+    """What is said, and what of it has no words; `going_on` where the rules were given at the beginning."""
+    files = FileCollector()
+    flattened = flatten(request, files, role_prefixes=options.role_prefixes)
+    text, attachments = flattened.text, files.attachments
+    if len(text) > options.max_history_characters:
+        attachments = [text_attachment(CONTEXT_NAME, text), *attachments]
+        text = _ANSWER_FILE
+    if options.disable_artifacts and not going_on:
+        rule = f"{SYSTEM_PREFIX}{_NO_ARTIFACTS}" if flattened.prefixed else _NO_ARTIFACTS
+        text = f"{rule}\n\n{text}"
+    prompt = Prompt(text=text, attachments=tuple(attachments), uploads=tuple(files.uploads))
+    return prompt, flattened.dropped
 
 
 def _check_servable(request: Request) -> None:

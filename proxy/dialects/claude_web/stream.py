@@ -102,6 +102,7 @@ class WebStreamDecoder:
         observed: what has been seen so far; complete also where the answer was cut here.
         fault: what makes it unreadable from here on, found behind sound events.
         limit: what the site said about the account's limit, if it did.
+        whole: whether the site's own end has come, and nothing of its answer was cut off here.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class WebStreamDecoder:
         self.observed = Observed()
         self.fault: StreamBroken | None = None
         self.limit: LimitFacts | None = None
+        self.whole = False
         self._sse = SseDecoder(event_max_bytes)
         self._grammar = StreamGrammar()
         self._cutter = Cutter(stop_sequences, max_tokens)
@@ -309,6 +311,7 @@ class WebStreamDecoder:
 
     def _stop(self, _wire: _Wire, events: list[Event]) -> None:
         self._complete(events)
+        self.whole = True
 
     def _ping(self, _wire: _Wire, events: list[Event]) -> None:
         self._emit(Ping(), events)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from proxy.dialects.claude_web.files import Attachment
-from proxy.dialects.claude_web.plan import Plan
+from proxy.dialects.claude_web.plan import Plan, Prompt
 
 FIRST_PARENT: Final = "00000000-0000-4000-8000-000000000000"
 """What the first message of a conversation names as the message before it."""
@@ -77,16 +77,18 @@ def encode_create(uuid: str, *, temporary: bool, model: str | None) -> bytes:
     return _encoder.encode(_Create(uuid, "", temporary, model))
 
 
-def encode_completion(plan: Plan, turn: TurnUuids, files: Sequence[str], *, model: str | None) -> bytes:
-    """A question; `files` are the uuids of the plan's uploads, in order."""
+def encode_completion(
+    plan: Plan, prompt: Prompt, turn: TurnUuids, files: Sequence[str], *, model: str | None
+) -> bytes:
+    """A question of a plan; `files` are the uuids of the prompt's uploads, in order."""
     return _encoder.encode(
         _Completion(
-            prompt=plan.prompt,
+            prompt=prompt.text,
             parent_message_uuid=turn.parent,
             timezone="Etc/UTC",
             rendering_mode="messages",
             turn_message_uuids=_TurnUuids(turn.human, turn.assistant),
-            attachments=plan.attachments,
+            attachments=prompt.attachments,
             files=files,
             sync_sources=(),
             thinking_mode="extended" if plan.thinking else "off",

@@ -1,7 +1,7 @@
 """An answer of claude.ai as the Messages API would have given it, which is what the rest of the house reads."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -11,7 +11,7 @@ from proxy.dialects.claude_web import LimitFacts, WebStreamDecoder
 from proxy.dialects.common import StreamBroken
 from proxy.dialects.sse import encode_frame
 from proxy.model.collect import Collector
-from proxy.model.events import Event
+from proxy.model.events import ContentBlockDelta, Event, TextDelta
 from proxy.pool import Fault, event_error
 from proxy.upstreams.base import Source, UpstreamFault, UpstreamRefused
 from proxy.upstreams.reply import HttpReply
@@ -43,19 +43,33 @@ class WholeReply:
         """Nothing is open."""
 
 
+class Ended(msgspec.Struct, frozen=True):
+    """What is known when an answer is closed.
+
+    Attributes:
+        limit: what the site said about the account's limit, if it did.
+        text: the text of an answer that came whole; None for any other.
+    """
+
+    limit: LimitFacts | None
+    text: str | None
+
+
 class WebReply:
     """A streamed answer under way; see `ByteReply`. Closing it ends the use of its conversation."""
 
     content_type: Final = "text/event-stream"
 
     def __init__(
-        self, reply: HttpReply, decoder: WebStreamDecoder, closed: Callable[[LimitFacts | None], None]
+        self, reply: HttpReply, decoder: WebStreamDecoder, closed: Callable[[Ended], None], *, listens: bool
     ) -> None:
-        """`closed` is called once, with what was learned about the account's limit."""
+        """`closed` is called once, with what was learned; the text is only gathered for one who `listens`."""
         self.source = reply.source
         self._reply = reply
         self._decoder = decoder
         self._closed = closed
+        self._listens = listens
+        self._said: list[str] = []
         self._open = True
 
     @property
@@ -75,6 +89,8 @@ class WebReply:
                 break
             try:
                 if events := self._decoder.feed(chunk):
+                    if self._listens:
+                        self._said += _texts(events)
                     return events
             except StreamBroken:
                 raise UpstreamFault(Fault.BROKEN_STREAM) from None
@@ -104,7 +120,14 @@ class WebReply:
         if self._open:
             self._open = False
             self._reply.close()
-            self._closed(self._decoder.limit)
+            text = "".join(self._said) if self._decoder.whole else None
+            self._closed(Ended(self._decoder.limit, text))
+
+
+def _texts(events: Iterable[Event]) -> Iterator[str]:
+    for event in events:
+        if isinstance(event, ContentBlockDelta) and isinstance(event.delta, TextDelta):
+            yield event.delta.text
 
 
 def _frame(event: Event) -> bytes:

@@ -23,7 +23,7 @@ from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.pool import Fault, Pool, UpstreamError
 from proxy.settings import Policy, RequestDefaults
-from proxy.store.base import HealthRow, OwedDeletion, StoreError
+from proxy.store.base import HealthRow, HeldConversation, OwedDeletion, StoreError
 from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
 from tests.support.clock import FakeClock
@@ -154,6 +154,16 @@ class MemoryStore:
 
     async def forget_deletion(self, conversation: str) -> None:
         """See `DeletionLedger`."""
+
+    async def save_held(self, held: HeldConversation) -> None:
+        """See `HeldLedger`."""
+
+    async def load_held(self) -> tuple[HeldConversation, ...]:
+        """See `HeldLedger`."""
+        return ()
+
+    async def forget_held(self, conversation: str) -> None:
+        """See `HeldLedger`."""
 
     async def close(self) -> None:
         """See `Store.close`."""

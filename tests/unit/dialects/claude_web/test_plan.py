@@ -38,7 +38,7 @@ def _plan(request: Request, **options: object) -> Plan:
 
 def _prompt(*texts: str, system: str = "", **options: object) -> str:
     fields = {"system": [TextBlock(system)]} if system else {}
-    return _plan(_request(*texts, **fields), **options).prompt
+    return _plan(_request(*texts, **fields), **options).prompt.text
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,21 @@ def test_a_long_history_goes_as_a_file(letter: str, length: int, attached: bool)
     text = letter * (length - len(history))
     plan = _plan(_request("a", "b", text))
     if not attached:
-        assert (plan.prompt, plan.attachments) == (history + text, ())
+        assert (plan.prompt.text, plan.prompt.attachments) == (history + text, ())
         return
-    (context,) = plan.attachments
+    (context,) = plan.prompt.attachments
     assert (context.file_name, context.file_type) == ("context.txt", "text/plain")
     assert context.extracted_content == history + text
     assert context.file_size == len((history + text).encode())
-    assert "context.txt" in plan.prompt
-    assert len(plan.prompt) < 300
+    assert "context.txt" in plan.prompt.text
+    assert len(plan.prompt.text) < 300
 
 
 def test_a_long_history_of_the_operators_own_length_is_a_file_without_the_rule() -> None:
     """Protects the attached text: nothing of ours is in it."""
     plan = _plan(_request("abcdef"), max_history_characters=5, disable_artifacts=True)
-    assert [one.extracted_content for one in plan.attachments] == ["abcdef"]
-    assert "Markdown" in plan.prompt
+    assert [one.extracted_content for one in plan.prompt.attachments] == ["abcdef"]
+    assert "Markdown" in plan.prompt.text
 
 
 @pytest.mark.parametrize(

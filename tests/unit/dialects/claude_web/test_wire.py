@@ -6,6 +6,7 @@ import pytest
 from proxy.dialects.claude_web import (
     FIRST_PARENT,
     Plan,
+    Prompt,
     TurnUuids,
     WireBroken,
     decode_created,
@@ -21,14 +22,14 @@ _TURN = TurnUuids(FIRST_PARENT, "human", "assistant")
 
 
 def _completion(plan: Plan, files: tuple[str, ...] = (), model: str | None = None) -> dict[str, object]:
-    body = encode_completion(plan, _TURN, files, model=model)
+    body = encode_completion(plan, plan.prompt, _TURN, files, model=model)
     msgspec.json.decode(body, type=CompletionBody)
     return msgspec.json.decode(body, type=dict[str, object])
 
 
 def test_a_plain_question_says_little() -> None:
     """Protects against fields the site refuses: no model of those who may not choose, no empty list of tools."""
-    body = _completion(Plan(prompt="Hi", model="m", max_tokens=5))
+    body = _completion(Plan(prompt=Prompt(text="Hi"), model="m", max_tokens=5))
     assert body == {
         "prompt": "Hi",
         "parent_message_uuid": FIRST_PARENT,
@@ -45,7 +46,8 @@ def test_a_plain_question_says_little() -> None:
 def test_a_full_question_names_everything() -> None:
     """Protects thinking, effort, files and the model."""
     attachment = text_attachment("context.txt", "é")
-    plan = Plan(prompt="Hi", model="m", max_tokens=5, attachments=(attachment,), thinking=True, effort="low")
+    prompt = Prompt(text="Hi", attachments=(attachment,))
+    plan = Plan(prompt=prompt, model="m", max_tokens=5, thinking=True, effort="low")
     body = _completion(plan, ("f1",), "claude-opus-4-8")
     assert body["attachments"] == [
         {"file_name": "context.txt", "file_type": "text/plain", "file_size": 2, "extracted_content": "é"}

@@ -6,15 +6,18 @@ import msgspec
 
 from proxy.clock import SystemClock
 from proxy.credentials import Credential, Kind
+from proxy.dialects.anthropic import AnthropicDialect
+from proxy.dialects.claude_web import PromptOptions, encode_plan, plan_request
+from proxy.dialects.common import Target
 from proxy.exchange import Operation
 from proxy.model.catalog import Catalog
 from proxy.secrets import Secret
 from proxy.settings import Policy
 from proxy.simulator import Simulator
 from proxy.simulator.web_calls import made_up_uuid
-from proxy.store.base import OwedDeletion, StoreError
+from proxy.store.base import HeldConversation, OwedDeletion, StoreError
 from proxy.upstreams.base import UpstreamCall
-from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans, WebOptions
+from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
 
 COOKIE = "sk-ant-sid01-canary-one"
@@ -23,10 +26,11 @@ _CATALOG = Catalog.load(None)
 
 
 class MemoryLedger:
-    """Owed deletions in memory; `broken` makes every call fail as a full disk does."""
+    """Owed deletions and kept conversations in memory; `broken` makes every call fail as a full disk does."""
 
     def __init__(self, *rows: OwedDeletion) -> None:
         self.rows = {row.conversation: row for row in rows}
+        self.held: dict[str, HeldConversation] = {}
         self.broken = False
 
     async def save_deletion(self, owed: OwedDeletion) -> None:
@@ -43,6 +47,21 @@ class MemoryLedger:
         """See `DeletionLedger`."""
         self._check()
         self.rows.pop(conversation, None)
+
+    async def save_held(self, held: HeldConversation) -> None:
+        """See `HeldLedger`."""
+        self._check()
+        self.held[held.conversation] = held
+
+    async def load_held(self) -> tuple[HeldConversation, ...]:
+        """See `HeldLedger`."""
+        self._check()
+        return tuple(self.held.values())
+
+    async def forget_held(self, conversation: str) -> None:
+        """See `HeldLedger`."""
+        self._check()
+        self.held.pop(conversation, None)
 
     def _check(self) -> None:
         if self.broken:
@@ -69,29 +88,31 @@ def uuids() -> Callable[[], str]:
 
 
 def upstream(
-    ways_out: WaysOut, ledger: MemoryLedger, options: WebOptions | None = None, *known: Credential
+    ways_out: WaysOut, ledger: MemoryLedger, *known: Credential, delete: bool = True
 ) -> ClaudeWeb:
     """The upstream with a ledger of its own."""
     means = WebMeans(
         ways_out=ways_out,
         policy=Policy(),
-        catalog=_CATALOG,
         clock=SystemClock(),
         ledger=ledger,
         fingerprint=lambda credential: credential.fingerprint(b"key"),
         new_uuid=uuids(),
     )
-    return ClaudeWeb(means, options or WebOptions(), known)
+    return ClaudeWeb(means, delete=delete, credentials=known)
 
 
-def question(text: str = "Hello", *, stream: bool = False, **fields: object) -> UpstreamCall:
-    """A call as the dispatcher makes it."""
+def question(
+    text: str = "Hello", *, stream: bool = False, options: PromptOptions | None = None, **fields: object
+) -> UpstreamCall:
+    """A call as the dispatcher makes it for a request of the Messages API."""
     body = {
         "model": "claude-sonnet-4-6",
         "max_tokens": 1000,
         "stream": stream,
         "messages": [{"role": "user", "content": text}],
     } | fields
-    return UpstreamCall(
-        operation=Operation.MESSAGES, body=msgspec.json.encode(body), stream=stream, version="2023-06-01"
-    )
+    target = Target(facts=_CATALOG.facts("claude-sonnet-4-6"), model="claude-sonnet-4-6", stream=stream)
+    request = AnthropicDialect().decode_request(msgspec.json.encode(body), target).request
+    plan = plan_request(request, options or PromptOptions(), "client")
+    return UpstreamCall(operation=Operation.MESSAGES, body=encode_plan(plan), stream=stream, version="")
