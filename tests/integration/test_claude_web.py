@@ -1,44 +1,29 @@
-"""claude.ai sessions behind the whole house: answers, isolation, refusals, and nothing left behind."""
+"""claude.ai sessions behind the whole house: what they answer, and what a refusal means for clients and accounts."""
 
-import signal
-from collections.abc import Callable, Mapping
+import base64
+import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from proxy.simulator import Step
-from tests.support.gateway import gateway
-from tests.support.house import (
-    House,
-    Spoken,
-    body_of,
-    client,
-    configuration,
-    house,
-    simulated,
-    until,
-)
+from proxy.simulator.multipart import file_part
+from tests.support.gateway import CLIENT_KEY
+from tests.support.house import MODEL, House, Spoken, body_of, house
+from tests.support.web_sessions import COOKIES, image_block, nothing_left, session_entry, sessions
 
-_COOKIES = ("sk-ant-sid01-canary-one", "sk-ant-sid01-canary-two")
-Entries = Callable[[str], list[Mapping[str, object]]]
+_ONE, _TWO = COOKIES
 
 
-def _sessions(*cookies: str) -> Entries:
-    """Entries of a ``sessions.json`` for these cookies, by the simulator's host name."""
-
-    def entries(url: str) -> list[Mapping[str, object]]:
-        place = url.replace("127.0.0.1", "localhost")
-        return [
-            {"name": f"web-{number}", "kind": "claude_web", "session_key": cookie, "base_url": place}
-            for number, cookie in enumerate(cookies, 1)
-        ]
-
-    return entries
+def _body(spoken: Spoken, **fields: object) -> bytes:
+    plain = msgspec.json.decode(body_of(spoken, stream=False), type=dict[str, object])
+    return msgspec.json.encode({**plain, **fields})
 
 
-async def _nothing_left(found: House) -> None:
-    await until(lambda: not found.simulator.site.ledger.alive)
+def _asked(found: House, *cookies: str) -> int:
+    return sum(len(found.simulator.record.of(cookie)) for cookie in cookies)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -47,89 +32,240 @@ async def test_a_session_answers_clients_of_either_dialect(
     tmp_path: Path, spoken: Spoken, *, stream: bool
 ) -> None:
     """Protects the whole way, and the account's history: the conversation is gone afterwards."""
-    async with house(tmp_path, credentials=_sessions(_COOKIES[0])) as found:
+    async with house(tmp_path, credentials=sessions(_ONE)) as found:
         answer = await found.ask(spoken, stream=stream, text="artifact")
         assert (answer.status, answer.broken_off) == (200, False)
-        assert b"artifact" in answer.body
         assert b"```python" in answer.body
         assert answer.headers["x-carousel-credential"] == "web-1"
-        await _nothing_left(found)
-        assert len(found.simulator.site.ledger.deleted) == 1
+        await nothing_left(found.simulator, made=1)
 
 
-async def test_sessions_turn_round_and_never_mix(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("form", "shown", "hidden"),
+    [
+        ("think", b"<think>", b"reasoning_content"),
+        ("reasoning_content", b"reasoning_content", b"<think>"),
+        ("none", b"You", b"think>"),
+    ],
+)
+async def test_thinking_is_shown_as_the_operator_wants_it(
+    tmp_path: Path, form: str, shown: bytes, hidden: bytes, *, stream: bool
+) -> None:
+    """Protects chat clients, who each look for thinking in another place."""
+    async with house(tmp_path, {"THINKING_FORMAT": form}, credentials=sessions(_ONE)) as found:
+        answer = await found.ask(Spoken.CHAT, stream=stream, model=f"{MODEL}-think")
+        assert answer.status == 200
+        text = answer.body.replace(b"\\u003c", b"<").replace(b"\\u003e", b">")
+        assert shown in text
+        assert hidden not in text
+
+
+@pytest.mark.parametrize("spoken", Spoken)
+async def test_a_think_suffix_asks_for_extended_thinking(tmp_path: Path, spoken: Spoken) -> None:
+    """Protects the suffix in both dialects; without it none is asked for."""
+    async with house(tmp_path, credentials=sessions(_ONE)) as found:
+        for model in (MODEL, f"{MODEL}-think"):
+            assert (await found.ask(spoken, model=model)).status == 200
+        modes = [
+            msgspec.json.decode(one.body, type=dict[str, object])["thinking_mode"]
+            for one in found.simulator.record.requests
+            if one.path.endswith("/completion")
+        ]
+        assert modes == ["off", "extended"]
+
+
+@pytest.mark.parametrize("spoken", Spoken)
+async def test_a_file_arrives_byte_for_byte_and_only_with_its_own_session(
+    tmp_path: Path, spoken: Spoken
+) -> None:
+    """Protects images of any bytes on their way through base64 and multipart."""
+    picture = b"\x89PNG\r\n\x1a\n" + random.Random(1).randbytes(300_000)
+    content = [
+        {"type": "text", "text": "What is it?"},
+        image_block(spoken, base64.b64encode(picture).decode()),
+    ]
+    async with house(tmp_path, credentials=sessions(*COOKIES)) as found:
+        answer = await found.send(spoken, _body(spoken, messages=[{"role": "user", "content": content}]))
+        assert answer.status == 200
+        (sent,) = (one for one in found.simulator.record.requests if one.path.endswith("/upload"))
+        part = file_part(sent.header("content-type") or "", sent.body)
+        assert part is not None
+        assert (part.content == picture, part.media_type) == (True, "image/png")
+        await nothing_left(found.simulator, made=1)
+
+
+@pytest.mark.parametrize("spoken", Spoken)
+async def test_a_long_history_goes_as_an_attachment(tmp_path: Path, spoken: Spoken) -> None:
+    """Protects long conversations from the site's limit on prompts; the text is whole."""
+    turns = [
+        {"role": role, "content": f"{role} says {'ä' * 3000} {number}"}
+        for number in range(2)
+        for role in ("user", "assistant")
+    ]
+    async with house(tmp_path, credentials=sessions(_ONE)) as found:
+        question = {"role": "user", "content": "And now?"}
+        assert (await found.send(spoken, _body(spoken, messages=[*turns, question]))).status == 200
+        (sent,) = (one for one in found.simulator.record.requests if one.path.endswith("/completion"))
+        asked = msgspec.json.decode(sent.body, type=dict[str, object])
+        ((context),) = msgspec.convert(asked["attachments"], list[dict[str, object]])
+        assert str(context["extracted_content"]).endswith("Human: And now?")
+        assert str(context["extracted_content"]).count("ä") == 12_000
+
+
+async def test_sessions_never_mix(tmp_path: Path) -> None:
     """Protects accounts from each other's cookies on shared connections."""
-    async with house(tmp_path, credentials=_sessions(*_COOKIES)) as found:
-        for _ in range(6):
-            assert (await found.ask(Spoken.CHAT)).status == 200
-        await _nothing_left(found)
-        ledger = found.simulator.site.ledger
-        assert sorted(one.created_by for one in ledger.deleted) == sorted(_COOKIES * 3)
-        assert all(one.created_by == one.deleted_by for one in ledger.deleted)
-        assert ledger.leaks == []
+    async with house(tmp_path, credentials=sessions(*COOKIES)) as found:
+        for number in range(6):
+            assert (await found.ask(list(Spoken)[number % 2], stream=number > 2)).status == 200
+        await nothing_left(found.simulator, made=6)
+        made = [one.created_by for one in found.simulator.site.ledger.conversations.values()]
+        assert sorted(made) == sorted(COOKIES * 3)
 
 
-async def test_a_dead_cookie_is_out_of_use_at_once(tmp_path: Path) -> None:
-    """Protects clients and the account: the next session answers, the dead one is not asked again."""
-    async with house(tmp_path, credentials=_sessions(*_COOKIES)) as found:
-        found.simulator.script(_COOKIES[0], then=Step("session_invalid"))
-        for _ in range(4):
-            assert (await found.ask(Spoken.MESSAGES)).status == 200
-        assert found.calls(_COOKIES[0]) == 1
-        assert (await found.credentials())["web-1"].word() == "disabled(auth)"
+async def test_what_cannot_be_carried_is_named(tmp_path: Path) -> None:
+    """Protects clients who set what a session has not: it is dropped, and said so."""
+    async with house(tmp_path, credentials=sessions(_ONE)) as found:
+        for spoken in Spoken:
+            answer = await found.send(spoken, _body(spoken, temperature=0.3, top_p=0.9))
+            assert answer.status == 200
+            assert {"temperature", "top_p"} <= set(answer.headers["x-carousel-dropped"].split(", "))
 
 
-async def test_a_challenge_stops_the_way_out_and_touches_one_session(tmp_path: Path) -> None:
-    """Protects every session on the same network path from a storm; the page is shown to nobody."""
-    async with house(tmp_path, credentials=_sessions(*_COOKIES)) as found:
-        for cookie in _COOKIES:
-            found.simulator.script(cookie, then=Step("challenge"))
-        for _ in range(3):
-            answer = await found.ask(Spoken.CHAT)
-            assert answer.status == 503
-            assert int(answer.headers["retry-after"]) > 0
-            assert b"<html" not in answer.body
-        assert found.calls() == 1
-        words = {one.word() for one in (await found.credentials()).values()}
-        assert words == {"cooling(blocked)"}
+_TOOL: Mapping[Spoken, Mapping[str, object]] = {
+    Spoken.MESSAGES: {"name": "f", "input_schema": {"type": "object"}},
+    Spoken.CHAT: {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}},
+}
 
 
-async def test_a_limit_cools_until_it_ends(tmp_path: Path) -> None:
-    """Protects the account: the time inside the message's own JSON is kept to."""
-    async with house(tmp_path, credentials=_sessions(_COOKIES[0])) as found:
-        found.simulator.script(_COOKIES[0], [Step("web_limit", call="complete", resets_in_s=500)])
-        answer = await found.ask(Spoken.MESSAGES)
-        assert answer.status == 429
-        assert 490 <= int(answer.headers["retry-after"]) <= 510
-        await _nothing_left(found)
-
-
-async def test_what_a_session_cannot_do_is_said_by_name(tmp_path: Path) -> None:
-    """Protects clients from an answer without the tools they brought."""
-    tool = {"name": "f", "input_schema": {"type": "object"}}
-    fields = msgspec.json.decode(body_of(Spoken.MESSAGES, stream=False), type=dict[str, object])
-    async with house(tmp_path, credentials=_sessions(_COOKIES[0])) as found:
-        answer = await found.send(Spoken.MESSAGES, msgspec.json.encode({**fields, "tools": [tool]}))
+@pytest.mark.parametrize("spoken", Spoken)
+async def test_tools_are_refused_by_name_where_only_sessions_are_there(
+    tmp_path: Path, spoken: Spoken
+) -> None:
+    """Protects clients from an answer without the tools they brought; the session is not even asked."""
+    async with house(tmp_path, credentials=sessions(_ONE)) as found:
+        answer = await found.send(spoken, _body(spoken, tools=[_TOOL[spoken]]))
         assert (answer.status, answer.error.error.type) == (400, "invalid_request_error")
-        assert "tools" in answer.error.error.message
+        assert "tools" in f"{answer.error.error.param} {answer.error.error.message}"
         assert found.calls() == 0
 
 
-async def test_a_killed_process_leaves_a_debt_that_the_next_one_pays(tmp_path: Path) -> None:
-    """Protects the account's history from a kill in the middle of an answer; and says once what sessions are."""
-    async with simulated() as simulator, client() as session:
-        settings = configuration(tmp_path, simulator, (), _sessions(_COOKIES[0]))
-        simulator.script(_COOKIES[0], [Step("stall_mid", call="complete")])
-        async with gateway(tmp_path, settings) as server:
-            asked = House(server, simulator, session)
-            body = body_of(Spoken.CHAT, stream=True)
-            async with asked.opened(Spoken.CHAT, body) as response:
-                assert await response.content.readany()
-                await server.stop(signal.SIGKILL)
-        assert len(simulator.site.ledger.alive) == 1
-        async with gateway(tmp_path, settings) as server:
-            await until(lambda: not simulator.site.ledger.alive)
-            await server.stop()
-            said = "\n".join(server.output)
-        assert said.count("claude.ai sessions are in use") == 1
-        assert "canary" not in said
+@pytest.mark.parametrize("spoken", Spoken)
+async def test_tools_go_to_the_api_key_where_there_is_one(tmp_path: Path, spoken: Spoken) -> None:
+    """Protects mixed pools: whose turn it is does not decide whether a request can be served."""
+    entries = sessions(*COOKIES, others=[{"name": "key", "key": "k1", "tier": 1}])
+    async with house(tmp_path, credentials=entries) as found:
+        for _ in range(3):
+            answer = await found.send(spoken, _body(spoken, tools=[_TOOL[spoken]]))
+            assert (answer.status, answer.headers["x-carousel-credential"]) == (200, "key")
+        assert _asked(found, *COOKIES) == 0
+        assert not any(one.in_flight for one in (await found.credentials()).values())
+
+
+_REFUSALS = [
+    pytest.param(Step("dead_cookie"), 503, "disabled(auth)", id="401"),
+    pytest.param(Step("session_invalid"), 503, "disabled(auth)", id="session_invalid"),
+    pytest.param(Step("organization_disabled"), 503, "disabled(auth)", id="organization_disabled"),
+    pytest.param(
+        Step(flags=("consumer_banned",), call="organizations"), 503, "disabled(auth)", id="consumer_banned"
+    ),
+    pytest.param(Step("challenge"), 503, "cooling(blocked)", id="challenge"),
+    pytest.param(Step("redirect", status=302, location="/login"), 503, "cooling(blocked)", id="redirect"),
+    pytest.param(
+        Step("web_limit", call="complete", resets_in_s=7000, stated="both"),
+        429,
+        "cooling(rate_limit)",
+        id="limit",
+    ),
+]
+
+
+@pytest.mark.parametrize("spoken", Spoken)
+@pytest.mark.parametrize(("step", "status", "word"), _REFUSALS)
+async def test_no_session_takes_the_place_of_one_that_was_told_to_stop(
+    tmp_path: Path, spoken: Spoken, step: Step, status: int, word: str
+) -> None:
+    """Protects persons' accounts: the client hears the truth, now and the next times, and the other is never asked."""
+    async with house(tmp_path, credentials=sessions(*COOKIES)) as found:
+        found.simulator.script(_ONE, then=step)
+        for number in range(3):
+            answer = await found.ask(spoken, stream=bool(number % 2))
+            assert answer.status == status
+            assert answer.headers.get("x-carousel-credential", "web-1") == "web-1"
+            assert b"canary" not in answer.body
+            assert b"<html" not in answer.body
+            if status == 429:
+                assert 6900 <= int(answer.headers["retry-after"]) <= 7010
+        calls = _asked(found, _ONE)
+        assert calls <= 4
+        assert _asked(found, _TWO) == 0
+        assert (await found.credentials())["web-1"].word() == word
+
+
+async def test_an_api_key_is_asked_after_a_session_at_its_limit(tmp_path: Path) -> None:
+    """Protects clients: what is paid for by use may answer, other persons' accounts may not."""
+    entries = sessions(*COOKIES, others=[{"name": "key", "key": "k1", "tier": 1}])
+    async with house(tmp_path, credentials=entries) as found:
+        found.simulator.script(_ONE, then=Step("web_limit", call="complete", resets_in_s=500))
+        for _ in range(3):
+            answer = await found.ask(Spoken.CHAT)
+            assert (answer.status, answer.headers["x-carousel-credential"]) == (200, "key")
+        assert _asked(found, _TWO) == 0
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("status", status=500, call="complete"),
+        Step("reset_before_headers", call="complete"),
+        Step("close_before_event", call="complete"),
+        Step("status", status=503, call="organizations"),
+    ],
+    ids=lambda step: f"{step.do}-{step.call}",
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_plain_fault_is_tried_again(tmp_path: Path, step: Step, *, stream: bool) -> None:
+    """Protects clients from one bad moment of the site, and the account from what it left behind."""
+    async with house(tmp_path, credentials=sessions(*COOKIES)) as found:
+        found.simulator.script(_ONE, [step])
+        answer = await found.ask(Spoken.MESSAGES, stream=stream)
+        assert (answer.status, answer.headers["x-carousel-credential"]) == (200, "web-2")
+        made = 1 if step.call == "organizations" else 2
+        await nothing_left(found.simulator, made=made)
+
+
+@pytest.mark.parametrize(
+    ("stated", "least", "most"), [("message", 490, 510), ("header", 490, 510), ("nowhere", 3590, 3600)]
+)
+async def test_a_limit_lasts_as_long_as_the_site_says(
+    tmp_path: Path, stated: str, least: int, most: int
+) -> None:
+    """Protects the account: its own word is kept to, and an hour where it says nothing."""
+    step = msgspec.convert(
+        {"do": "web_limit", "call": "complete", "resets_in_s": 500, "stated": stated}, Step
+    )
+    async with house(tmp_path, credentials=sessions(_ONE)) as found:
+        found.simulator.script(_ONE, [step])
+        for _ in range(2):
+            answer = await found.ask(Spoken.MESSAGES)
+            assert answer.status == 429
+            assert least <= int(answer.headers["retry-after"]) <= most
+        await nothing_left(found.simulator, made=1)
+
+
+async def test_a_session_bound_to_its_owner_serves_nobody_else(tmp_path: Path) -> None:
+    """Protects a person's account from other people's requests."""
+
+    def entries(url: str) -> list[Mapping[str, object]]:
+        return [
+            session_entry(url, _ONE, clients=["env-1"]),
+            session_entry(url, _TWO, "web-2", clients=["env-2"]),
+        ]
+
+    settings = {"API_KEY": f"{CLIENT_KEY},another-client-key-0123456789"}
+    async with house(tmp_path, settings, credentials=entries) as found:
+        for _ in range(3):
+            answer = await found.ask(Spoken.CHAT)
+            assert (answer.status, answer.headers["x-carousel-credential"]) == (200, "web-1")
+        answer = await found.ask(Spoken.CHAT, key="another-client-key-0123456789")
+        assert answer.headers["x-carousel-credential"] == "web-2"

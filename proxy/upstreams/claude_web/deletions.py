@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -124,17 +124,31 @@ class Deletions:
         def concerned(owed: OwedDeletion) -> bool:
             return fingerprint is None or owed.fingerprint == fingerprint
 
+        under_way = {owed.conversation for owed in self._trying.values()}
         waiting = [owed for _, owed in self._due.values() if concerned(owed)]
         waiting += [owed for owed in self._in_use.values() if concerned(owed)]
-        for owed in waiting:
+        try:
+            async with asyncio.timeout(within_s):
+                await self._try_all(waiting, concerned)
+                failed = [owed for _, owed in self._due.values() if owed.conversation in under_way]
+                await self._try_all(failed, concerned)
+        except TimeoutError:
+            for task in self._tasks(concerned):
+                task.cancel()
+
+    async def _try_all(
+        self, owing: Iterable[OwedDeletion], concerned: Callable[[OwedDeletion], bool]
+    ) -> None:
+        """Try these, and wait for all attempts that are under way and `concerned`."""
+        for owed in owing:
             self._due.pop(owed.conversation, None)
             self._in_use.pop(owed.conversation, None)
             self._try(owed)
-        tried = {task for task, owed in self._trying.items() if concerned(owed)}
-        if tried:
-            _, left = await asyncio.wait(tried, timeout=within_s)
-            for task in left:
-                task.cancel()
+        if tasks := self._tasks(concerned):
+            await asyncio.wait(tasks)
+
+    def _tasks(self, concerned: Callable[[OwedDeletion], bool]) -> list[asyncio.Task[None]]:
+        return [task for task, owed in self._trying.items() if concerned(owed)]
 
     def _try(self, owed: OwedDeletion) -> None:
         task = spawn(self._attempt(owed), name="delete a conversation")

@@ -270,4 +270,6 @@ def test_only_kinds_that_can_be_asked_are_used_and_the_others_named(tmp_path: Pa
     environ = {"ANTHROPIC_API_KEYS": "k1", "SESSIONS": "sk-ant-sid01-cookie", "CLAUDE_CODE": "true"}
     found = CredentialSource(load_settings({}, environ, tmp_path), environ).load()
     assert [each.name for each in usable(found.found)] == ["api-1", "web-1"]
-    assert warnings_of(found)[-1].endswith("credentials of kind claude_code are not supported in this version.")
+    assert warnings_of(found)[-1].endswith(
+        "credentials of kind claude_code are not supported in this version."
+    )

@@ -132,7 +132,7 @@ def test_the_next_requests_go_to_no_other_session_while_it_lasts(
     assert isinstance(answer, Exhausted)
     assert answer.reason is reason
     assert table.pool.pick_at("b", WANT, table.walk()) is None
-    told = {each.name: each for each in table.pool.explain(WANT.model, WANT.limit_class, None).credentials}
+    told = {each.name: each for each in table.pool.outlook(WANT.model, WANT.limit_class).credentials}
     assert told["b"].usability is Usability.HELD_BACK
     assert "a" in told["b"].sentence
 

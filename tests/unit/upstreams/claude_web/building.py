@@ -87,9 +87,7 @@ def uuids() -> Callable[[], str]:
     return new
 
 
-def upstream(
-    ways_out: WaysOut, ledger: MemoryLedger, *known: Credential, delete: bool = True
-) -> ClaudeWeb:
+def upstream(ways_out: WaysOut, ledger: MemoryLedger, *known: Credential, delete: bool = True) -> ClaudeWeb:
     """The upstream with a ledger of its own."""
     means = WebMeans(
         ways_out=ways_out,

@@ -171,3 +171,60 @@ async def test_a_site_that_hangs_does_not_hold_up_the_end() -> None:
     await deletions.settle(within_s=0.01)
     await finish_all(within_s=1)
     assert list(ledger.rows) == ["c"]
+
+
+async def test_an_attempt_under_way_at_the_end_is_made_once_more_if_it_fails() -> None:
+    """Protects what was being deleted when the program was told to stop: one bad answer is not the last word."""
+    answers: list[asyncio.Future[bool]] = []
+
+    async def answer(_: OwedDeletion) -> bool:
+        answers.append(asyncio.get_running_loop().create_future())
+        return await answers[-1]
+
+    ledger = MemoryLedger()
+    deletions = Deletions(ledger, FakeClock(), answer)
+    await deletions.owe(_OWED)
+    deletions.release("c")
+    await until(lambda: len(answers) == 1)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(deletions.settle(within_s=5))
+        await asyncio.sleep(0)
+        answers[0].set_result(False)
+        await until(lambda: len(answers) == 2)
+        answers[1].set_result(True)
+    assert (ledger.rows, deletions.owed) == ({}, 0)
+
+
+async def test_only_one_sessions_debts_are_settled_where_only_it_leaves() -> None:
+    """Protects the other sessions' schedule when one is taken out of the configuration."""
+    ledger, site = MemoryLedger(), _Site(False, False)
+    deletions = Deletions(ledger, FakeClock(), site.delete)
+    for name, mark in (("c", "f"), ("d", "g")):
+        await deletions.owe(
+            OwedDeletion(conversation=name, fingerprint=mark, organization="o", since_unix_ms=1)
+        )
+        deletions.release(name)
+    await finish_all(within_s=1)
+    site.asked.clear()
+    await deletions.settle(within_s=1, fingerprint="g")
+    assert (site.asked, list(ledger.rows), deletions.owed) == (["d"], ["c"], 1)
+
+
+async def test_what_nobody_can_delete_waits_untried_for_its_session() -> None:
+    """Protects the 24 repetitions from being used up while a session is not configured."""
+    known: set[str] = set()
+
+    async def answer(owed: OwedDeletion) -> bool | None:
+        return True if owed.fingerprint in known else None
+
+    ledger, clock = MemoryLedger(_OWED), FakeClock()
+    deletions = Deletions(ledger, clock, answer)
+    await deletions.restore()
+    await finish_all(within_s=1)
+    clock.advance(7200)
+    assert deletions.try_due() == math.inf
+    assert ([owed.attempts for owed in ledger.rows.values()], deletions.owed) == ([0], 1)
+    known.add("f")
+    deletions.welcome("f")
+    await finish_all(within_s=1)
+    assert (ledger.rows, deletions.owed) == ({}, 0)
