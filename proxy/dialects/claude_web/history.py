@@ -6,6 +6,7 @@ since clients drop and move them.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Final, assert_never
 
@@ -24,6 +25,8 @@ from proxy.model.content import (
 from proxy.model.request import InputMessage, Request
 
 _DIGEST_BYTES: Final = 24
+# clients that read only text are shown thinking ahead of it, and bring it back there
+_SHOWN_THINKING: Final = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _encoder = msgspec.json.Encoder()
 
 
@@ -68,7 +71,7 @@ def _next(digest: str, said: bytes) -> str:
 
 
 def _answer(text: str) -> bytes:
-    return b"assistant" + text.strip().encode()
+    return b"assistant" + _SHOWN_THINKING.sub("", text).strip().encode()
 
 
 def _said(message: InputMessage) -> bytes:
