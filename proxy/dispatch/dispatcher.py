@@ -277,8 +277,9 @@ class Dispatcher:
         """What the client is told when nobody is left to ask."""
         last = question.walk.last_failure
         unfit = question.prepared.unfit
-        if unfit is not None and last is None and found.retry_after_s is None:
-            return unfit
+        if unfit is not None and last is None:
+            # whoever could have served it is not there, or rests
+            return unfit if found.retry_after_s is None else answers.resting(found.retry_after_s)
         if question.spared_s > 0 and last is None:
             return answers.overloaded(question.spared_s)
         return answers.exhausted(found, last, model=question.want.model, available=self.models())

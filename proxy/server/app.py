@@ -108,8 +108,7 @@ async def build_app(parts: Parts) -> web.Application:
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
     sessions = _sessions(parts, ways_out)
-    made: dict[Kind, Upstream] = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
-    upstreams = {**made, Kind.CLAUDE_WEB: sessions}
+    upstreams = _upstreams(parts, ways_out, sessions)
     membership = Membership(
         pool=pool,
         places=places,
@@ -150,6 +149,12 @@ async def build_app(parts: Parts) -> web.Application:
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store, sessions))
+
+
+def _upstreams(parts: Parts, ways_out: WaysOut, sessions: ClaudeWeb) -> dict[Kind, Upstream]:
+    """How each kind of credential is asked."""
+    others = {kind: make(ways_out, parts.settings.policy) for kind, make in UPSTREAMS.items()}
+    return {**others, Kind.CLAUDE_WEB: sessions}
 
 
 def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb:

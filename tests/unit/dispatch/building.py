@@ -318,7 +318,7 @@ def bench(
         pool=pool,
         places=places,
         journal=journal,
-        upstreams={Kind.ANTHROPIC: upstream, Kind.OPENAI: other},
+        upstreams={Kind.ANTHROPIC: upstream, Kind.CLAUDE_WEB: upstream, Kind.OPENAI: other},
         catalog=CATALOG,
         names=ModelNames(CATALOG, AliasRules(), clock, fallbacks),
         policy=numbers,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.store import HealthRow, OwedDeletion, SqliteStore, Store, StoreError, sqlite
+from proxy.store import HealthRow, HeldConversation, OwedDeletion, SqliteStore, Store, StoreError, sqlite
 from proxy.store.files import ensure_private_dir, write_private
 
 ROOT = Path(__file__).parents[3]
@@ -314,4 +314,24 @@ async def test_owed_deletions_are_kept_until_they_are_paid(path: Path) -> None:
     for _ in range(2):
         await second.forget_deletion("b")
     assert await second.load_deletions() == (newer,)
+    await second.close()
+
+
+async def test_kept_conversations_are_known_after_a_restart(path: Path) -> None:
+    """Protects conversations that are gone on with: the newest state of each, the one used longest ago first."""
+    first = await SqliteStore.open(path)
+    older = HeldConversation(
+        conversation="b", fingerprint="f", organization="o", history="h1", parent="p1", used_unix_ms=1
+    )
+    newer = replace(older, conversation="a", history="h2", used_unix_ms=2)
+    for held in (older, newer):
+        await first.save_held(held)
+    gone_on = replace(older, history="h3", parent="p3", used_unix_ms=3)
+    await first.save_held(gone_on)
+    await first.close()
+    second = await SqliteStore.open(path)
+    assert await second.load_held() == (newer, gone_on)
+    for _ in range(2):
+        await second.forget_held("a")
+    assert await second.load_held() == (gone_on,)
     await second.close()
