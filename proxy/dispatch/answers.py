@@ -74,6 +74,18 @@ def none_usable() -> GatewayError:
     )
 
 
+def account_refused() -> GatewayError:
+    """The upstream turns away the whole account: its login has ended, or it was restricted, disabled or banned."""
+    return GatewayError(
+        503,
+        ErrorKind.API,
+        "The upstream no longer accepts the account behind the credential: its login has ended, or it was restricted "
+        "or disabled. The operator can see which credential in the pool's state.",
+        code="no_usable_credential",
+        should_retry=False,
+    )
+
+
 def beyond_a_fallback(field: str) -> GatewayError:
     """Only a fallback is left, and it would answer without what this field asks for."""
     return GatewayError(
@@ -102,6 +114,8 @@ def exhausted(
     if last is not None and last.cls is FailureClass.RATE and pool_says.reason is ExhaustedReason.REFUSED:
         # the last to refuse may have done so long ago, and another may be back before it
         return rate_limited(pool_says.retry_after_s or 1.0)
+    if last is not None and last.cls is FailureClass.AUTH_DEAD:
+        return account_refused()
     if last is not None and (last.cls in _WORK_WAS_DONE or pool_says.reason is ExhaustedReason.REFUSED):
         return failed(last, model=model)
     match pool_says.reason:
@@ -143,7 +157,7 @@ def failed(failure: Failure, *, model: str) -> GatewayError:
                 retry_after_s=_CHALLENGE_RETRY_S,
             )
         case FailureClass.AUTH | FailureClass.AUTH_DEAD | FailureClass.BILLING:
-            return none_usable()
+            return account_refused() if failure.cls is FailureClass.AUTH_DEAD else none_usable()
         case FailureClass.SERVER | FailureClass.ENDPOINT | FailureClass.CUT | FailureClass.UNKNOWN:
             return _broken(failure)
         case _:

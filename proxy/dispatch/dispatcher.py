@@ -237,13 +237,9 @@ class Dispatcher:
 
     async def _answered(self, question: "_Question") -> UnaryOpened | StreamOpened:
         tools = self._tools
-        want, walk, hold, watch = question.want, question.walk, question.hold, question.watch
-        trace = question.trace
+        want, walk, hold, trace = question.want, question.walk, question.hold, question.trace
         while True:
-            if question.home is not None and not trace.attempts:
-                lease = await self._at_home(question.home, question)
-            else:
-                lease = tools.places.take(want, walk) or await tools.places.wait(want, walk, watch)
+            lease = await self._place(question)
             if not isinstance(lease, Lease):
                 raise _Unanswered(self._nobody(lease, question), walk)
             try:
@@ -269,9 +265,32 @@ class Dispatcher:
                 raise answers.failed(before or failure, model=want.model)
             await self._again(decision, failure, question)
 
+    async def _place(self, question: "_Question") -> Lease | Exhausted:
+        """A place for the next attempt. What no claude.ai session can carry is taken to the other kinds alone."""
+        places, want, walk = self._tools.places, question.want, question.walk
+        while True:
+            if question.home is not None and not question.trace.attempts:
+                lease = await self._at_home(question.home, question)
+            else:
+                lease = places.take(want, walk) or await places.wait(want, walk, question.watch)
+            if not isinstance(lease, Lease) or lease.credential.kind is not Kind.CLAUDE_WEB:
+                return lease
+            try:
+                if await question.prepared.fits_session(lease):
+                    return lease
+            except BaseException:
+                places.end(lease, Abandoned())
+                raise
+            places.end(lease, Abandoned())
+            walk.leave_out(Kind.CLAUDE_WEB)
+
     def _nobody(self, found: Exhausted, question: "_Question") -> GatewayError:
         """What the client is told when nobody is left to ask."""
         last = question.walk.last_failure
+        unfit = question.prepared.unfit
+        if unfit is not None and last is None:
+            # whoever could have served it is not there, or rests
+            return unfit if found.retry_after_s is None else answers.resting(found.retry_after_s)
         if question.spared_s > 0 and last is None:
             return answers.overloaded(question.spared_s)
         return answers.exhausted(found, last, model=question.want.model, available=self.models())

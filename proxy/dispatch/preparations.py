@@ -4,8 +4,9 @@ import msgspec
 
 from proxy.credentials import Kind
 from proxy.dispatch import answers
-from proxy.dispatch.prepare import Prepared, prepare, prepare_chat, without_thinking
+from proxy.dispatch.prepare import Prepared, prepare, prepare_chat, prepare_session, without_thinking
 from proxy.dispatch.thinking import ThinkingMemory
+from proxy.errors import InvalidRequest
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
@@ -34,9 +35,10 @@ class Preparations:
 
     Attributes:
         latest: what was chosen last; None before the first.
+        unfit: why no claude.ai session can carry the request; None where one can, or none was to.
     """
 
-    __slots__ = ("_catalog", "_defaults", "_exchange", "_made", "_memory", "_names", "latest")
+    __slots__ = ("_catalog", "_defaults", "_exchange", "_made", "_memory", "_names", "latest", "unfit")
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Preparations:
         self._memory = memory
         self._made: dict[tuple[Kind, str | None], Prepared] = {}
         self.latest: Prepared | None = None
+        self.unfit: InvalidRequest | None = None
 
     async def first(self) -> Prepared:
         """For Anthropic's API, before anybody is chosen. Raises InvalidRequest where the request cannot be carried."""
@@ -74,6 +77,15 @@ class Preparations:
             found = self._made[way] = await self._ready(*way)
         self.latest = found
         return found
+
+    async def fits_session(self, lease: Lease) -> bool:
+        """Whether the claude.ai session of a lease can carry the request; if not, `unfit` says why."""
+        try:
+            await self.chosen(lease)
+        except InvalidRequest as error:
+            self.unfit = error
+            return False
+        return True
 
     async def without_thinking(self, lease: Lease) -> Prepared | None:
         """The same for the credential that has just refused the thinking we put in; None where we put in none.
@@ -107,6 +119,8 @@ class Preparations:
     def _make(self, kind: Kind, model: str | None) -> Prepared:
         if kind is Kind.OPENAI:
             return prepare_chat(self._exchange, self._catalog, self._defaults, model=model)
+        if kind is Kind.CLAUDE_WEB:
+            return prepare_session(self._exchange, self._catalog, self._defaults, model=model)
         named = None if model is None else self._names.resolve(model).model
         return prepare(self._exchange, self._catalog, self._defaults, self._memory, model=named)
 

@@ -11,6 +11,7 @@ from proxy.dialects.anthropic import (
     with_cache_marks,
     without_foreign_thinking,
 )
+from proxy.dialects.claude_web import PromptOptions, encode_plan, plan_request
 from proxy.dialects.common import AnswerForm, Demand, Dropped, Rendering, Target, ThinkingFormat
 from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
@@ -19,13 +20,14 @@ from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
 from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
-from proxy.settings import RequestDefaults
+from proxy.settings import RequestDefaults, WebSettings
 from proxy.upstreams.base import UpstreamCall
 
 _TRANSLATED_VERSION: Final = "2023-06-01"
 _THINKING_TOKENS: Final = 8192
 _THINKING_LEAST_TOKENS: Final = 1024
 _COLLECT_ABOVE_TOKENS: Final = 21_000
+_NO_MEANING: Final = "has no meaning for this credential"
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +127,41 @@ def _passing(exchange: Exchange, model: str) -> Prepared:
     )
 
 
+def prepare_session(
+    exchange: Exchange, catalog: Catalog, defaults: RequestDefaults, *, model: str | None = None
+) -> Prepared:
+    """The same for claude.ai, whose answers are told in the API's events. Raises InvalidRequest for what it has not."""
+    model = exchange.model if model is None else model
+    native = exchange.dialect.name == "anthropic"
+    target = _target(exchange, catalog.facts(model), defaults, model)
+    translated = exchange.dialect.decode_request(exchange.body, target)
+    request, lost = translated.request, translated.dropped
+    if native:
+        lost += tuple(Dropped(name, _NO_MEANING) for name in exchange.envelope.own_fields)
+        if exchange.think and request.thinking is None:
+            thinking = _thinking(catalog.facts(model), request.max_tokens)
+            request = msgspec.structs.replace(request, thinking=thinking)
+    plan = plan_request(request, _prompt_options(defaults.web), exchange.client)
+    call = UpstreamCall(
+        operation=exchange.operation, body=encode_plan(plan), stream=exchange.stream, version=""
+    )
+    return Prepared(
+        call=call,
+        model=model,
+        rendering=None if native else _rendering(exchange, defaults, model, translated.form),
+        dropped=(*lost, *plan.dropped),
+    )
+
+
+def _prompt_options(settings: WebSettings) -> PromptOptions:
+    return PromptOptions(
+        max_history_characters=settings.max_history_characters,
+        role_prefixes=settings.role_prefixes,
+        disable_artifacts=settings.disable_artifacts,
+        continues=not settings.delete,
+    )
+
+
 def _chat_call(exchange: Exchange, body: bytes) -> UpstreamCall:
     return UpstreamCall(operation=exchange.operation, body=body, stream=exchange.stream, version="")
 
@@ -140,7 +177,7 @@ def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
             if thinking is not None:
                 changes["thinking"] = msgspec.json.encode(thinking)
         body = splice(body, set=changes, remove=envelope.own_fields)
-        dropped = tuple(Dropped(name, "has no meaning for this credential") for name in envelope.own_fields)
+        dropped = tuple(Dropped(name, _NO_MEANING) for name in envelope.own_fields)
     if envelope.continuing and holds_our_signatures(body):
         body, lost = without_foreign_thinking(body, for_anthropic=True)
         dropped += lost

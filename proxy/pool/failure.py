@@ -299,10 +299,20 @@ def classify_event(
     It means what the same error means as an answer. `now_unix_ms` is needed only to work out the end of the month
     when a spend limit names no date; 0 leaves that open.
     """
-    error = UpstreamError(
-        status=_STATUS_OF_TYPE.get(type, 0), type=type, message=message, code=code, headers={}, kind=kind
-    )
+    error = event_error(type, message, code, kind=kind)
     return replace(classify(error, now_unix_ms=now_unix_ms), status=0)
+
+
+def event_error(
+    type: str,  # noqa: A002 - the wire's own word
+    message: str,
+    code: str | None,
+    *,
+    kind: Kind,
+) -> UpstreamError:
+    """An ``error`` event as the answer that the same error would have been."""
+    status = _STATUS_OF_TYPE.get(type, 0)
+    return UpstreamError(status=status, type=type, message=message, code=code, headers={}, kind=kind)
 
 
 def _class_of(error: UpstreamError) -> FailureClass:

@@ -7,6 +7,7 @@ from proxy.pool.choosing import Plan, make_plan
 from proxy.pool.members import Member
 from proxy.pool.outcomes import Want
 from proxy.pool.restraint import Restraints
+from proxy.pool.sessions import while_told
 from proxy.pool.verdicts import Verdicts
 
 PLANS_MAX: Final = 1024
@@ -36,6 +37,11 @@ class Plans:
         if plan is None:
             plan = self._known[key] = self._made(want, epoch)
         return plan
+
+    def now(self, want: Want, *, epoch: int, now_s: float) -> Plan:
+        """The same, without the claude.ai sessions that may not stand in for another at this moment."""
+        plan = self.of(want, epoch=epoch)
+        return while_told(plan, want.model, now_s) if plan.sessions else plan
 
     def clear(self) -> None:
         """Forget them all."""

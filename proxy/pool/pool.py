@@ -116,7 +116,7 @@ class Pool:
         now_s = self._clock.monotonic_s()
         if self._queue and now_s >= self._verdicts.next_deadline_s:
             return Saturated(len(self._queue))
-        plan = self._plans.of(want, epoch=self._serial)
+        plan = self._plans.now(want, epoch=self._serial, now_s=now_s)
         restrained = now_s < self._restraints.until_s
         found = self._chooser.choose(plan, want.model, walk, now_s, spill=spill, restrained=restrained)
         if isinstance(found, Seat):
@@ -128,7 +128,7 @@ class Pool:
     def pick_at(self, name: str, want: Want, walk: Walk) -> Lease | Saturated | None:
         """A lease of one credential, outside the rotation; None when it cannot serve this request now."""
         now_s = self._clock.monotonic_s()
-        plan = self._plans.of(want, epoch=self._serial)
+        plan = self._plans.now(want, epoch=self._serial, now_s=now_s)
         seat = next((seat for seat in plan.seats if seat.member.name == name), None)
         if seat is None or walk.excludes(seat.member) or walk.avoids(seat.member):
             return None
@@ -388,7 +388,7 @@ class Pool:
             plain = not ticket.walk.marked
             if plain and ticket.want in in_vain:
                 continue
-            plan = self._plans.of(ticket.want, epoch=self._serial)
+            plan = self._plans.now(ticket.want, epoch=self._serial, now_s=now_s)
             found = self._chooser.choose(
                 plan, ticket.want.model, ticket.walk, now_s, spill=False, restrained=restrained
             )

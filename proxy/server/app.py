@@ -3,12 +3,13 @@
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from uuid import uuid4
 
 from aiohttp import web
 
 from proxy.access import Keys
 from proxy.clock import Clock
-from proxy.credentials import Credential, CredentialSource
+from proxy.credentials import Credential, CredentialSource, Kind
 from proxy.dispatch.bookkeeper import Bookkeeper
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
@@ -37,6 +38,8 @@ from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
+from proxy.upstreams.base import Upstream
+from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
 
 _log = get_logger("app")
@@ -118,7 +121,8 @@ async def build_app(parts: Parts) -> web.Application:
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
-    upstreams = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
+    sessions = _sessions(parts, ways_out)
+    upstreams = _upstreams(parts, ways_out, sessions)
     membership = Membership(
         pool=pool,
         places=places,
@@ -159,7 +163,28 @@ async def build_app(parts: Parts) -> web.Application:
         bookkeeper=Bookkeeper(UsageLedger(Pricing(parts.catalog), clock), parts.store, clock),
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
-    return _application(services, _Background(places, ways_out, parts.store))
+    return _application(services, _Background(places, ways_out, parts.store, sessions))
+
+
+def _upstreams(parts: Parts, ways_out: WaysOut, sessions: ClaudeWeb) -> dict[Kind, Upstream]:
+    """How each kind of credential is asked."""
+    others = {kind: make(ways_out, parts.settings.policy) for kind, make in UPSTREAMS.items()}
+    return {**others, Kind.CLAUDE_WEB: sessions}
+
+
+def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb:
+    """The upstream of all claude.ai sessions, those included that are configured later."""
+    secret_key = parts.keys.secret_key
+    means = WebMeans(
+        ways_out=ways_out,
+        policy=parts.settings.policy,
+        clock=parts.clock,
+        ledger=parts.store,
+        fingerprint=lambda credential: credential.fingerprint(secret_key),
+        new_uuid=lambda: str(uuid4()),
+    )
+    known = tuple(each for each in parts.credentials if each.kind is Kind.CLAUDE_WEB)
+    return ClaudeWeb(means, delete=parts.settings.defaults.web.delete, credentials=known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +194,16 @@ class _Background:
     places: Places
     ways_out: WaysOut
     store: Store
+    sessions: ClaudeWeb
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
-        working = [spawn(self.places.sweep_for_ever(), name="sweep the pool")]
-        working.append(spawn(services.bookkeeper.run(), name="write down usage"))
+        await self.sessions.restore()
+        working = [
+            spawn(self.places.sweep_for_ever(), name="sweep the pool"),
+            spawn(services.bookkeeper.run(), name="write down usage"),
+            spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),
+        ]
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.ready = True
@@ -181,6 +211,8 @@ class _Background:
         services.ready = False
         for task in working:
             task.cancel()
+        await self.sessions.deletions.settle(within_s=_LAST_WORK_S)
+        await self.sessions.close()
         await finish_all(within_s=_LAST_WORK_S)
         await services.bookkeeper.flush()
         await self.ways_out.close()

@@ -10,6 +10,7 @@ from proxy.settings.model import (
     Fallback,
     RequestDefaults,
     Settings,
+    WebSettings,
 )
 from proxy.settings.policy import POLICY_FIELDS, Policy
 from proxy.settings.problems import ConfigurationError, InvalidValueError, Problem
@@ -41,6 +42,7 @@ __all__ = [
     "Strategy",
     "ThinkingChoice",
     "WebSession",
+    "WebSettings",
     "load_settings",
     "read_text",
     "warn_if_readable",

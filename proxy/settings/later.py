@@ -4,11 +4,9 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.secrets import Secret
-from proxy.settings import shapes, values
+from proxy.settings import values
 from proxy.settings.setting import Group, Setting
-from proxy.settings.shapes import WebSession
 
-CLAUDE_WEB_URL: Final = "https://claude.ai"
 _CODE: Final = "CLAUDE_CODE__"
 
 
@@ -27,25 +25,6 @@ def _later(
     )
 
 
-SESSIONS: Final[Setting[tuple[WebSession, ...]]] = Setting(
-    name="SESSIONS",
-    parse=shapes.sessions,
-    default=(),
-    shown_default="none",
-    text="claude.ai session cookies, each cookie or cookie:organization, with commas between.",
-    group=Group.WEB,
-    secret=True,
-    effective=False,
-)
-CLAUDE_WEB_BASE_URL: Final = Setting(
-    name="CLAUDE_WEB_BASE_URL",
-    parse=values.base_url,
-    default=CLAUDE_WEB_URL,
-    shown_default=CLAUDE_WEB_URL,
-    text="Where claude.ai sessions are used.",
-    group=Group.WEB,
-    effective=False,
-)
 CLAUDE_CODE: Final = Setting(
     name="CLAUDE_CODE",
     parse=values.boolean,
@@ -87,18 +66,6 @@ WORKERS: Final = Setting(
 
 
 _WEB: Final = (
-    _later(Group.WEB, "CHAT_DELETE", values.boolean, "true", "Whether conversations are deleted after use."),
-    _later(
-        Group.WEB,
-        "MAX_CHAT_HISTORY_LENGTH",
-        values.integer(1, 10_000_000),
-        "10000",
-        "Characters of history above which it is sent as a file.",
-    ),
-    _later(Group.WEB, "NO_ROLE_PREFIX", values.boolean, "false", "Leaves out the role before each message."),
-    _later(
-        Group.WEB, "PROMPT_DISABLE_ARTIFACTS", values.boolean, "false", "Asks the model for no artifacts."
-    ),
     _later(
         Group.WEB, "ENABLE_MIRROR_API", values.boolean, "false", "Opens the API for callers' own sessions."
     ),
@@ -263,7 +230,6 @@ _CONVERSATIONS: Final = (
 )
 
 LATER_SETTINGS: Final[tuple[Setting[object], ...]] = (
-    *(SESSIONS, CLAUDE_WEB_BASE_URL),
     *_WEB,
     *(CLAUDE_CODE, CLAUDE_API_KEYS),
     *_CLAUDE_CODE,

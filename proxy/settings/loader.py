@@ -8,8 +8,15 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import fallbacks, later, table
-from proxy.settings.model import AccessSettings, CredentialSources, Fallback, RequestDefaults, Settings
+from proxy.settings import fallbacks, later, table, web
+from proxy.settings.model import (
+    AccessSettings,
+    CredentialSources,
+    Fallback,
+    RequestDefaults,
+    Settings,
+    WebSettings,
+)
 from proxy.settings.policy import Policy
 from proxy.settings.problems import ConfigurationError
 from proxy.settings.resolve import Resolver
@@ -92,6 +99,7 @@ def _settings(
             thinking_format=resolver.get(table.THINKING_FORMAT),
             auto_cache=resolver.get(table.AUTO_CACHE),
             fallback_drops_claude_options=resolver.get(fallbacks.FALLBACK_DROPS_CLAUDE_OPTIONS),
+            web=_web(resolver),
         ),
         aliases=resolver.get(table.MODEL_ALIASES),
         model_fallbacks=resolver.get(fallbacks.MODEL_FALLBACKS),
@@ -149,6 +157,15 @@ def _check_workers(resolver: Resolver, findings: Findings) -> None:
         findings.wrong("WORKERS", "more than one process needs REDIS_URL")
 
 
+def _web(resolver: Resolver) -> WebSettings:
+    return WebSettings(
+        delete=resolver.get(web.CHAT_DELETE),
+        max_history_characters=resolver.get(web.MAX_CHAT_HISTORY_LENGTH),
+        role_prefixes=not resolver.get(web.NO_ROLE_PREFIX),
+        disable_artifacts=resolver.get(web.PROMPT_DISABLE_ARTIFACTS),
+    )
+
+
 def _sources(
     resolver: Resolver, paths: _Paths, layers: tuple[Layer, ...], findings: Findings
 ) -> CredentialSources:
@@ -159,8 +176,8 @@ def _sources(
         sessions_file_required=sessions_file is not None,
         anthropic_api_keys=resolver.get(table.ANTHROPIC_API_KEYS),
         anthropic_base_url=resolver.get(table.ANTHROPIC_BASE_URL),
-        web_sessions=resolver.get(later.SESSIONS),
-        claude_web_base_url=resolver.get(later.CLAUDE_WEB_BASE_URL),
+        web_sessions=resolver.get(web.SESSIONS),
+        claude_web_base_url=resolver.get(web.CLAUDE_WEB_BASE_URL),
         claude_api_keys=resolver.get(later.CLAUDE_API_KEYS),
         claude_code=resolver.get(later.CLAUDE_CODE),
         fallbacks=_fallbacks(resolver, findings),

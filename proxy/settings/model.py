@@ -79,6 +79,23 @@ class CredentialSources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """How claude.ai sessions are used.
+
+    Attributes:
+        delete: whether conversations are deleted after use.
+        max_history_characters: above so many characters a history is sent as a file.
+        role_prefixes: whether each message of a history says whose it is.
+        disable_artifacts: whether the model is asked for no artifacts.
+    """
+
+    delete: bool = True
+    max_history_characters: int = 10_000
+    role_prefixes: bool = True
+    disable_artifacts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDefaults:
     """What a request gets that does not say it itself.
 
@@ -89,6 +106,7 @@ class RequestDefaults:
         thinking_format: None for ``think`` on ``-think`` ids and ``reasoning_content`` elsewhere.
         auto_cache: whether long conversations are marked for the prompt cache where the client's dialect has no marks.
         fallback_drops_claude_options: whether a fallback answers without what Claude Code alone can do.
+        web: how it is put to a claude.ai session.
     """
 
     model: str | None
@@ -97,6 +115,7 @@ class RequestDefaults:
     thinking_format: ThinkingChoice | None
     auto_cache: bool = True
     fallback_drops_claude_options: bool = False
+    web: WebSettings = WebSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from proxy.settings.later import LATER_SETTINGS
 from proxy.settings.policy import POLICY_FIELDS, PolicyField
 from proxy.settings.setting import Group, Setting
 from proxy.settings.shapes import Address, ModelAliases
+from proxy.settings.web import WEB_SETTINGS
 
 LogFormat = Literal["text", "json"]
 Strategy = Literal["round_robin", "least_busy", "weighted", "fill_first"]
@@ -307,5 +308,5 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *POLICY.values(),
 )
 
-ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (*SERVER_SETTINGS, *LATER_SETTINGS)
+ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (*SERVER_SETTINGS, *WEB_SETTINGS, *LATER_SETTINGS)
 """Every setting there is, in the order of the documentation."""

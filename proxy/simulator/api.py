@@ -20,6 +20,7 @@ from proxy.simulator.script import Step
 from proxy.simulator.signatures import conversation_of, sign
 from proxy.simulator.threads import Threads
 from proxy.simulator.validation import Checked, read_request
+from proxy.simulator.web_calls import WebCall, session_key
 from proxy.simulator.wire import MessagesRequest, TokenRequest
 
 JSON = "application/json"
@@ -44,6 +45,7 @@ class Request(msgspec.Struct):
         body: whole.
         key: what it authenticated with.
         request_id: of the answer.
+        call: which of claude.ai's calls it is; None for the API's own.
         limits: headers of the answer that tell of its organization's limits, where those are on the ledger.
     """
 
@@ -54,6 +56,7 @@ class Request(msgspec.Struct):
     body: bytes
     key: str
     request_id: str
+    call: WebCall | None = None
     limits: list[tuple[str, str]] | None = None
 
 
@@ -80,7 +83,9 @@ def key_of(headers: dict[str, str]) -> str:
     if key := headers.get("x-api-key"):
         return key
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return session_key(headers["cookie"]) if "cookie" in headers else ""
 
 
 def error_reply(request_id: str, error: GatewayError) -> Reply:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from proxy.clock import Clock, SystemClock
 from proxy.simulator.api import Api, Reply, Request
-from proxy.simulator.behaviours import BEHAVIOURS
 from proxy.simulator.buckets import Limits
 from proxy.simulator.call import Call, Services
 from proxy.simulator.chat import is_chat
@@ -15,6 +14,8 @@ from proxy.simulator.limits import AnswerHeaders, organization_of
 from proxy.simulator.listener import Listener
 from proxy.simulator.record import DEFAULT_RECORD_LIMIT, Record
 from proxy.simulator.script import Pace, Scripts, Step
+from proxy.simulator.web import WebSite
+from proxy.simulator.web_behaviours import BEHAVIOURS
 from proxy.tasks import spawn
 
 _AT_ONCE = Pace()
@@ -31,6 +32,7 @@ class Simulator:
     Attributes:
         record: what was received, and how it ended.
         connections: those open now.
+        site: the simulated claude.ai, with its ledger.
         services: what its connections share.
     """
 
@@ -65,6 +67,7 @@ class Simulator:
         self.connections: set[Connection] = set()
         self._headers = AnswerHeaders(clock, organization)
         self._api = Api(self._headers, clock, prefix=prefix, seed=seed, strict_thinking=strict_thinking)
+        self.site = WebSite(self._headers, clock, prefix=prefix)
         self._scripts = Scripts()
         self._pace = pace
         self._at_once = (
@@ -89,6 +92,11 @@ class Simulator:
     def url(self) -> str:
         """Where it listens, ``http://host:port``; empty before the start."""
         return self._listener.url
+
+    @property
+    def site_url(self) -> str:
+        """The same by a host name, for what keeps cookies; it has to listen on the loopback address."""
+        return f"http://localhost:{self._listener.port}" if self._listener.port else ""
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen on every address of `host`; port 0 takes a free one. Raises `OSError`."""
@@ -137,8 +145,9 @@ class Simulator:
         self._headers.buckets.limit(organization, limits)
 
     def reset(self) -> None:
-        """Forget scripts, records, organizations, limits and caches; connections stay."""
+        """Forget scripts, records, organizations, limits, caches and conversations; connections stay."""
         self._scripts.clear()
+        self.site.clear()
         self.record.clear()
         self._headers.clear()
         self._api.cache.clear()
@@ -155,10 +164,12 @@ class Simulator:
         if request.path.startswith("/__"):
             call.send_whole(control(request, self))
             return None
-        step = self._scripts.next(request.key, request.path) if request.key else None
+        if request.call is not None:
+            self.site.note(request)
+        step = self._scripts.next(request.key, request.path, request.call) if request.key else None
         call.received.step = step.do if step is not None else _PLAIN.do
-        if step is None and (self._at_once or not _paced(request.path)):
-            reply = self._api.reply(request, events=self._pace.events, step=None, whole=True)
+        if step is None and (self._at_once or not _paced(request)):
+            reply = self._whole(request)
             if reply.streamed and self._pace.writes > 1:
                 call.send_in_parts(reply, self._pace.writes)
             else:
@@ -166,9 +177,16 @@ class Simulator:
             return None
         return _run(call, step or _PLAIN)
 
+    def _whole(self, request: Request) -> Reply:
+        if request.call is not None:
+            return self.site.reply(request, events=self._pace.events, step=None)
+        return self._api.reply(request, events=self._pace.events, step=None, whole=True)
+
     def _reply(self, request: Request, step: Step | None) -> Reply:
         pace = step.pace if step is not None and step.pace is not None else self._pace
         events = pace.events
+        if request.call is not None:
+            return self.site.reply(request, events=events, step=step)
         return self._api.reply(request, events=events, step=step, whole=False)
 
     def _close(self) -> None:
@@ -197,9 +215,9 @@ class Simulator:
 _PLAIN = Step()
 
 
-def _paced(path: str) -> bool:
-    """Whether its answers are a model's speech."""
-    return path.startswith("/v1/messages") or is_chat(path)
+def _paced(request: Request) -> bool:
+    """Whether the answer is a model's speech."""
+    return request.path.startswith("/v1/messages") or request.call == "complete" or is_chat(request.path)
 
 
 def _check(step: Step | None) -> None:

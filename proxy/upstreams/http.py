@@ -1,12 +1,12 @@
 """HTTP towards upstreams: one client session per way out, and calls whose heads are made once.
 
-No redirect is followed, no cookie is kept, and no proxy is taken from the environment.
+No redirect is followed, no cookie is kept but by who brings a jar, and no proxy is taken from the environment.
 """
 
 import asyncio
 import io
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -58,25 +58,38 @@ class WaysOut:
         self._sessions.clear()
 
 
+class _Shared(NamedTuple):
+    """Connections of a way out, and the cookies of one who uses them."""
+
+    connector: aiohttp.TCPConnector
+    jar: aiohttp.abc.AbstractCookieJar
+
+
+def _connector(proxy: URL | None) -> aiohttp.TCPConnector:
+    if proxy is None or proxy.scheme not in _SOCKS_SCHEMES:
+        return aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ttl_dns_cache=60)
+    address = str(proxy).replace("socks5h://", "socks5://", 1)
+    return ProxyConnector.from_url(address, rdns=proxy.scheme == "socks5h" or None, limit=0)
+
+
 class WayOut:
     """One network path with its own connections."""
 
-    def __init__(self, proxy: Secret | None, policy: Policy) -> None:
+    def __init__(self, proxy: Secret | None, policy: Policy, shared: _Shared | None = None) -> None:
+        """A way through `proxy`, or the direct one; `shared` is another way's connections and a jar of one's own."""
+        self._proxy = proxy
+        self._policy = policy
+        self._apart: list[WayOut] = []
         url = URL(proxy.reveal()) if proxy is not None else None
         socks = url is not None and url.scheme in _SOCKS_SCHEMES
         self._http_proxy = None if socks else url
         self._max_body_bytes = policy.upstream_body_max_bytes
-        connector: aiohttp.TCPConnector
-        if socks:
-            remote_names = url is not None and url.scheme == "socks5h"
-            address = str(url).replace("socks5h://", "socks5://", 1)
-            connector = ProxyConnector.from_url(address, rdns=remote_names or None, limit=0)
-        else:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ttl_dns_cache=60)
+        self._connector = shared.connector if shared is not None else _connector(url)
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector,
+            connector_owner=shared is None,
             headers=_ALWAYS,
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=shared.jar if shared is not None else aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=None, sock_connect=policy.connect_timeout_s, sock_read=None
             ),
@@ -91,8 +104,43 @@ class WayOut:
         """POST calls to one address with the same headers; worth keeping, its head is made here and not per call."""
         return Posting(self._session, url, headers, self._http_proxy, self._max_body_bytes)
 
+    def apart(self, jar: aiohttp.abc.AbstractCookieJar) -> "WayOut":
+        """The same way and its connections, with cookies of one's own; closing it leaves the connections open."""
+        self._apart = [each for each in self._apart if not each.closed]
+        self._apart.append(WayOut(self._proxy, self._policy, _Shared(self._connector, jar)))
+        return self._apart[-1]
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be sent on it any more."""
+        return self._session.closed
+
+    async def request(
+        self,
+        method: str,
+        url: URL,
+        headers: CIMultiDict[str],
+        body: bytes | aiohttp.FormData | None,
+        watch: Watch,
+        limit_s: float,
+    ) -> HttpReply:
+        """Make any other call, and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
+        # Plain bytes are written in one go, which for a large body holds up every other request.
+        large = isinstance(body, bytes) and len(body) > _AT_ONCE_BYTES
+        data = io.BytesIO(body) if large and isinstance(body, bytes) else body
+        with SENDING:
+            response = await watch.within(
+                limit_s,
+                self._session.request(
+                    method, url, data=data, headers=headers, allow_redirects=False, proxy=self._http_proxy
+                ),
+            )
+        return HttpReply(response, self._max_body_bytes)
+
     async def close(self) -> None:
-        """Close every connection of this way out."""
+        """Close every connection of this way out, and those who use them."""
+        for each in self._apart:
+            await each.close()
         await self._session.close()
 
 

@@ -24,7 +24,7 @@ from proxy.model.names import ModelNames
 from proxy.model.tally import Dimension, Tally, TallyKey, TallyRow
 from proxy.pool import Fault, Pool, UpstreamError
 from proxy.settings import Policy, RequestDefaults
-from proxy.store.base import HealthRow, StoreError
+from proxy.store.base import HealthRow, HeldConversation, OwedDeletion, StoreError
 from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
 from tests.support.clock import FakeClock
@@ -179,6 +179,26 @@ class MemoryStore:
             under: tally for under, tally in self.usage.items() if under[0].hour_unix_ms >= before_unix_ms
         }
 
+    async def save_deletion(self, owed: OwedDeletion) -> None:
+        """See `DeletionLedger`."""
+
+    async def load_deletions(self) -> tuple[OwedDeletion, ...]:
+        """See `DeletionLedger`."""
+        return ()
+
+    async def forget_deletion(self, conversation: str) -> None:
+        """See `DeletionLedger`."""
+
+    async def save_held(self, held: HeldConversation) -> None:
+        """See `HeldLedger`."""
+
+    async def load_held(self) -> tuple[HeldConversation, ...]:
+        """See `HeldLedger`."""
+        return ()
+
+    async def forget_held(self, conversation: str) -> None:
+        """See `HeldLedger`."""
+
     async def close(self) -> None:
         """See `Store.close`."""
 
@@ -332,7 +352,7 @@ def bench(
         pool=pool,
         places=places,
         journal=journal,
-        upstreams={Kind.ANTHROPIC: upstream, Kind.OPENAI: other},
+        upstreams={Kind.ANTHROPIC: upstream, Kind.CLAUDE_WEB: upstream, Kind.OPENAI: other},
         catalog=CATALOG,
         names=ModelNames(CATALOG, AliasRules(), clock, fallbacks),
         policy=numbers,

@@ -269,7 +269,7 @@ def test_a_challenge_blocks_the_way_out_for_all_who_take_it() -> None:
         ("b", Reason.BLOCKED),
     }
     assert not any(each.durable for each in done.changes)
-    assert set(table.names(4)) == {"far", "key"}
+    assert set(table.names(4)) == {"key"}
     table.clock.advance(60)
     while not (back := table.end(Success())).changes:
         pass
