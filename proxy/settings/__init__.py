@@ -8,6 +8,7 @@ from proxy.settings.model import (
     AccessSettings,
     CredentialSources,
     Fallback,
+    LimitSettings,
     RequestDefaults,
     Settings,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Findings",
     "Group",
     "InvalidValueError",
+    "LimitSettings",
     "LogFormat",
     "LogLevel",
     "ModelAliases",

@@ -8,8 +8,15 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import fallbacks, later, table
-from proxy.settings.model import AccessSettings, CredentialSources, Fallback, RequestDefaults, Settings
+from proxy.settings import fallbacks, later, limits, table
+from proxy.settings.model import (
+    AccessSettings,
+    CredentialSources,
+    Fallback,
+    LimitSettings,
+    RequestDefaults,
+    Settings,
+)
 from proxy.settings.policy import Policy
 from proxy.settings.problems import ConfigurationError
 from proxy.settings.resolve import Resolver
@@ -84,6 +91,7 @@ def _settings(
         address=address,
         in_image=in_image,
         access=access,
+        limits=_limits(resolver),
         sources=sources,
         defaults=RequestDefaults(
             model=resolver.get(table.ANTHROPIC_MODEL),
@@ -142,6 +150,18 @@ def _access(resolver: Resolver, address: Address, findings: Findings) -> AccessS
             "REQUIRE_AUTH=false on an address others can reach: anyone there can use the credentials."
         )
     return access
+
+
+def _limits(resolver: Resolver) -> LimitSettings:
+    return LimitSettings(
+        requests_per_minute=resolver.get(limits.REQUESTS_PER_MINUTE),
+        client_requests_per_minute=resolver.get(limits.CLIENT_REQUESTS_PER_MINUTE),
+        tokens_per_minute=resolver.get(limits.TOKENS_PER_MINUTE),
+        wrong_keys_per_minute=resolver.get(limits.WRONG_KEYS_PER_MINUTE),
+        wrong_keys_block_s=resolver.get(limits.WRONG_KEYS_BLOCK_SECONDS),
+        cors_origins=resolver.get(limits.CORS_ORIGINS),
+        trusted_proxies=resolver.get(limits.TRUSTED_PROXIES),
+    )
 
 
 def _check_workers(resolver: Resolver, findings: Findings) -> None:
