@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from proxy.access import Keys
+from proxy.access import Desk, Guesses, Keys, Limiter, StoredKeys
+from proxy.access.budgets import Budgets
+from proxy.access.pricing import BudgetPricing, CatalogPricing
 from proxy.clock import Clock
 from proxy.credentials import Credential, CredentialSource
 from proxy.dispatch.dispatcher import Dispatcher, Tools
@@ -21,11 +23,14 @@ from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.pool import Pool
-from proxy.server import admin, extras
+from proxy.server import admin, clients, extras
+from proxy.server.addresses import Addresses
 from proxy.server.context import SERVICES, Services
+from proxy.server.cors import Cors
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
+from proxy.server.orders import once
 from proxy.server.reload import reload
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, Access, Route, RouteTable
 from proxy.settings import Settings
@@ -56,12 +61,16 @@ ROUTES = (
     Route("GET", "/health", extras.health, Access.PUBLIC),
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
-    Route("POST", "/admin/pool/reload", reload, Access.ADMIN),
+    Route("POST", "/admin/pool/reload", once(reload), Access.ADMIN),
     Route("GET", "/admin/pool", admin.pool, Access.ADMIN),
     Route("GET", "/admin/pool/explain", admin.explain, Access.ADMIN),
-    Route("POST", "/admin/pool/{alias}/enable", admin.enable, Access.ADMIN),
-    Route("POST", "/admin/pool/{alias}/disable", admin.disable, Access.ADMIN),
-    Route("POST", "/admin/pool/{alias}/reset", admin.reset, Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/enable", once(admin.enable), Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/disable", once(admin.disable), Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/reset", once(admin.reset), Access.ADMIN),
+    Route("GET", "/admin/keys", clients.keys, Access.ADMIN),
+    Route("POST", "/admin/keys", clients.new_key, Access.ADMIN),
+    Route("DELETE", "/admin/keys/{name}", once(clients.revoke_key), Access.ADMIN),
+    Route("GET", "/admin/audit", clients.audit, Access.ADMIN),
     Route("GET", "/admin/requests", admin.requests, Access.ADMIN),
     Route("GET", "/admin/requests/{id}", admin.traced_request, Access.ADMIN),
 )
@@ -130,6 +139,13 @@ async def build_app(parts: Parts) -> web.Application:
             memory=ThinkingMemory(clock),
         )
     )
+    access = parts.store.access
+    stored = StoredKeys(access, parts.keys.clients, clock, settings.limits)
+    await stored.load()
+    budgets = Budgets(access, clock)
+    await budgets.restore()
+    pricing = BudgetPricing(CatalogPricing(parts.catalog), parts.catalog)
+    limits = settings.limits
     services = Services(
         settings=settings,
         keys=parts.keys,
@@ -143,6 +159,13 @@ async def build_app(parts: Parts) -> web.Application:
         started_s=clock.monotonic_s(),
         reloader=Reloader(parts.source, membership, clock) if parts.source is not None else None,
         places=places,
+        desk=Desk(stored, access, clock, parts.keys.secret_key),
+        limiter=Limiter(clock, budgets, pricing, limits),
+        guesses=Guesses(
+            clock, per_minute=limits.wrong_keys_per_minute, longest_block_s=limits.wrong_keys_block_s
+        ),
+        addresses=Addresses(limits.trusted_proxies),
+        cors=Cors(limits.cors_origins) if limits.cors_origins else None,
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store))
@@ -158,7 +181,10 @@ class _Background:
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
-        working = [spawn(self.places.sweep_for_ever(), name="sweep the pool")]
+        working = [
+            spawn(self.places.sweep_for_ever(), name="sweep the pool"),
+            spawn(services.desk.stored.watch(), name="look after the client keys"),
+        ]
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.ready = True
@@ -177,6 +203,8 @@ def _application(services: Services, background: _Background) -> web.Application
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
     gate.attach(RouteTable(app, ROUTES))
     app[SERVICES] = services
+    if services.cors is not None:
+        app.on_response_prepare.append(services.cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))
     return app
 

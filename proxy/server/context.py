@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 from aiohttp import web
 
-from proxy.access import Keys
+from proxy.access import Desk, Guesses, Keys, Limiter, Rules
 from proxy.clock import Clock
 from proxy.dispatch.dispatcher import Dispatcher
 from proxy.dispatch.places import Places
@@ -14,6 +14,8 @@ from proxy.dispatch.reloading import Reloader
 from proxy.model.catalog import Catalog, Resolution
 from proxy.model.names import ModelNames
 from proxy.pool import Pool
+from proxy.server.addresses import Addresses
+from proxy.server.cors import Cors
 from proxy.server.inflight import Inflight
 from proxy.settings import Settings
 from proxy.telemetry.requests import RequestLine
@@ -38,6 +40,11 @@ class Services:
         common_headers: on every answer.
         record: takes the line of each request.
         reloader: takes credentials over again; None where they are not the operator's.
+        desk: what an administrator orders about clients.
+        limiter: how much clients have asked; nothing is counted for those whom nothing limits.
+        guesses: who presents wrong keys.
+        addresses: where requests come from.
+        cors: which web pages may call; None where none may.
         places: how leases are waited for, and what an operator changed is carried out.
         traces: the last requests.
     """
@@ -54,6 +61,11 @@ class Services:
     started_s: float
     reloader: Reloader | None = None
     places: Places
+    desk: Desk
+    limiter: Limiter
+    guesses: Guesses
+    addresses: Addresses
+    cors: Cors | None = None
     traces: Traces = field(default_factory=Traces)
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
@@ -73,11 +85,13 @@ class Caller(msgspec.Struct):
         services: what its handler may use.
         request_id: ours.
         client: name of the client key; empty on public and admin routes.
+        rules: what the client may; None where nothing limits it.
     """
 
     services: Services
     request_id: str
     client: str = ""
+    rules: Rules | None = None
 
 
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)

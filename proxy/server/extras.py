@@ -27,20 +27,20 @@ def json_response(
 
     `redacted` masks whatever looks like a secret in it.
     """
+    body = msgspec.json.encode(value)
+    return raw_json_response(request, REDACTOR.clean(body) if redacted else body, status=status)
+
+
+def raw_json_response(request: web.Request, body: bytes, *, status: int = 200) -> web.Response:
+    """The same for a body that is JSON already."""
     services = request.app[SERVICES]
     caller = request[CALLER]
-    body = msgspec.json.encode(value)
     headers = {
         **services.common_headers,
         **identity_headers(OPENAI_CHAT, caller.request_id),
         "cache-control": "no-store",
     }
-    return web.Response(
-        status=status,
-        body=REDACTOR.clean(body) if redacted else body,
-        content_type="application/json",
-        headers=headers,
-    )
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
 async def health(request: web.Request) -> web.Response:
@@ -68,7 +68,7 @@ async def ready(request: web.Request) -> web.Response:
 async def models(request: web.Request) -> web.Response:
     """``GET /v1/models`` in OpenAI's shape, or Anthropic's with paging when ``anthropic-version`` is sent."""
     services = request.app[SERVICES]
-    ids = services.dispatcher.models()
+    ids = _permitted(request, services.dispatcher.models())
     if "anthropic-version" in request.headers:
         return json_response(request, _page(request, services, ids))
     return json_response(request, {"object": "list", "data": [_openai_model(services, name) for name in ids]})
@@ -79,12 +79,18 @@ async def model(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     wanted = request.match_info["model"]
     resolution = services.resolve(wanted)
-    ids = services.dispatcher.models()
+    ids = _permitted(request, services.dispatcher.models())
     if resolution.model not in ids:
         raise answers.no_such_model(wanted, ids)
     if "anthropic-version" in request.headers:
         return json_response(request, _anthropic_model(services, resolution.model))
     return json_response(request, _openai_model(services, resolution.model))
+
+
+def _permitted(request: web.Request, ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Those the caller may ask for."""
+    rules = request[CALLER].rules
+    return ids if rules is None else tuple(name for name in ids if rules.permits(name))
 
 
 def _page(request: web.Request, services: Services, ids: tuple[str, ...]) -> dict[str, object]:

@@ -4,6 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from proxy.store.access import AccessStore
+
 
 class StoreError(Exception):
     """Something could not be kept or read: full, read-only, locked, damaged, too slow, or not private.
@@ -42,6 +44,11 @@ class HealthRow:
 
 class Store(Protocol):
     """What outlives a restart. Every call ends within 2 seconds, if need be with `StoreError`."""
+
+    @property
+    def access(self) -> AccessStore:
+        """What is kept about those who may use the server."""
+        ...
 
     async def save_health(self, rows: Sequence[HealthRow]) -> None:
         """Keep all of these rows or none, each in place of an earlier one. When it returns they are on disk."""

@@ -17,6 +17,7 @@ import msgspec
 from proxy.store.base import HealthRow, StoreError
 from proxy.store.files import check_private, ensure_private_dir, make_private
 from proxy.store.migrations import migrate, shipped_migrations
+from proxy.store.sqlite_access import SqliteAccess, Value
 from proxy.tasks import spawn
 
 CALL_TIMEOUT_S: Final = 2.0
@@ -86,6 +87,11 @@ class SqliteStore:
         self._path = path
         self._closed = False
 
+    @property
+    def access(self) -> SqliteAccess:
+        """See `Store.access`."""
+        return SqliteAccess(self._run)
+
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}{' closed' if self._closed else ''}>"
 
@@ -124,7 +130,7 @@ class SqliteStore:
         # Closing waits for calls that were given up, so it is left to itself when the time is over.
         await asyncio.wait({spawn(self._connection.close(), name="close store")}, timeout=CALL_TIMEOUT_S)
 
-    async def _run(self, statement: str, *parameters: str) -> Iterable[sqlite3.Row]:
+    async def _run(self, statement: str, *parameters: Value) -> Iterable[sqlite3.Row]:
         if self._closed:
             raise StoreError(f"{self._path} has been closed.")
         try:

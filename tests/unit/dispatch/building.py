@@ -26,6 +26,7 @@ from proxy.settings import Policy, RequestDefaults
 from proxy.store.base import HealthRow, StoreError
 from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
+from tests.support.access import MemoryAccess
 from tests.support.clock import FakeClock
 
 MODEL = "claude-sonnet-5-5"
@@ -121,10 +122,12 @@ class MemoryStore:
     Attributes:
         rows: what was saved, in order.
         problem: raised by every call, if set.
+        access: see `Store.access`.
     """
 
     rows: list[HealthRow] = field(default_factory=list)
     problem: StoreError | None = None
+    access: MemoryAccess = field(default_factory=MemoryAccess)
 
     async def save_health(self, rows: Sequence[HealthRow]) -> None:
         """See `Store.save_health`."""

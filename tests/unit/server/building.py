@@ -6,12 +6,17 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from proxy.access import Keys
+from proxy.access import Desk, Guesses, Keys, Limiter, StoredKeys
+from proxy.access.budgets import Budgets
 from proxy.access.keys import OwnKey
+from proxy.access.pricing import BudgetPricing, CatalogPricing
+from proxy.access.rules import in_force
 from proxy.model.aliases import AliasRules
 from proxy.model.names import ModelNames
 from proxy.secrets import Secret
+from proxy.server.addresses import Addresses
 from proxy.server.context import SERVICES, Services
+from proxy.server.cors import Cors
 from proxy.server.gate import Gate
 from proxy.server.inflight import Inflight
 from proxy.server.routes import Route, RouteTable
@@ -33,10 +38,12 @@ def settings(**environment: str) -> Settings:
 DEFAULT_SETTINGS = settings()
 
 
-def keys(*, require_auth: bool = True) -> Keys:
+def keys(*, require_auth: bool = True, configured: Settings = DEFAULT_SETTINGS) -> Keys:
     """One client key and an admin key."""
     client, admin = OwnKey("client key", Secret(CLIENT_KEY)), OwnKey("admin key", Secret(ADMIN_KEY))
-    return Keys([client], admin, b"s" * 32, require_auth=require_auth)
+    return Keys(
+        [client], admin, b"s" * 32, require_auth=require_auth, rules=in_force(None, configured.limits)
+    )
 
 
 def services(
@@ -48,9 +55,12 @@ def services(
 ) -> Services:
     """What handlers share."""
     house = house or bench()
+    limits, access = configured.limits, house.store.access
+    own = keys(require_auth=require_auth, configured=configured)
+    pricing = BudgetPricing(CatalogPricing(CATALOG), CATALOG)
     return Services(
         settings=configured,
-        keys=keys(require_auth=require_auth),
+        keys=own,
         pool=house.pool,
         dispatcher=house.dispatcher,
         catalog=CATALOG,
@@ -60,6 +70,13 @@ def services(
         record=no_request_line,
         started_s=house.clock.now_s,
         places=house.places,
+        desk=Desk(StoredKeys(access, own.clients, house.clock, limits), access, house.clock, own.secret_key),
+        limiter=Limiter(house.clock, Budgets(access, house.clock), pricing, limits),
+        guesses=Guesses(
+            house.clock, per_minute=limits.wrong_keys_per_minute, longest_block_s=limits.wrong_keys_block_s
+        ),
+        addresses=Addresses(limits.trusted_proxies),
+        cors=Cors(limits.cors_origins) if limits.cors_origins else None,
         common_headers=common_headers or {},
     )
 
@@ -70,6 +87,8 @@ def application(shared: Services, routes: Iterable[Route]) -> web.Application:
     app = web.Application(middlewares=[gate.middleware])
     gate.attach(RouteTable(app, tuple(routes)))
     app[SERVICES] = shared
+    if shared.cors is not None:
+        app.on_response_prepare.append(shared.cors.expose)
     return app
 
 
