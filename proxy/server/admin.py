@@ -111,8 +111,11 @@ def order(action: str, change: Callable[[Pool, str], Settled]) -> Handler:
         request_id = request[CALLER].request_id
         try:
             await services.places.order(settled)
-            await services.desk.audit.note(
-                f"pool.{action}", alias, remote=services.addresses.of(request), request_id=request_id
+            await services.admission.desk.audit.note(
+                f"pool.{action}",
+                alias,
+                remote=services.admission.addresses.of(request),
+                request_id=request_id,
             )
         except StoreError as error:
             _log.error("order not kept", action=action, credential=alias, problem=str(error))

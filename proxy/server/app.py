@@ -1,16 +1,15 @@
 """The composition root: from a configuration to a running application."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from proxy.access import Desk, Guesses, Keys, Limiter, StoredKeys
-from proxy.access.budgets import Budgets
-from proxy.access.pricing import BudgetPricing, CatalogPricing
+from proxy.access import Keys
+from proxy.access.pricing import CatalogPricing
 from proxy.clock import Clock
-from proxy.credentials import Credential, CredentialSource
+from proxy.credentials import Credential, CredentialSource, Kind
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.membership import Membership, fingerprints_of
@@ -24,9 +23,8 @@ from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.pool import Pool
 from proxy.server import admin, clients, extras
-from proxy.server.addresses import Addresses
+from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
-from proxy.server.cors import Cors
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
@@ -39,6 +37,7 @@ from proxy.tasks import finish_all, spawn
 from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import RequestLine
 from proxy.upstreams import UPSTREAMS
+from proxy.upstreams.base import Upstream
 from proxy.upstreams.http import WaysOut
 
 _log = get_logger("app")
@@ -124,33 +123,16 @@ async def build_app(parts: Parts) -> web.Application:
         fingerprint_key=parts.keys.secret_key,
     )
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
-    dispatcher = Dispatcher(
-        Tools(
-            pool=pool,
-            places=places,
-            journal=journal,
-            upstreams=upstreams,
-            catalog=parts.catalog,
-            names=names,
-            policy=policy,
-            clock=clock,
-            rng=parts.rng,
-            defaults=settings.defaults,
-            memory=ThinkingMemory(clock),
-        )
+    pricing, catalog = CatalogPricing(parts.catalog), parts.catalog
+    admission = make_admission(
+        parts.keys, settings.limits, parts.store.access, clock, pricing=pricing, catalog=catalog
     )
-    access = parts.store.access
-    stored = StoredKeys(access, parts.keys.clients, clock, settings.limits)
-    await stored.load()
-    budgets = Budgets(access, clock)
-    await budgets.restore()
-    pricing = BudgetPricing(CatalogPricing(parts.catalog), parts.catalog)
-    limits = settings.limits
+    await admission.restore()
     services = Services(
         settings=settings,
         keys=parts.keys,
         pool=pool,
-        dispatcher=dispatcher,
+        dispatcher=_dispatcher(parts, pool, places, journal, upstreams, names),
         catalog=parts.catalog,
         names=names,
         clock=clock,
@@ -159,16 +141,36 @@ async def build_app(parts: Parts) -> web.Application:
         started_s=clock.monotonic_s(),
         reloader=Reloader(parts.source, membership, clock) if parts.source is not None else None,
         places=places,
-        desk=Desk(stored, access, clock, parts.keys.secret_key),
-        limiter=Limiter(clock, budgets, pricing, limits),
-        guesses=Guesses(
-            clock, per_minute=limits.wrong_keys_per_minute, longest_block_s=limits.wrong_keys_block_s
-        ),
-        addresses=Addresses(limits.trusted_proxies),
-        cors=Cors(limits.cors_origins) if limits.cors_origins else None,
+        admission=admission,
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store))
+
+
+def _dispatcher(
+    parts: Parts,
+    pool: Pool,
+    places: Places,
+    journal: Journal,
+    upstreams: Mapping[Kind, Upstream],
+    names: ModelNames,
+) -> Dispatcher:
+    settings = parts.settings
+    return Dispatcher(
+        Tools(
+            pool=pool,
+            places=places,
+            journal=journal,
+            upstreams=upstreams,
+            catalog=parts.catalog,
+            names=names,
+            policy=settings.policy,
+            clock=parts.clock,
+            rng=parts.rng,
+            defaults=settings.defaults,
+            memory=ThinkingMemory(parts.clock),
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ class _Background:
         """Start it, hand over, end it."""
         working = [
             spawn(self.places.sweep_for_ever(), name="sweep the pool"),
-            spawn(services.desk.stored.watch(), name="look after the client keys"),
+            spawn(services.admission.desk.stored.watch(), name="look after the client keys"),
         ]
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
@@ -203,8 +205,8 @@ def _application(services: Services, background: _Background) -> web.Application
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
     gate.attach(RouteTable(app, ROUTES))
     app[SERVICES] = services
-    if services.cors is not None:
-        app.on_response_prepare.append(services.cors.expose)
+    if (cors := services.admission.cors) is not None:
+        app.on_response_prepare.append(cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))
     return app
 

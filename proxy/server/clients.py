@@ -89,7 +89,7 @@ async def keys(request: web.Request) -> web.Response:
     """``GET /admin/keys``: every key there is or was, without the keys themselves. Raises GatewayError 503."""
     demand_known(request, ())
     try:
-        views = await request.app[SERVICES].desk.stored.views()
+        views = await request.app[SERVICES].admission.desk.stored.views()
     except StoreError as error:
         raise _unavailable(error) from None
     return json_response(request, {"keys": [_shown(view) for view in views]})
@@ -110,8 +110,8 @@ async def new_key(request: web.Request) -> web.Response:
         _demand_future(wanted, services.clock.unix_ms())
         await note(request, "keys.new", wanted.name)
         try:
-            await services.desk.stored.add(
-                wanted.name, wanted.rules(), services.desk.issued_key(nonce, order)
+            await services.admission.desk.stored.add(
+                wanted.name, wanted.rules(), services.admission.desk.issued_key(nonce, order)
             )
         except NameTaken as taken:
             raise GatewayError(
@@ -129,7 +129,7 @@ async def new_key(request: web.Request) -> web.Response:
 
     answered = await carried_out(request, work)
     # the key is put in here, so that it is neither kept nor different when the order comes again
-    issued = services.desk.issued_key(answered.nonce, order)
+    issued = services.admission.desk.issued_key(answered.nonce, order)
     body = msgspec.json.encode({"name": wanted.name, "key": issued.reveal()})
     return shown(request, answered, body)
 
@@ -140,7 +140,7 @@ async def revoke_key(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     await note(request, "keys.revoke", printable(name))
     try:
-        revoked = await services.desk.stored.revoke(name)
+        revoked = await services.admission.desk.stored.revoke(name)
     except StoreError as error:
         raise _unavailable(error) from None
     if not revoked:
@@ -159,7 +159,7 @@ async def audit(request: web.Request) -> web.Response:
     limit = number(request, "limit", default=_AUDIT_DEFAULT, most=_AUDIT_MAX)
     before = number(request, "before", default=_ID_MAX, most=_ID_MAX)
     try:
-        rows = await request.app[SERVICES].desk.audit.last(limit, before)
+        rows = await request.app[SERVICES].admission.desk.audit.last(limit, before)
     except StoreError as error:
         raise _unavailable(error) from None
     return json_response(request, {"orders": rows}, redacted=True)

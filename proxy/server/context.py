@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 from aiohttp import web
 
-from proxy.access import Desk, Guesses, Keys, Limiter, Rules
+from proxy.access import Keys, Rules
 from proxy.clock import Clock
 from proxy.dispatch.dispatcher import Dispatcher
 from proxy.dispatch.places import Places
@@ -14,8 +14,7 @@ from proxy.dispatch.reloading import Reloader
 from proxy.model.catalog import Catalog, Resolution
 from proxy.model.names import ModelNames
 from proxy.pool import Pool
-from proxy.server.addresses import Addresses
-from proxy.server.cors import Cors
+from proxy.server.admission import Admission
 from proxy.server.inflight import Inflight
 from proxy.settings import Settings
 from proxy.telemetry.requests import RequestLine
@@ -40,11 +39,7 @@ class Services:
         common_headers: on every answer.
         record: takes the line of each request.
         reloader: takes credentials over again; None where they are not the operator's.
-        desk: what an administrator orders about clients.
-        limiter: how much clients have asked; nothing is counted for those whom nothing limits.
-        guesses: who presents wrong keys.
-        addresses: where requests come from.
-        cors: which web pages may call; None where none may.
+        admission: what decides whether a request may begin.
         places: how leases are waited for, and what an operator changed is carried out.
         traces: the last requests.
     """
@@ -61,11 +56,7 @@ class Services:
     started_s: float
     reloader: Reloader | None = None
     places: Places
-    desk: Desk
-    limiter: Limiter
-    guesses: Guesses
-    addresses: Addresses
-    cors: Cors | None = None
+    admission: Admission
     traces: Traces = field(default_factory=Traces)
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)

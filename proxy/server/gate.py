@@ -29,6 +29,7 @@ class Gate:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._cors = services.admission.cors
         self._routes: RouteTable | None = None
         self._ids = random.Random()  # noqa: S311 - an id names a request, it opens nothing
 
@@ -50,7 +51,7 @@ class Gate:
         request[CALLER] = caller
         services.inflight.enter()
         try:
-            if services.cors is not None and (preflight := services.cors.preflight(request)) is not None:
+            if self._cors is not None and (preflight := self._cors.preflight(request)) is not None:
                 return preflight
             if (unknown := self._admit(request, route, caller)) is not None:
                 await self._look_again(unknown, request, route, caller)
@@ -113,7 +114,8 @@ class Gate:
         Only a wrong key is a guess: not one that opens another route, nor one that was good once.
         """
         services, keys = self._services, self._services.keys
-        stored = services.desk.stored
+        admission = services.admission
+        stored = admission.desk.stored
         administers = route is not None and route.access is Access.ADMIN
         client = keys.clients.match(presented) if administers else None
         if client is None:
@@ -125,7 +127,7 @@ class Gate:
             raise Unauthorized(_ADMIN_NEEDED if administers else "The client key is not valid.")
         if stored.was_revoked(presented):
             raise Unauthorized("The client key was revoked.")
-        services.guesses.wrong(services.addresses.of(request))
+        admission.guesses.wrong(admission.addresses.of(request))
         raise Unauthorized(_ADMIN_NEEDED if administers else "The client key is not valid.")
 
     def _rendered(

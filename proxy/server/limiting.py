@@ -24,7 +24,7 @@ def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant:
     ):
         envelope = exchange.envelope
         ask = Ask(exchange.model, input_tokens(exchange.body), output_tokens(envelope.max_tokens))
-    return caller.services.limiter.admit(caller.client, rules, ask)
+    return caller.services.admission.limiter.admit(caller.client, rules, ask)
 
 
 def settle(grant: Grant, exchange: Exchange, trace: Trace) -> None:

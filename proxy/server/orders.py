@@ -41,7 +41,7 @@ def once(handler: Handler) -> Handler:
 async def carried_out(request: web.Request, work: Callable[[str], Awaitable[tuple[int, bytes]]]) -> Answered:
     """Carry out what a request orders, unless it was before; see `Idempotency.once`."""
     asked = b"\0".join((request.method.encode(), request.path_qs.encode(), await request.read()))
-    orders = request.app[SERVICES].desk.orders
+    orders = request.app[SERVICES].admission.desk.orders
     return await orders.once(_OWNER, request.headers.get(_ORDER), asked, work)
 
 
@@ -61,8 +61,8 @@ async def note(request: web.Request, action: str, target: str = "") -> None:
     services = request.app[SERVICES]
     request_id = request[CALLER].request_id
     try:
-        await services.desk.audit.note(
-            action, target, remote=services.addresses.of(request), request_id=request_id
+        await services.admission.desk.audit.note(
+            action, target, remote=services.admission.addresses.of(request), request_id=request_id
         )
     except StoreError as error:
         _log.error("order not written down", action=action, target=target, problem=str(error))

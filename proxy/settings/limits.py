@@ -63,18 +63,18 @@ WRONG_KEYS_BLOCK_SECONDS: Final = Setting(
     text="Longest time of that; it begins with a minute and doubles.",
     group=Group.LIMITS,
 )
-CORS_ORIGINS: Final[Setting[tuple[str, ...]]] = Setting(
+CORS_ORIGINS: Final[Setting[tuple[str, ...] | None]] = Setting(
     name="CORS_ORIGINS",
-    parse=origins,
-    default=(),
+    parse=values.optional(origins),
+    default=None,
     shown_default="none",
     text="Web origins whose pages may call the API, or *.",
     group=Group.LIMITS,
 )
-TRUSTED_PROXIES: Final[Setting[tuple[str, ...]]] = Setting(
+TRUSTED_PROXIES: Final[Setting[tuple[str, ...] | None]] = Setting(
     name="TRUSTED_PROXIES",
-    parse=values.networks,
-    default=(),
+    parse=values.optional(values.networks),
+    default=None,
     shown_default="none",
     text="Networks whose forwarding headers are believed.",
     group=Group.LIMITS,

@@ -153,14 +153,15 @@ def _access(resolver: Resolver, address: Address, findings: Findings) -> AccessS
 
 
 def _limits(resolver: Resolver) -> LimitSettings:
+    origins, proxies = resolver.get(limits.CORS_ORIGINS), resolver.get(limits.TRUSTED_PROXIES)
     return LimitSettings(
         requests_per_minute=resolver.get(limits.REQUESTS_PER_MINUTE),
         client_requests_per_minute=resolver.get(limits.CLIENT_REQUESTS_PER_MINUTE),
         tokens_per_minute=resolver.get(limits.TOKENS_PER_MINUTE),
         wrong_keys_per_minute=resolver.get(limits.WRONG_KEYS_PER_MINUTE),
         wrong_keys_block_s=resolver.get(limits.WRONG_KEYS_BLOCK_SECONDS),
-        cors_origins=resolver.get(limits.CORS_ORIGINS),
-        trusted_proxies=resolver.get(limits.TRUSTED_PROXIES),
+        cors_origins=origins or (),
+        trusted_proxies=proxies or (),
     )
 
 

@@ -6,17 +6,15 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from proxy.access import Desk, Guesses, Keys, Limiter, StoredKeys
-from proxy.access.budgets import Budgets
+from proxy.access import Keys
 from proxy.access.keys import OwnKey
-from proxy.access.pricing import BudgetPricing, CatalogPricing
+from proxy.access.pricing import CatalogPricing
 from proxy.access.rules import in_force
 from proxy.model.aliases import AliasRules
 from proxy.model.names import ModelNames
 from proxy.secrets import Secret
-from proxy.server.addresses import Addresses
+from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
-from proxy.server.cors import Cors
 from proxy.server.gate import Gate
 from proxy.server.inflight import Inflight
 from proxy.server.routes import Route, RouteTable
@@ -55,9 +53,7 @@ def services(
 ) -> Services:
     """What handlers share."""
     house = house or bench()
-    limits, access = configured.limits, house.store.access
     own = keys(require_auth=require_auth, configured=configured)
-    pricing = BudgetPricing(CatalogPricing(CATALOG), CATALOG)
     return Services(
         settings=configured,
         keys=own,
@@ -70,13 +66,14 @@ def services(
         record=no_request_line,
         started_s=house.clock.now_s,
         places=house.places,
-        desk=Desk(StoredKeys(access, own.clients, house.clock, limits), access, house.clock, own.secret_key),
-        limiter=Limiter(house.clock, Budgets(access, house.clock), pricing, limits),
-        guesses=Guesses(
-            house.clock, per_minute=limits.wrong_keys_per_minute, longest_block_s=limits.wrong_keys_block_s
+        admission=make_admission(
+            own,
+            configured.limits,
+            house.store.access,
+            house.clock,
+            pricing=CatalogPricing(CATALOG),
+            catalog=CATALOG,
         ),
-        addresses=Addresses(limits.trusted_proxies),
-        cors=Cors(limits.cors_origins) if limits.cors_origins else None,
         common_headers=common_headers or {},
     )
 
@@ -87,8 +84,8 @@ def application(shared: Services, routes: Iterable[Route]) -> web.Application:
     app = web.Application(middlewares=[gate.middleware])
     gate.attach(RouteTable(app, tuple(routes)))
     app[SERVICES] = shared
-    if shared.cors is not None:
-        app.on_response_prepare.append(shared.cors.expose)
+    if (cors := shared.admission.cors) is not None:
+        app.on_response_prepare.append(cors.expose)
     return app
 
 
