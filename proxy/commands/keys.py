@@ -19,7 +19,7 @@ from proxy.access.stored import KeyView
 from proxy.clock import Clock, SystemClock
 from proxy.credentials import CredentialSource
 from proxy.server.clients import NewKey
-from proxy.settings import ConfigurationError, Settings, load_settings
+from proxy.settings import ConfigurationError, LimitSettings, Settings, load_settings
 from proxy.store.base import StoreError
 from proxy.store.files import ensure_private_dir
 from proxy.store.sqlite import SqliteStore
@@ -37,10 +37,8 @@ class Refused(Exception):
 class _Book:
     """The keys of one folder, and the book of orders."""
 
-    def __init__(self, settings: Settings, store: SqliteStore, clock: Clock) -> None:
-        self.settings = settings
-        self.clock = clock
-        self.stored = StoredKeys(store.access, ClientKeys((), require_auth=True), clock, settings.limits)
+    def __init__(self, limits: LimitSettings, store: SqliteStore, clock: Clock) -> None:
+        self.stored = StoredKeys(store.access, ClientKeys((), require_auth=True), clock, limits)
         self.audit = Audit(store.access, clock)
 
 
@@ -77,6 +75,9 @@ def keys(options: argparse.Namespace) -> int:
             _generate(options.count, env=options.env)
         else:
             settings = load_settings({}, os.environ, Path.cwd(), env_file=options.env_file)
+            if options.action == "new":
+                options.wanted = _wanted(options, SystemClock().unix_ms())
+                _demand_aliases(options.wanted, settings)
             asyncio.run(_with_book(settings, _ACTIONS[options.action], options))
     except (ConfigurationError, StoreError, Refused, NameTaken) as error:
         _say(str(error))
@@ -92,18 +93,13 @@ async def _with_book(
     await asyncio.to_thread(ensure_private_dir, settings.data_dir)
     store = await SqliteStore.open(settings.database)
     try:
-        await action(_Book(settings, store, SystemClock()), options)
+        await action(_Book(settings.limits, store, SystemClock()), options)
     finally:
         await store.close()
 
 
 async def _new(book: _Book, options: argparse.Namespace) -> None:
-    wanted = _wanted(options, book.clock.unix_ms())
-    if wanted.credentials:
-        source = CredentialSource(book.settings, os.environ)
-        known = {item.name for item in (await asyncio.to_thread(source.load)).found}
-        if unknown := sorted(set(wanted.credentials) - known):
-            raise Refused(f"--credentials: no credential is called {', '.join(unknown)}.")
+    wanted: NewKey = options.wanted
     made = random_key()
     await book.audit.note("keys.new", wanted.name, actor=COMMAND_LINE)
     await book.stored.add(wanted.name, wanted.rules(), made)
@@ -174,6 +170,13 @@ _OPTIONS: Final = {
     "credentials": "--credentials",
     "concurrency": "--concurrency",
 }
+
+
+def _demand_aliases(wanted: NewKey, settings: Settings) -> None:
+    if wanted.credentials:
+        known = {item.name for item in CredentialSource(settings, os.environ).load().found}
+        if unknown := sorted(set(wanted.credentials) - known):
+            raise Refused(f"--credentials: no credential is called {', '.join(unknown)}.")
 
 
 def _words(text: str | None) -> list[str] | None:
