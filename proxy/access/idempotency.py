@@ -103,12 +103,12 @@ class Idempotency:
             at_unix_ms=now_ms,
         )
         try:
-            known = await self._store.claim(claim, forget_before_unix_ms=now_ms - _KEPT_MS)
+            earlier = await self._store.claim(claim, forget_before_unix_ms=now_ms - _KEPT_MS)
         except StoreError as error:
             _log.error("order not claimed", problem=str(error))
             return GatewayError(503, ErrorKind.API, "Orders cannot be remembered now; nothing was done.")
-        if known.nonce != claim.nonce:
-            return _earlier(known, asked)
+        if earlier.nonce != claim.nonce:
+            return _repeated(earlier, asked)
         try:
             status, body = await work(claim.nonce)
         except GatewayError as error:
@@ -127,20 +127,20 @@ class Idempotency:
             _log.error("order not remembered", problem=str(error))
 
 
-def _earlier(known: ClaimRow, asked: str) -> Answered | GatewayError:
-    if known.request != asked:
+def _repeated(earlier: ClaimRow, asked: str) -> Answered | GatewayError:
+    if earlier.request != asked:
         return _another_request()
-    if known.status is None:
+    if earlier.status is None:
         return GatewayError(
             409,
             ErrorKind.INVALID_REQUEST,
             f"The first request with this {HEADER} has not ended yet, or was cut off: whether it was carried out is "
-            "not known. Look, and send another key.",
+            "not earlier. Look, and send another key.",
             param=HEADER,
             code="idempotency_unknown",
             should_retry=False,
         )
-    return Answered(known.status, known.body.encode(), known.nonce, repeated=True)
+    return Answered(earlier.status, earlier.body.encode(), earlier.nonce, repeated=True)
 
 
 def _another_request() -> GatewayError:

@@ -82,10 +82,10 @@ async def test_a_made_key_is_in_its_answer_and_nowhere_else(tmp_path: Path, simu
     assert len(_FORM.findall(command.stdout)) == 1
     assert _FORM.search(command.stderr) is None
     assert _FORM.search(output.encode()) is None
-    for path in (tmp_path / "data").rglob("*"):
-        text = path.read_bytes()
+    for file in (tmp_path / "data").rglob("*"):
+        text = file.read_bytes()
         for canary in (key.encode(), command.stdout.strip(), b"canary-order-1"):
-            assert canary not in text, path
+            assert canary not in text, file
 
 
 async def test_what_is_kept_of_a_key_is_its_digest_alone(tmp_path: Path, simulator: Simulator) -> None:
@@ -95,7 +95,7 @@ async def test_what_is_kept_of_a_key_is_its_digest_alone(tmp_path: Path, simulat
     database = sqlite3.connect(tmp_path / "data/carousel.db")
     (row,) = database.execute("SELECT name, digest, rules FROM client_keys").fetchall()
     database.close()
-    assert (row[0], row[2]) == ("work", "{}")
+    assert (row[0], row[2]) == ("work", '{"credentials":[]}')
     assert re.fullmatch("[0-9a-f]{64}", row[1])
 
 

@@ -71,7 +71,7 @@ def test_every_moment_lies_in_its_period_and_all_of_it_has_the_same_bounds(
         (("CLAUDE-*",), "claude-opus-5-5", False),
     ],
 )
-def test_models_are_permitted_by_pattern(models: tuple[str, ...], model: str, permitted: bool) -> None:  # noqa: FBT001 - a table
+def test_models_are_permitted_by_pattern(models: tuple[str, ...], model: str, permitted: bool) -> None:
     """Protects dear models from keys that are meant for cheap ones."""
     assert Rules(models=models).permits(model) is permitted
 
@@ -95,7 +95,7 @@ def test_a_key_ends_at_its_moment() -> None:
         (Rules(models=("a",)), False, True),
     ],
 )
-def test_only_what_matters_is_looked_at(rules: Rules, counts: bool, reads: bool) -> None:  # noqa: FBT001 - a table
+def test_only_what_matters_is_looked_at(rules: Rules, counts: bool, reads: bool) -> None:
     """Protects the verbatim lane and the hot path from work that no rule needs."""
     assert (rules.counts_tokens, rules.reads_model) == (counts, reads)
 

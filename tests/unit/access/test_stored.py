@@ -66,7 +66,7 @@ async def test_a_key_another_process_revoked_ends_with_the_next_look(
     monkeypatch.setattr("proxy.access.stored._LOOK_EVERY_S", 0.001)
     watching = asyncio.get_running_loop().create_task(here.stored.watch())
     async with asyncio.timeout(20):
-        while here.clients.match(_KEY.reveal()) is not None:
+        while here.clients.match(_KEY.reveal()) is not None:  # noqa: ASYNC110 - nothing tells of a look
             await asyncio.sleep(0.001)
     watching.cancel()
     assert here.stored.was_revoked(_KEY.reveal())

@@ -26,5 +26,5 @@ def test_only_what_a_trusted_proxy_added_is_believed(
     trusted: tuple[str, ...], remote: str, forwarded: list[str], found: str
 ) -> None:
     """Protects the count of wrong keys from a guesser who writes addresses of others into a header."""
-    request = make_mocked_request("GET", "/", headers=[("X-Forwarded-For", each) for each in forwarded])  # type: ignore[arg-type]  # pairs, to have a name twice
+    request = make_mocked_request("GET", "/", headers=[("X-Forwarded-For", each) for each in forwarded])
     assert Addresses(trusted).of(request.clone(remote=remote)) == found

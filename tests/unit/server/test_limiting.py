@@ -142,7 +142,7 @@ async def test_a_key_without_a_credential_for_the_model_is_told_so(path: str, co
 async def test_requests_a_minute_are_told_in_headers_and_then_refused(
     path: str,
     kind: str,
-    stream: bool,  # noqa: FBT001 - a table
+    stream: bool,
 ) -> None:
     """Protects clients that read how much is left, before and after it is nothing."""
     reply = [streamed(*WHOLE) if stream else whole() for _ in range(2)]
@@ -180,7 +180,7 @@ def _reserved(**fields: object) -> int:
 async def test_an_answer_counts_for_what_it_used_however_it_ended(
     answers: tuple[Answer, ...],
     stream: bool,
-    counted: int | None,  # noqa: FBT001 - a table
+    counted: int | None,
 ) -> None:
     """Protects limits both ways: nothing is free that was used, nothing is charged that was not."""
     house = bench(*answers)
