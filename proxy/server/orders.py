@@ -1,4 +1,7 @@
-"""Orders of an administrator: carried out once for each ``Idempotency-Key``, and written into the book."""
+"""Orders, an administrator's or a client's: carried out once for each ``Idempotency-Key`` of whoever gives them.
+
+Those of an administrator are written into the book.
+"""
 
 from collections.abc import Awaitable, Callable
 
@@ -15,8 +18,8 @@ from proxy.store.base import StoreError
 
 _log = get_logger("orders")
 _ORDER = istr(HEADER)
-_OWNER = "admin"
-"""No client can be called so."""
+_ADMIN = "admin"
+"""Owns the orders of administrators; no client can be called so."""
 
 
 def once(handler: Handler) -> Handler:
@@ -42,7 +45,7 @@ async def carried_out(request: web.Request, work: Callable[[str], Awaitable[tupl
     """Carry out what a request orders, unless it was before; see `Idempotency.once`."""
     asked = b"\0".join((request.method.encode(), request.path_qs.encode(), await request.read()))
     orders = request.app[SERVICES].admission.desk.orders
-    return await orders.once(_OWNER, request.headers.get(_ORDER), asked, work)
+    return await orders.once(request[CALLER].client or _ADMIN, request.headers.get(_ORDER), asked, work)
 
 
 def shown(request: web.Request, answered: Answered, body: bytes) -> web.Response:

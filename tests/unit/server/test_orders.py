@@ -1,12 +1,15 @@
-"""Any administrator's order may be sent twice."""
+"""Any order may be sent twice."""
 
 from aiohttp import web
 
+from proxy.access import Rules
+from proxy.access.keys import random_key
 from proxy.errors import ErrorKind, GatewayError
+from proxy.server.context import CALLER
 from proxy.server.extras import json_response
 from proxy.server.orders import once
 from proxy.server.routes import Access, Route
-from tests.unit.server.building import ADMINISTRATOR, client, services
+from tests.unit.server.building import ADMINISTRATOR, AUTHORIZED, client, services
 
 _ORDER = {"idempotency-key": "o-1", **ADMINISTRATOR}
 
@@ -34,6 +37,24 @@ async def test_an_order_with_a_key_is_carried_out_once_by_address_and_body() -> 
         for _ in range(2):
             await asked.post("/admin/a", data=b"x", headers=ADMINISTRATOR)
         assert count == 3
+
+
+async def test_clients_do_not_read_the_answers_to_each_others_orders() -> None:
+    """Protects what one client ordered from another that chose the same key."""
+    shared, other = services(), random_key()
+    await shared.admission.desk.stored.add("other", Rules(), other)
+    seen = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(request[CALLER].client)
+        return json_response(request, {"for": request[CALLER].client})
+
+    async with client(shared, [Route("POST", "/v1/things", once(handler), Access.CLIENT)]) as asked:
+        for headers, name in ((AUTHORIZED, "env-1"), ({"x-api-key": other.reveal()}, "other")):
+            for _ in range(2):
+                answer = await asked.post("/v1/things", headers={"idempotency-key": "o-1", **headers})
+                assert await answer.json() == {"for": name}
+    assert seen == ["env-1", "other"]
 
 
 async def test_an_order_that_failed_is_not_remembered() -> None:
