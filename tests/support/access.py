@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class MemoryAccess(SqliteAccess):
         super().__init__(self._carry_out)
         self.problem: StoreError | None = None
         self.foreign = 0
+        self._one_at_a_time = threading.Lock()
         self._database: sqlite3.Connection | None = None
 
     async def foreign_writes(self) -> int:
@@ -35,7 +37,8 @@ class MemoryAccess(SqliteAccess):
         return await asyncio.to_thread(self._executed, statement, values)
 
     def _executed(self, statement: str, values: tuple[Value, ...]) -> list[sqlite3.Row]:
-        if self._database is None:
-            self._database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            migrate(self._database, Path("memory"), shipped_migrations())
-        return self._database.execute(statement, values).fetchall()
+        with self._one_at_a_time:
+            if self._database is None:
+                self._database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+                migrate(self._database, Path("memory"), shipped_migrations())
+            return self._database.execute(statement, values).fetchall()

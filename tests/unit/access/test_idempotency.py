@@ -7,6 +7,7 @@ import pytest
 from proxy.access.idempotency import Answered, Idempotency
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.store.base import StoreError
+from proxy.tasks import finish_all
 from tests.support.access import MemoryAccess
 from tests.support.clock import FakeClock
 
@@ -15,6 +16,7 @@ class Orders:
     """What is ordered, and how often it was carried out."""
 
     def __init__(self) -> None:
+        self.begun = 0
         self.carried_out = 0
         self.problem: Exception | None = None
         self.go = asyncio.Event()
@@ -22,6 +24,7 @@ class Orders:
 
     async def work(self, nonce: str) -> tuple[int, bytes]:
         """Count."""
+        self.begun += 1
         await self.go.wait()
         if self.problem is not None:
             raise self.problem
@@ -102,10 +105,14 @@ async def test_an_order_is_carried_out_although_its_caller_has_left(store: Memor
     subject, orders = Idempotency(store, FakeClock()), Orders()
     orders.go.clear()
     first = asyncio.get_running_loop().create_task(subject.once("a", "k1", b"a", orders.work))
-    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        while not orders.begun:  # noqa: ASYNC110 - a number is all there is to see
+            await asyncio.sleep(0)
     first.cancel()
     await asyncio.wait([first])
     orders.go.set()
+    await finish_all(within_s=5)
+    assert orders.carried_out == 1
     assert (await subject.once("a", "k1", b"a", orders.work)).status == 201
     assert orders.carried_out == 1
 

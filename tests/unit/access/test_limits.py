@@ -193,6 +193,18 @@ async def test_a_budget_of_a_dollar_is_overspent_by_no_more_than_the_requests_un
     await finish_all(within_s=5)
 
 
+async def test_a_budget_pays_for_an_answer_that_broke_off() -> None:
+    """Protects the operator's money from a client that hangs up before the numbers come."""
+    subject, rules = _limiter(FakeClock()), Rules(budget_micro_usd=1_000_000)
+    usage = Usage(input_tokens=1000, output_tokens=1000)
+    cost = CatalogPricing(CATALOG).cost_micro_usd(_MODEL, usage)
+    subject.admit("a", rules, Ask(_MODEL, 1000, 1000)).settle(_MODEL, Usage(input_tokens=5), partial=True)
+    assert subject._budgets.spent("a", rules) == cost
+    subject.admit("a", rules, Ask(_MODEL, 1000, 1000)).settle(_MODEL, None, partial=False)
+    assert subject._budgets.spent("a", rules) == cost
+    await finish_all(within_s=5)
+
+
 async def test_a_spent_budget_says_when_it_is_whole_again_in_each_dialects_words() -> None:
     """Protects clients from retrying all month, and tells SDKs what they understand."""
     clock = FakeClock()
