@@ -1,5 +1,6 @@
 """One client call, from the moment its request was read."""
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
@@ -41,6 +42,9 @@ class Exchange(msgspec.Struct, kw_only=True):
         conversation: what tells it from the client's other conversations; nothing of it can be read.
         version: the client's ``anthropic-version``, if any.
         beta: the client's ``anthropic-beta``, if any.
+        credentials: aliases of the credentials the client key may use; empty for all.
+        permits: whether the client key may ask for a model; None where it may ask for every one.
+        rewritten: whether the top level of the body is written anew, so that the upstream reads the same model as we.
     """
 
     id: str
@@ -58,6 +62,9 @@ class Exchange(msgspec.Struct, kw_only=True):
     conversation: Conversation = ("", "", b"")
     version: str | None = None
     beta: str | None = None
+    credentials: frozenset[str] = frozenset()
+    permits: Callable[[str], bool] | None = None
+    rewritten: bool = False
 
     @property
     def stream(self) -> bool:

@@ -97,6 +97,28 @@ def beyond_a_fallback(field: str) -> GatewayError:
     )
 
 
+def no_credential_allowed(model: str) -> GatewayError:
+    """Credentials have the model, and the client key may use none of them."""
+    return GatewayError(
+        403,
+        ErrorKind.PERMISSION,
+        f"The client key may use none of the credentials that have the model '{model[:100]}'.",
+        code="credential_not_allowed",
+    )
+
+
+def model_not_allowed(model: str, allowed: tuple[str, ...]) -> GatewayError:
+    """The client key is limited to other models."""
+    names = ", ".join(allowed[:40])
+    return GatewayError(
+        403,
+        ErrorKind.PERMISSION,
+        f"The client key may not ask for the model '{model[:100]}'. It may ask for: {names}.",
+        param="model",
+        code="model_not_allowed",
+    )
+
+
 def no_such_model(model: str, available: tuple[str, ...]) -> NotFound:
     """No credential has this model."""
     names = ", ".join(available[:40])

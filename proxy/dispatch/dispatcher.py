@@ -168,6 +168,8 @@ class Dispatcher:
             left_s = exchange.deadline_s - tools.clock.monotonic_s()
             if hold.committed or left_s < tools.policy.min_attempt_s:
                 break
+            if exchange.permits is not None and not exchange.permits(model):
+                continue
             exchange.model, exchange.limit_class = model, tools.catalog.limit_class(model)
             try:
                 return await self._ask(exchange, trace, hold, watch, earlier=walk)
@@ -182,7 +184,7 @@ class Dispatcher:
     ) -> UnaryOpened | StreamOpened:
         """Ask for one model. Raises _Unanswered where no credential could answer."""
         tools = self._tools
-        want = Want(exchange.model, exchange.limit_class, exchange.client)
+        want = Want(exchange.model, exchange.limit_class, exchange.client, exchange.credentials)
         sorts = tools.pool.sorts(want)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
         if sorts.ordinary:
@@ -293,6 +295,10 @@ class Dispatcher:
             return unfit if found.retry_after_s is None else answers.resting(found.retry_after_s)
         if question.spared_s > 0 and last is None:
             return answers.overloaded(question.spared_s)
+        want, pool = question.want, self._tools.pool
+        anyones = Want(want.model, want.limit_class, want.client)
+        if want.only and not pool.sorts(want).anybody and pool.sorts(anyones).anybody:
+            return answers.no_credential_allowed(want.model)
         return answers.exhausted(found, last, model=question.want.model, available=self.models())
 
     async def _called(self, question: "_Question", lease: Lease) -> UnaryOpened | StreamOpened:

@@ -170,7 +170,7 @@ def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
     body = exchange.body
     envelope = exchange.envelope
     dropped: tuple[Dropped, ...] = ()
-    if model != envelope.model or envelope.own_fields:
+    if model != envelope.model or envelope.own_fields or exchange.rewritten:
         changes = {"model": msgspec.json.encode(model)}
         if exchange.think and not envelope.has_thinking:
             thinking = _thinking(facts, envelope.max_tokens)

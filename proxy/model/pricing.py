@@ -102,6 +102,7 @@ class Pricing:
     """The prices of a catalog, ready to be multiplied."""
 
     def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
         self._us = Fraction(str(catalog.us_inference_factor))
         self._batch = Fraction(str(catalog.batch_factor))
         self._search_micro_usd = _million_times(catalog.web_search_usd)
@@ -123,6 +124,16 @@ class Pricing:
         priced = self.priced(model, usage, Tokens.of(usage))
         return priced.micro_usd if priced is not None else None
 
+    def assumed_micro_usd(self, model: str, usage: Usage) -> int:
+        """The same for budgets: a model without a price costs what the dearest of its family does."""
+        known = self.cost_micro_usd(model, usage)
+        if known is not None:
+            return known
+        price = self._catalog.dearest(self._catalog.facts(model).family)
+        if price is None:
+            return 0
+        return _rounded(_pico(Tokens.of(usage), _list("", price, Fraction(1), _million_times(price.output))))
+
     def priced(self, model: str, usage: Usage, tokens: Tokens) -> Priced | None:
         """What an answer cost, and under which list; None where no price is known.
 
@@ -134,13 +145,7 @@ class Pricing:
         rates = self._rates(model, usage, tokens)
         if rates is None:
             return None
-        pico: int | Fraction = (
-            tokens.input * rates.input
-            + tokens.output * rates.output
-            + tokens.cache_write_5m * rates.cache_write_5m
-            + tokens.cache_write_1h * rates.cache_write_1h
-            + tokens.cache_read * rates.cache_read
-        )
+        pico: int | Fraction = _pico(tokens, rates)
         tier = rates.tier
         if usage.inference_geo == "us":
             tier, pico = f"{tier}+us", pico * self._us
@@ -155,6 +160,16 @@ class Pricing:
             if rates.up_to_prompt_tokens is None or tokens.prompt <= rates.up_to_prompt_tokens:
                 return rates
         return None
+
+
+def _pico(tokens: Tokens, rates: _Rates) -> int:
+    return (
+        tokens.input * rates.input
+        + tokens.output * rates.output
+        + tokens.cache_write_5m * rates.cache_write_5m
+        + tokens.cache_write_1h * rates.cache_write_1h
+        + tokens.cache_read * rates.cache_read
+    )
 
 
 def _tiers(facts: ModelFacts) -> Iterator[_Rates]:

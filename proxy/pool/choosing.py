@@ -29,6 +29,11 @@ class Sorts:
     ordinary: bool
     fallback: bool
 
+    @property
+    def anybody(self) -> bool:
+        """Whether there is one of either sort."""
+        return self.ordinary or self.fallback
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -75,11 +75,17 @@ class Question:
         model: the id to ask upstream.
         limit_class: the limit class it counts against.
         client: the name of a client key, or None for anybody's.
+        only: aliases of the credentials that key may use; empty for all.
     """
 
     model: str
     limit_class: str
     client: str | None
+    only: frozenset[str] = frozenset()
+
+    def suits(self, member: Member) -> bool:
+        """Whether a member is configured to answer it."""
+        return (not self.only or member.name in self.only) and member.serves(self.model, self.client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +160,8 @@ def outlook(
     Under the strategy that draws lots, what is told is one draw of many. `restrained` is as for `Chooser.choose`.
     """
     inquiry = _Inquiry(question, policy, clock, strategy=strategy, restrained=restrained)
-    model, client = question.model, question.client
-    serving = [member for member in members if member.serves(model, client)]
+    model = question.model
+    serving = [member for member in members if question.suits(member)]
     everybody = make_plan(inquiry.copies(serving))
     plan = while_told(everybody, model, inquiry.now_s)
     allowed = [seat.member for seat in plan.seats]
@@ -171,7 +177,7 @@ def outlook(
         credentials=(
             *inquiry.in_order(make_plan(inquiry.copies(allowed))),
             *(_held_back(member, told) for member in serving if member not in allowed),
-            *(_unsuited(member, model) for member in members if not member.serves(model, client)),
+            *(_unsuited(member, model) for member in members if not question.suits(member)),
         ),
     )
 

@@ -416,18 +416,21 @@ class Pool:
                 deadlines_s.append(member.probe_until_s)
         return min(deadline_s for deadline_s in deadlines_s if deadline_s > now_s)
 
-    def outlook(self, model: str, limit_class: str, client: str | None = None) -> Outlook:
+    def outlook(
+        self, model: str, limit_class: str, client: str | None = None, only: frozenset[str] = frozenset()
+    ) -> Outlook:
         """Who would get a new request for `model` now, and why not the others; changes nothing.
 
         Args:
             model: the id to ask upstream, aliases resolved.
             limit_class: the limit class it counts against.
             client: the name of a client key; None leaves restrictions to certain clients out of account.
+            only: aliases of the credentials that key may use; empty for all.
         """
         now_s = self._clock.monotonic_s()
         found = outlook(
             self._members,
-            Question(model, limit_class, client),
+            Question(model, limit_class, client, only),
             self._policy,
             self._clock,
             strategy=self._strategy,

@@ -39,12 +39,15 @@ async def explain(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     demand_known(request, ("model", "client"))
     asked, client = word(request, "model"), word(request, "client")
-    if client is not None and client not in services.keys.clients.names:
+    known = None if client is None else services.keys.clients.named(client)
+    if client is not None and known is None:
         names = ", ".join(sorted(services.keys.clients.names))
         raise InvalidRequest(f"client names no client key. There are: {names}.", param="client")
     model = services.resolve(asked or "").model
     limit_class = services.catalog.limit_class(model)
-    outlook = services.pool.outlook(model, limit_class, client)
+    rules = known.rules if known is not None else None
+    only = rules.credentials if rules is not None else frozenset()
+    outlook = services.pool.outlook(model, limit_class, client, only)
     return _answer(
         request,
         {
@@ -105,8 +108,15 @@ def order(action: str, change: Callable[[Pool, str], Settled]) -> Handler:
             remote=request.remote,
             request_id=request[CALLER].request_id,
         )
+        request_id = request[CALLER].request_id
         try:
             await services.places.order(settled)
+            await services.admission.desk.audit.note(
+                f"pool.{action}",
+                alias,
+                remote=services.admission.addresses.of(request),
+                request_id=request_id,
+            )
         except StoreError as error:
             _log.error("order not kept", action=action, credential=alias, problem=str(error))
             raise GatewayError(

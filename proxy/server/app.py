@@ -1,7 +1,7 @@
 """The composition root: from a configuration to a running application."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -24,11 +24,13 @@ from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.model.pricing import Pricing
 from proxy.pool import Pool
-from proxy.server import admin, extras, usage
+from proxy.server import admin, clients, extras, usage
+from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
+from proxy.server.orders import once
 from proxy.server.reload import reload
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
 from proxy.settings import Settings
@@ -73,12 +75,16 @@ ROUTES = (
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
     Route("GET", "/stats", usage.stats, Access.EITHER),
     Route("GET", "/admin/usage", usage.usage, Access.ADMIN),
-    Route("POST", "/admin/pool/reload", reload, Access.ADMIN),
+    Route("POST", "/admin/pool/reload", once(reload), Access.ADMIN),
     Route("GET", "/admin/pool", admin.pool, Access.ADMIN),
     Route("GET", "/admin/pool/explain", admin.explain, Access.ADMIN),
-    Route("POST", "/admin/pool/{alias}/enable", admin.enable, Access.ADMIN),
-    Route("POST", "/admin/pool/{alias}/disable", admin.disable, Access.ADMIN),
-    Route("POST", "/admin/pool/{alias}/reset", admin.reset, Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/enable", once(admin.enable), Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/disable", once(admin.disable), Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/reset", once(admin.reset), Access.ADMIN),
+    Route("GET", "/admin/keys", clients.keys, Access.ADMIN),
+    Route("POST", "/admin/keys", clients.new_key, Access.ADMIN),
+    Route("DELETE", "/admin/keys/{name}", once(clients.revoke_key), Access.ADMIN),
+    Route("GET", "/admin/audit", clients.audit, Access.ADMIN),
     Route("GET", "/admin/requests", admin.requests, Access.ADMIN),
     Route("GET", "/admin/requests/{id}", admin.traced_request, Access.ADMIN),
 )
@@ -132,26 +138,14 @@ async def build_app(parts: Parts) -> web.Application:
         fingerprint_key=parts.keys.secret_key,
     )
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
-    dispatcher = Dispatcher(
-        Tools(
-            pool=pool,
-            places=places,
-            journal=journal,
-            upstreams=upstreams,
-            catalog=parts.catalog,
-            names=names,
-            policy=policy,
-            clock=clock,
-            rng=parts.rng,
-            defaults=settings.defaults,
-            memory=ThinkingMemory(clock),
-        )
-    )
+    pricing = Pricing(parts.catalog)
+    admission = make_admission(parts.keys, settings.limits, parts.store.access, clock, pricing)
+    await admission.restore()
     services = Services(
         settings=settings,
         keys=parts.keys,
         pool=pool,
-        dispatcher=dispatcher,
+        dispatcher=_dispatcher(parts, pool, places, journal, upstreams, names),
         catalog=parts.catalog,
         names=names,
         clock=clock,
@@ -160,7 +154,8 @@ async def build_app(parts: Parts) -> web.Application:
         started_s=clock.monotonic_s(),
         reloader=Reloader(parts.source, membership, clock) if parts.source is not None else None,
         places=places,
-        bookkeeper=Bookkeeper(UsageLedger(Pricing(parts.catalog), clock), parts.store, clock),
+        bookkeeper=Bookkeeper(UsageLedger(pricing, clock), parts.store, clock),
+        admission=admission,
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store, sessions))
@@ -187,6 +182,32 @@ def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb:
     return ClaudeWeb(means, delete=parts.settings.defaults.web.delete, credentials=known)
 
 
+def _dispatcher(
+    parts: Parts,
+    pool: Pool,
+    places: Places,
+    journal: Journal,
+    upstreams: Mapping[Kind, Upstream],
+    names: ModelNames,
+) -> Dispatcher:
+    settings = parts.settings
+    return Dispatcher(
+        Tools(
+            pool=pool,
+            places=places,
+            journal=journal,
+            upstreams=upstreams,
+            catalog=parts.catalog,
+            names=names,
+            policy=settings.policy,
+            clock=parts.clock,
+            rng=parts.rng,
+            defaults=settings.defaults,
+            memory=ThinkingMemory(parts.clock),
+        )
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Background:
     """What runs beside the requests, and what is left to close after them."""
@@ -203,6 +224,7 @@ class _Background:
             spawn(self.places.sweep_for_ever(), name="sweep the pool"),
             spawn(services.bookkeeper.run(), name="write down usage"),
             spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),
+            spawn(services.admission.desk.stored.watch(), name="look after the client keys"),
         ]
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
@@ -225,6 +247,8 @@ def _application(services: Services, background: _Background) -> web.Application
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
     gate.attach(RouteTable(app, ROUTES))
     app[SERVICES] = services
+    if (cors := services.admission.cors) is not None:
+        app.on_response_prepare.append(cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))
     return app
 

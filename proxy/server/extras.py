@@ -36,20 +36,23 @@ def json_response(
 
     `redacted` masks whatever looks like a secret in it; `dialect` is whose names for our request id it carries.
     """
+    body = msgspec.json.encode(value)
+    shown = REDACTOR.clean(body) if redacted else body
+    return raw_json_response(request, shown, status=status, dialect=dialect)
+
+
+def raw_json_response(
+    request: web.Request, body: bytes, *, status: int = 200, dialect: Dialect = OPENAI_CHAT
+) -> web.Response:
+    """The same for a body that is JSON already."""
     services = request.app[SERVICES]
     caller = request[CALLER]
-    body = msgspec.json.encode(value)
     headers = {
         **services.common_headers,
         **identity_headers(dialect, caller.request_id),
         "cache-control": "no-store",
     }
-    return web.Response(
-        status=status,
-        body=REDACTOR.clean(body) if redacted else body,
-        content_type="application/json",
-        headers=headers,
-    )
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
 async def health(request: web.Request) -> web.Response:
@@ -77,7 +80,7 @@ async def ready(request: web.Request) -> web.Response:
 async def models(request: web.Request) -> web.Response:
     """``GET /v1/models`` in OpenAI's shape, or Anthropic's with paging when ``anthropic-version`` is sent."""
     services = request.app[SERVICES]
-    ids = services.dispatcher.models()
+    ids = _permitted(request, services.dispatcher.models())
     if dialect_by_version(request) is ANTHROPIC:
         return json_response(request, _page(request, services, ids), dialect=ANTHROPIC)
     return json_response(request, {"object": "list", "data": [_openai_model(services, name) for name in ids]})
@@ -89,12 +92,18 @@ async def model(request: web.Request) -> web.Response:
     wanted = request.match_info["model"]
     # the provider has aliases of its own, which are asked for as they are
     found = services.catalog.facts(services.resolve(wanted).model).id
-    ids = services.dispatcher.models()
+    ids = _permitted(request, services.dispatcher.models())
     if found not in ids:
         raise answers.no_such_model(wanted, ids)
     if dialect_by_version(request) is ANTHROPIC:
         return json_response(request, _anthropic_model(services, found), dialect=ANTHROPIC)
     return json_response(request, _openai_model(services, found))
+
+
+def _permitted(request: web.Request, ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Those the caller may ask for."""
+    rules = request[CALLER].rules
+    return ids if rules is None else tuple(name for name in ids if rules.permits(name))
 
 
 def _page(request: web.Request, services: Services, ids: tuple[str, ...]) -> dict[str, object]:

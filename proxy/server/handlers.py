@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 from multidict import istr
 
+from proxy.access import Grant, LimitReached
 from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
@@ -18,6 +19,7 @@ from proxy.server.body import read_body
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.gate import error_response, identity_headers, internal_error
 from proxy.server.headers import answer_headers
+from proxy.server.limiting import admitted, settle
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
 from proxy.tasks import off_loop
@@ -76,6 +78,7 @@ class _Call:
         self._watch = Watch(request.task)
         self._trace = Trace()
         self._exchange: Exchange | None = None
+        self._grant: Grant | None = None
         self._status = CLIENT_LEFT
         self._path = request.path[:_SHOWN_MAX]
         self._began_s = self._services.clock.monotonic_s()
@@ -87,6 +90,8 @@ class _Call:
             body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
             exchange = self._exchange = self._open_exchange(body, await self._peeked(body))
             del body
+            if self._caller.rules is not None:
+                self._grant = admitted(exchange, self._caller, self._caller.rules)
             if exchange.stream and exchange.operation is Operation.MESSAGES:
                 response = await self._stream(exchange)
             else:
@@ -95,6 +100,10 @@ class _Call:
             response = error_response(error, self._dialect, self._caller, services)
             if self._exchange is not None and self._trace.attempts:
                 answer_headers(response.headers, self._exchange, self._trace)
+            if self._grant is not None:
+                response.headers.update(self._grant.headers)
+            elif isinstance(error, LimitReached):
+                response.headers.update(error.headers)
         except (ConnectionResetError, BrokenPipeError):
             raise
         except Exception:
@@ -107,6 +116,8 @@ class _Call:
         """Close the books: one log line for the request, and its place among the last ones."""
         self._watch.close()
         services = self._services
+        if self._grant is not None and self._exchange is not None:
+            settle(self._grant, self._exchange, self._trace)
         ended_s = services.clock.monotonic_s()
         line = self._line(ended_s)
         asked = self._exchange.envelope.model[:_SHOWN_MAX] if self._exchange is not None else ""
@@ -233,12 +244,16 @@ class _Call:
             **services.common_headers,
             **identity_headers(self._dialect, exchange.id),
         }
+        if self._grant is not None:
+            headers.update(self._grant.headers)
         answer_headers(headers, exchange, self._trace)
         return web.Response(body=opened.body, headers=headers)
 
     async def _stream(self, exchange: Exchange) -> web.StreamResponse:
         services = self._services
         common = {**services.common_headers, **identity_headers(self._dialect, exchange.id)}
+        if self._grant is not None:
+            common.update(self._grant.headers)
         policy = services.settings.policy
         answer = StreamAnswer(self._request, exchange, self._trace, policy, self._watch, common)
         services.inflight.stream_begins(answer)

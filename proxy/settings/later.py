@@ -139,37 +139,6 @@ _CLAUDE_CODE: Final = (
     _later(Group.CODE, "PROJECT_ROOT", values.plain, "DATA_DIR/projects", "The folder of projects."),
 )
 _LIMITS: Final = (
-    _later(
-        Group.LIMITS,
-        "REQUESTS_PER_MINUTE",
-        values.integer(1, 10_000_000),
-        "none",
-        "Requests a minute of the whole server.",
-    ),
-    _later(
-        Group.LIMITS,
-        "RATE_LIMIT_REQUESTS_PER_MINUTE",
-        values.integer(1, 10_000_000),
-        "none",
-        "Requests a minute of each client key.",
-    ),
-    _later(
-        Group.LIMITS,
-        "TOKENS_PER_MINUTE",
-        values.integer(1, 10_000_000_000),
-        "none",
-        "Tokens a minute of the whole server.",
-    ),
-    _later(
-        Group.LIMITS, "CORS_ORIGINS", values.words, "none", "Web origins whose pages may call the API, or *."
-    ),
-    _later(
-        Group.LIMITS,
-        "TRUSTED_PROXIES",
-        values.networks,
-        "none",
-        "Networks whose forwarding headers are believed.",
-    ),
     _later(Group.LIMITS, "IMAGE_FETCH", values.words, "off", "on, or the hosts images may be fetched from."),
 )
 _CONVERSATIONS: Final = (

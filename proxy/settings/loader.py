@@ -8,11 +8,12 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import fallbacks, later, table, web
+from proxy.settings import fallbacks, later, limits, table, web
 from proxy.settings.model import (
     AccessSettings,
     CredentialSources,
     Fallback,
+    LimitSettings,
     RequestDefaults,
     Settings,
     WebSettings,
@@ -91,6 +92,7 @@ def _settings(
         address=address,
         in_image=in_image,
         access=access,
+        limits=_limits(resolver),
         sources=sources,
         defaults=RequestDefaults(
             model=resolver.get(table.ANTHROPIC_MODEL),
@@ -150,6 +152,19 @@ def _access(resolver: Resolver, address: Address, findings: Findings) -> AccessS
             "REQUIRE_AUTH=false on an address others can reach: anyone there can use the credentials."
         )
     return access
+
+
+def _limits(resolver: Resolver) -> LimitSettings:
+    origins, proxies = resolver.get(limits.CORS_ORIGINS), resolver.get(limits.TRUSTED_PROXIES)
+    return LimitSettings(
+        requests_per_minute=resolver.get(limits.REQUESTS_PER_MINUTE),
+        client_requests_per_minute=resolver.get(limits.CLIENT_REQUESTS_PER_MINUTE),
+        tokens_per_minute=resolver.get(limits.TOKENS_PER_MINUTE),
+        wrong_keys_per_minute=resolver.get(limits.WRONG_KEYS_PER_MINUTE),
+        wrong_keys_block_s=resolver.get(limits.WRONG_KEYS_BLOCK_SECONDS),
+        cors_origins=origins or (),
+        trusted_proxies=proxies or (),
+    )
 
 
 def _check_workers(resolver: Resolver, findings: Findings) -> None:

@@ -29,6 +29,29 @@ class AccessSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """How much may be asked, how often a key may be guessed, and from where.
+
+    Attributes:
+        requests_per_minute: of the whole server, or None.
+        client_requests_per_minute: of each client key without a number of its own, or None.
+        tokens_per_minute: of the whole server, or None.
+        wrong_keys_per_minute: from one address.
+        wrong_keys_block_s: the longest time further wrong keys are answered with 429.
+        cors_origins: web origins whose pages may call the API; ``*`` alone stands for all.
+        trusted_proxies: networks whose forwarding headers are believed.
+    """
+
+    requests_per_minute: int | None
+    client_requests_per_minute: int | None
+    tokens_per_minute: int | None
+    wrong_keys_per_minute: int
+    wrong_keys_block_s: float
+    cors_origins: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fallback:
     """One numbered fallback.
 
@@ -126,6 +149,7 @@ class Settings:
         address: where the server listens.
         in_image: whether the program runs in its container image.
         access: who may use it.
+        limits: how much.
         sources: where credentials come from.
         defaults: what requests get that do not say it themselves.
         aliases: how model ids are mapped.
@@ -145,6 +169,7 @@ class Settings:
     address: Address
     in_image: bool
     access: AccessSettings
+    limits: LimitSettings
     sources: CredentialSources
     defaults: RequestDefaults
     aliases: ModelAliases

@@ -7,6 +7,7 @@ from proxy.secrets import Secret
 from proxy.settings import shapes, values
 from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
 from proxy.settings.later import LATER_SETTINGS
+from proxy.settings.limits import LIMIT_SETTINGS
 from proxy.settings.policy import POLICY_FIELDS, PolicyField
 from proxy.settings.setting import Group, Setting
 from proxy.settings.shapes import Address, ModelAliases
@@ -306,6 +307,7 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *(DATA_DIR, DATABASE_URL, LOG_LEVEL, LOG_FORMAT),
     POOL_STRATEGY,
     *POLICY.values(),
+    *LIMIT_SETTINGS,
 )
 
 ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (*SERVER_SETTINGS, *WEB_SETTINGS, *LATER_SETTINGS)

@@ -70,11 +70,7 @@ class Simulator:
         self.site = WebSite(self._headers, clock, prefix=prefix)
         self._scripts = Scripts()
         self._pace = pace
-        self._at_once = (
-            pace.first_token_delay_s == 0
-            and pace.tokens_per_s is None
-            and (pace.events or 0) <= _MOST_BURST_EVENTS
-        )
+        self._at_once = _is_at_once(pace)
         self._answers = 0
         self._listener = Listener(lambda: Connection(self))
         self._reopening: asyncio.TimerHandle | None = None
@@ -213,6 +209,12 @@ class Simulator:
 
 
 _PLAIN = Step()
+
+
+def _is_at_once(pace: Pace) -> bool:
+    """Whether answers at this pace are short and without a pause, so that they can be written in one go."""
+    few = (pace.events or 0) <= _MOST_BURST_EVENTS
+    return few and pace.first_token_delay_s == 0 and pace.tokens_per_s is None
 
 
 def _paced(request: Request) -> bool:

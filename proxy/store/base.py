@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.model.tally import Dimension, Tally, TallyRow
+from proxy.store.access import AccessStore
 
 
 class StoreError(Exception):
@@ -116,6 +117,11 @@ class HeldLedger(Protocol):
 
 class Store(DeletionLedger, HeldLedger, Protocol):
     """What outlives a restart. Every call ends within 2 seconds, if need be with `StoreError`."""
+
+    @property
+    def access(self) -> AccessStore:
+        """What is kept about those who may use the server."""
+        ...
 
     async def save_health(self, rows: Sequence[HealthRow]) -> None:
         """Keep all of these rows or none, each in place of an earlier one. When it returns they are on disk."""

@@ -19,6 +19,7 @@ from proxy.store import usage
 from proxy.store.base import HealthRow, HeldConversation, OwedDeletion, StoreError
 from proxy.store.files import check_private, ensure_private_dir, make_private
 from proxy.store.migrations import migrate, shipped_migrations
+from proxy.store.sqlite_access import SqliteAccess, Value
 from proxy.tasks import spawn
 
 CALL_TIMEOUT_S: Final = 2.0
@@ -112,6 +113,11 @@ class SqliteStore:
         self._connection = connection
         self._path = path
         self._closed = False
+
+    @property
+    def access(self) -> SqliteAccess:
+        """See `Store.access`."""
+        return SqliteAccess(self._run)
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}{' closed' if self._closed else ''}>"
@@ -210,7 +216,7 @@ class SqliteStore:
         # Closing waits for calls that were given up, so it is left to itself when the time is over.
         await asyncio.wait({spawn(self._connection.close(), name="close store")}, timeout=CALL_TIMEOUT_S)
 
-    async def _run(self, statement: str, *parameters: str | int) -> Iterable[sqlite3.Row]:
+    async def _run(self, statement: str, *parameters: Value) -> Iterable[sqlite3.Row]:
         if self._closed:
             raise StoreError(f"{self._path} has been closed.")
         try:

@@ -18,6 +18,7 @@ from proxy.log import get_logger
 from proxy.model.message import OutputTokensDetails, Usage
 from proxy.model.pricing import MOST, Pricing, Tokens
 from proxy.model.tally import Tally, TallyKey, TallyRow
+from proxy.telemetry.redaction import REDACTOR
 
 _log = get_logger("usage")
 HOUR_MS: Final = 3_600_000
@@ -185,10 +186,13 @@ class UsageLedger:
         return tally
 
     def _shown(self, model: str) -> str:
-        """The name a model is counted under: its own, unless there are too many that the catalog does not have."""
+        """The name a model is counted under: its own, if it can be one and there are not too many strange ones."""
         if model in self._pricing or model in self._strange:
             return model
         if len(self._strange) >= _STRANGE_MODELS_MAX or len(model) > _NAME_MAX or not model.isprintable():
+            return OTHER_MODEL
+        # a model's name is a client's word, and these are written down
+        if REDACTOR.clean(model.encode()) != model.encode():
             return OTHER_MODEL
         self._strange.add(model)
         return model

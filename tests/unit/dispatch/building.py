@@ -27,6 +27,7 @@ from proxy.settings import Policy, RequestDefaults
 from proxy.store.base import HealthRow, HeldConversation, OwedDeletion, StoreError
 from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
+from tests.support.access import MemoryAccess
 from tests.support.clock import FakeClock
 
 MODEL = "claude-sonnet-5-5"
@@ -124,12 +125,14 @@ class MemoryStore:
         problem: raised by every call, if set.
         usage: what was saved of usage, each sum under its key and writer.
         usage_saves: how often some was saved.
+        access: see `Store.access`.
     """
 
     rows: list[HealthRow] = field(default_factory=list)
     problem: StoreError | None = None
     usage: dict[tuple[TallyKey, str], Tally] = field(default_factory=dict)
     usage_saves: int = 0
+    access: MemoryAccess = field(default_factory=MemoryAccess)
 
     async def save_health(self, rows: Sequence[HealthRow]) -> None:
         """See `Store.save_health`."""

@@ -54,6 +54,14 @@ def test_under_another_model_only_the_model_changes() -> None:
     assert b"caf\\u00e9" in prepared.call.body
 
 
+def test_a_body_whose_model_matters_is_written_anew_with_one_model() -> None:
+    """Protects lists of models: of two models in one body the upstream must read the one we have read."""
+    twice = b'{"model":"claude-opus-5-5","model":"' + MODEL.encode() + b'", "messages":[],"x":[1,  2]}'
+    sent = prepare(exchange(twice, rewritten=True), CATALOG, NO_DEFAULTS, MEMORY).call.body
+    assert sent == b'{"model":"' + MODEL.encode() + b'","messages":[],"x":[1,  2]}'
+    assert prepare(exchange(twice), CATALOG, NO_DEFAULTS, MEMORY).call.body is twice
+
+
 @pytest.mark.parametrize("name", _OWN)
 def test_a_field_of_ours_is_taken_out_and_told(name: str) -> None:
     """Protects the upstream from a field it would refuse, and the client from not knowing."""

@@ -162,3 +162,15 @@ def test_the_cost_is_the_exact_one_to_the_nearest_micro_dollar(
     found = _PRICING.cost_micro_usd(facts.id, usage)
     assert found is not None
     assert abs(found - exact) <= Fraction(1, 2)
+
+
+def test_a_model_without_a_price_is_assumed_to_cost_what_the_dearest_of_its_family_does() -> None:
+    """Protects a budget from a model nobody knows, which would be free."""
+    usage = Usage(output_tokens=1_000_000)
+    pricing, dearest = _PRICING, _CATALOG.dearest("opus")
+    assert dearest is not None
+    assert pricing.cost_micro_usd("claude-opus-99", usage) is None
+    assert pricing.assumed_micro_usd("claude-opus-99", usage) == round(dearest.output * 1_000_000)
+    assert pricing.assumed_micro_usd("claude-opus-5-5", usage) == pricing.cost_micro_usd(
+        "claude-opus-5-5", usage
+    )

@@ -123,6 +123,14 @@ def test_an_answer_that_tells_nothing_has_an_unknown_cost(log: RecordedLog) -> N
     assert log.lines == []
 
 
+def test_a_secret_in_a_models_place_is_not_written_down(log: RecordedLog) -> None:
+    """Protects a key that a client has put where the name of a model belongs."""
+    ledger, key = _ledger(), f"sk-ant-api03-{'x' * 40}"
+    ledger.settle(_answered(model=key))
+    assert not [row for row in _rows(ledger) if key in row.model]
+    assert key not in repr(log.lines)
+
+
 def test_a_model_without_a_price_is_told_once_and_counted_always(log: RecordedLog) -> None:
     """Protects operators from an incomplete sum they do not notice, and the log from a line each request."""
     ledger = _ledger()
