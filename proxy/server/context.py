@@ -18,6 +18,7 @@ from proxy.server.inflight import Inflight
 from proxy.settings import Settings
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import Traces
+from proxy.upstreams.claude_web.deletions import Deletions
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Services:
         reloader: takes credentials over again; None where they are not the operator's.
         places: how leases are waited for, and what an operator changed is carried out.
         traces: the last requests.
+        deletions: of conversations at claude.ai; None before the start.
     """
 
     settings: Settings
@@ -55,6 +57,7 @@ class Services:
     reloader: Reloader | None = None
     places: Places
     traces: Traces = field(default_factory=Traces)
+    deletions: Deletions | None = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
 
