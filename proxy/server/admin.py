@@ -26,9 +26,11 @@ _STATUS: Final = re.compile(r"[1-5](?:[0-9]{2}|xx)")
 
 
 async def pool(request: web.Request) -> web.Response:
-    """``GET /admin/pool``: every credential by alias, with its state, reason and times."""
+    """``GET /admin/pool``: every credential by alias, with its state and times; what is left at claude.ai."""
     services = request.app[SERVICES]
-    return _answer(request, {"credentials": [_shown(view) for view in services.pool.snapshot()]})
+    owed = services.deletions.owed if services.deletions is not None else 0
+    shown = [_shown(view) for view in services.pool.snapshot()]
+    return _answer(request, {"credentials": shown, "owed_deletions": owed})
 
 
 async def explain(request: web.Request) -> web.Response:

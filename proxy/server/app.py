@@ -228,6 +228,7 @@ class _Background:
         ]
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
+        services.deletions = self.sessions.deletions
         services.ready = True
         yield
         services.ready = False

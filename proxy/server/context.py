@@ -20,6 +20,7 @@ from proxy.server.inflight import Inflight
 from proxy.settings import Settings
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import Traces
+from proxy.upstreams.claude_web.deletions import Deletions
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class Services:
         places: how leases are waited for, and what an operator changed is carried out.
         bookkeeper: has what was used and what it cost, and writes it down.
         traces: the last requests.
+        deletions: of conversations at claude.ai; None before the start.
     """
 
     settings: Settings
@@ -61,6 +63,7 @@ class Services:
     bookkeeper: Bookkeeper
     admission: Admission
     traces: Traces = field(default_factory=Traces)
+    deletions: Deletions | None = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from proxy.simulator import Simulator, Step
-from tests.support.gateway import gateway
+from tests.support.gateway import ADMIN_KEY, gateway
 from tests.support.house import MODEL, House, Spoken, body_of, client, configuration, house, simulated, until
 from tests.support.web_sessions import (
     COOKIES,
@@ -176,8 +176,29 @@ async def test_killed_again_and_again_it_pays_everything_in_the_end(tmp_path: Pa
                     assert await response.content.readany()
                     await server.stop(signal.SIGKILL)
             assert len(simulator.site.ledger.conversations) == round_
-        async with gateway(tmp_path, settings):
-            await nothing_left(simulator, made=5)
+        for cookie in COOKIES:
+            simulator.script(cookie, [Step("status", status=500, call="delete", times=9)])
+        async with gateway(tmp_path, settings) as server:
+            left = len(simulator.site.ledger.alive)
+            assert left >= 1
+            await until(lambda: _refused_deletions(simulator) == left)
+            assert await _owed(House(server, simulator, session)) == left
+            for cookie in COOKIES:
+                simulator.script(cookie)
+            await server.stop()
+        await nothing_left(simulator, made=5)
+
+
+def _refused_deletions(simulator: Simulator) -> int:
+    return sum(one.method == "DELETE" and one.status == 500 for one in simulator.record.requests)
+
+
+async def _owed(asked: House) -> int:
+    """How many deletions the admin sees."""
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    async with asked.session.get(f"{asked.server.url}/admin/pool", headers=headers) as answer:
+        found: dict[str, int] = await answer.json()
+        return found["owed_deletions"]
 
 
 async def test_a_stop_pays_what_is_owed(tmp_path: Path) -> None:

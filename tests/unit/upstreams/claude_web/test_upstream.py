@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from proxy.dialects.anthropic import StreamDecoder, decode_message
+from proxy.dialects.claude_web import PromptOptions
 from proxy.exchange import Operation
 from proxy.model.collect import Collector
 from proxy.model.content import TextBlock, ThinkingBlock
@@ -122,6 +123,20 @@ async def test_kept_conversations_are_neither_owed_nor_deleted(
     await _asked(web, simulator, question(), watch)
     await finish_all(within_s=5)
     assert [(one.temporary, one.deleted_by) for one in simulator.site.ledger.alive] == [(False, "")]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("max_tokens", "kept"), [(1000, 1), (2, 0)])
+async def test_only_an_answer_that_came_whole_is_gone_on_with(
+    simulator: Simulator, ways_out: WaysOut, watch: Watch, max_tokens: int, kept: int, *, stream: bool
+) -> None:
+    """Protects conversations from a past in which the site has said more than the client has seen."""
+    ledger = MemoryLedger()
+    options = PromptOptions(continues=True)
+    call = question("x" * 400, stream=stream, options=options, max_tokens=max_tokens)
+    await _asked(upstream(ways_out, ledger, delete=False), simulator, call, watch)
+    await finish_all(within_s=5)
+    assert len(ledger.held) == kept
 
 
 async def test_tokens_are_counted_without_asking_anybody(
