@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.common import AnswerForm, Demand, Dropped
+from proxy.dialects.common import PLAIN_FORM, AnswerForm, Demand, Dropped
 from proxy.dialects.decoding import Anything, is_given
 from proxy.dialects.json_schema import InputSchema, SchemaBeyond, input_schema, strict_schema
 from proxy.dialects.json_text import JSON_WISH
@@ -49,6 +49,8 @@ class Format:
     @property
     def form(self) -> AnswerForm:
         """How the answer is told."""
+        if self.sentence is None and self.tool is None:
+            return PLAIN_FORM
         return AnswerForm(
             unfence=self.sentence is not None, text_tool=self.tool.name if self.tool is not None else ""
         )

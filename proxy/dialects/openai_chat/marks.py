@@ -14,7 +14,7 @@ import msgspec
 from proxy.dialects.common import Dropped
 from proxy.dialects.openai_chat.schema import CacheBreakpoint, ChatRequest
 from proxy.model.content import Block, CacheControl, RedactedThinkingBlock, ThinkingBlock
-from proxy.model.request import InputMessage, Request
+from proxy.model.request import InputMessage, Request, Tool
 
 _MARKS_MAX: Final = 4
 _HOUR: Final = "1h"
@@ -65,20 +65,23 @@ def mark_last(blocks: list[Block], mark: CacheControl | None) -> list[Block]:
 
 
 def lawful(request: Request) -> tuple[Request, tuple[Dropped, ...]]:
-    """The request with marks the upstream takes, and what was lost."""
-    request, lost = _within_limit(request)
-    return _in_order(request), lost
-
-
-def _within_limit(request: Request) -> tuple[Request, tuple[Dropped, ...]]:
-    """The request with its last four marks, which cover the longest prefixes, and what was lost."""
-    marks = sum(_is_marked(unit) for unit in (*request.tools, *request.system))
-    marks += sum(_is_marked(block) for turn in request.messages for block in turn.content)
+    """The request with marks the upstream takes, and what was lost: it keeps the last four, of the longest prefixes."""
+    marks = sum([tool.cache_control is not None for tool in request.tools if isinstance(tool, Tool)])
+    marks += sum([block.cache_control is not None for block in request.system])
+    marks += sum([_is_marked(block) for turn in request.messages for block in turn.content])
+    if not marks:
+        return request, ()
     surplus = marks + (request.cache_control is not None) - _MARKS_MAX
     if surplus <= 0:
-        return request, ()
+        return _in_order(request), ()
+    return _in_order(_without(request, surplus)), (
+        Dropped("cache_control", "only the last four marks count"),
+    )
+
+
+def _without(request: Request, surplus: int) -> Request:
     without = _Without(surplus)
-    changed = msgspec.structs.replace(
+    return msgspec.structs.replace(
         request,
         tools=[without.mark(tool) for tool in request.tools],
         system=[without.mark(block) for block in request.system],
@@ -87,7 +90,6 @@ def _within_limit(request: Request) -> tuple[Request, tuple[Dropped, ...]]:
             for turn in request.messages
         ],
     )
-    return changed, (Dropped("cache_control", "only the last four marks count"),)
 
 
 def _in_order(request: Request) -> Request:

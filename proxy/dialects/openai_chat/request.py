@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.common import Demand, Envelope, Target, Translated
+from proxy.dialects.common import AnswerForm, Demand, Envelope, Target, Translated
 from proxy.dialects.conversation import name_in, opening, session_in
 from proxy.dialects.decoding import decode_json, is_given, unknown_fields
 from proxy.dialects.openai_chat.definitions import StrictRoom
@@ -54,6 +54,8 @@ def decode_request(body: bytes, target: Target) -> Translated:
     chat = decode_json(ChatRequest, body)
     translated = translate(chat, target)
     unknown = unknown_fields(body, ChatRequest.__struct_fields__)
+    if not unknown:
+        return translated
     return msgspec.structs.replace(translated, dropped=(*translated.dropped, *unknown))
 
 
@@ -96,9 +98,15 @@ def translate(chat: ChatRequest, target: Target) -> Translated:
         request,
         (*lost, *wanted.dropped, *lost_fields(chat, facts), *lost_marks),
         Demand.CALL if tooling.wants_call else wanted.demand,
-        msgspec.structs.replace(wanted.form, custom_tools=tooling.custom, legacy_call=bool(chat.functions)),
+        _form(chat, tooling, wanted),
         auto_cache=not only_marked(chat),
     )
+
+
+def _form(chat: ChatRequest, tooling: Tooling, wanted: Format) -> AnswerForm:
+    if not tooling.custom and not chat.functions:
+        return wanted.form
+    return msgspec.structs.replace(wanted.form, custom_tools=tooling.custom, legacy_call=bool(chat.functions))
 
 
 def _with_answer_tool(tooling: Tooling, tool: Tool | None) -> Tooling:
@@ -112,6 +120,8 @@ def _with_answer_tool(tooling: Tooling, tool: Tool | None) -> Tooling:
 
 def _sentences(chat: ChatRequest, wanted: Format) -> list[TextBlock]:
     """What is asked for in words, behind the client's own instructions."""
+    if chat.verbosity is None and wanted.sentence is None:
+        return []
     sentences = (_LENGTHS.get(chat.verbosity or ""), wanted.sentence)
     return [TextBlock(sentence) for sentence in sentences if sentence is not None]
 

@@ -94,6 +94,7 @@ _NEAR_FENCES = st.text(st.sampled_from("`` \n\rj{}a:1"), max_size=40)
     st.lists(st.integers(0, 60), max_size=8),
 )
 @example("```json\n{}\n```", list(range(20)))
+@example(" " * 10 + "```json\n{}\n```", list(range(30)))
 def test_however_a_text_is_cut_the_stream_says_what_the_whole_says(text: str, points: list[int]) -> None:
     """A fence may lie across any number of deltas; beyond the first sixteen characters it is no opening one."""
     shown = _text(FenceCutter().cut(_streamed(_cut(text, points))))
