@@ -1,5 +1,6 @@
 """Reading the whole configuration in one go."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import fallbacks, later, table
+from proxy.settings import fallbacks, later, media, table
+from proxy.settings.media import MediaSettings
 from proxy.settings.model import AccessSettings, CredentialSources, Fallback, RequestDefaults, Settings
 from proxy.settings.policy import Policy
 from proxy.settings.problems import ConfigurationError
@@ -50,10 +52,11 @@ def load_settings(
     access = _access(resolver, address, findings)
     sources = _sources(resolver, _Paths(working_dir), layers, findings)
     policy = _policy(resolver, findings)
+    found = _media(resolver, _Paths(working_dir), findings)
     if findings.problems:
         raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
-    return replace(settings, warnings=tuple(findings.warnings))
+    return replace(settings, media=found, warnings=tuple(findings.warnings))
 
 
 class _Paths:
@@ -142,6 +145,20 @@ def _access(resolver: Resolver, address: Address, findings: Findings) -> AccessS
             "REQUIRE_AUTH=false on an address others can reach: anyone there can use the credentials."
         )
     return access
+
+
+def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettings:
+    roots: dict[Path, None] = {}
+    for setting in (media.CLAUDE_CODE_ROOTS, media.ADDITIONAL_DIRS):
+        for text in resolver.get(setting):
+            # what ".." means must not change with the links on the way
+            root = Path(os.path.normpath(paths.at(text)))
+            if media.too_wide(root):
+                findings.wrong(setting.name, "names /, /proc, /sys, /dev or a directory below one of the last three")
+            elif not root.is_dir():
+                findings.warn(f"{setting.name} names a directory that does not exist.")
+            roots[root] = None
+    return MediaSettings(fetch=resolver.get(media.IMAGE_FETCH), roots=tuple(roots))
 
 
 def _check_workers(resolver: Resolver, findings: Findings) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.secrets import Secret
+from proxy.settings.media import MediaSettings
 from proxy.settings.policy import Policy
 from proxy.settings.shapes import Address, ModelAliases, WebSession
 from proxy.settings.table import LogFormat, Strategy, ThinkingChoice
@@ -121,6 +122,7 @@ class Settings:
         strategy: who is next among the credentials of a tier.
         policy: the numbers of the pool and the relay.
         warnings: sentences for the operator, each said once at start; they hold no secret.
+        media: what is got for requests that name images and documents instead of holding them.
     """
 
     address: Address
@@ -140,3 +142,4 @@ class Settings:
     strategy: Strategy
     policy: Policy
     warnings: tuple[str, ...]
+    media: MediaSettings = MediaSettings()

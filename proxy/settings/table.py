@@ -7,6 +7,7 @@ from proxy.secrets import Secret
 from proxy.settings import shapes, values
 from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
 from proxy.settings.later import LATER_SETTINGS
+from proxy.settings.media import MEDIA_SETTINGS
 from proxy.settings.policy import POLICY_FIELDS, PolicyField
 from proxy.settings.setting import Group, Setting
 from proxy.settings.shapes import Address, ModelAliases
@@ -300,6 +301,7 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *(ANTHROPIC_API_KEYS, ANTHROPIC_BASE_URL, SESSIONS_FILE, PROXY),
     *(setting for group in FALLBACK_SETTINGS for setting in group),
     FALLBACK_DROPS_CLAUDE_OPTIONS,
+    *MEDIA_SETTINGS,
     *(ANTHROPIC_MODEL, MODEL_TEMPERATURE, MAX_TOKENS, REQUEST_TIMEOUT),
     *(MODEL_ALIASES, MODEL_FALLBACKS, THINKING_FORMAT, AUTO_CACHE, MODEL_CATALOG_FILE),
     *(DATA_DIR, DATABASE_URL, LOG_LEVEL, LOG_FORMAT),
