@@ -4,7 +4,7 @@ import asyncio
 import datetime
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
@@ -15,7 +15,7 @@ from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
-from proxy.dispatch.preparations import Preparations
+from proxy.dispatch.preparations import NEEDS_BYTES, Preparations
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.dispatch.trace import FailedAttempt, Trace
@@ -45,6 +45,7 @@ from proxy.pool import (
 )
 from proxy.settings import Policy, RequestDefaults
 from proxy.upstreams.base import Source, Upstream
+from proxy.upstreams.media import Media
 from proxy.watch import Watch
 
 _log = get_logger("dispatch")
@@ -88,6 +89,7 @@ class Tools:
         rng: jitter.
         defaults: what the operator fills in where a client is silent.
         memory: the thinking of turns that called tools.
+        media: images and documents that requests only name.
     """
 
     pool: Pool
@@ -101,6 +103,7 @@ class Tools:
     rng: random.Random
     defaults: RequestDefaults
     memory: ThinkingMemory
+    media: Media = field(default_factory=Media)
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -151,6 +154,9 @@ class Dispatcher:
 
         Raises GatewayError when nobody can answer; every lease has been given back then, as on cancellation.
         """
+        media = self._tools.media
+        if media.reads_files and exchange.dialect.name != "anthropic":
+            exchange.body = await media.inlined(exchange.body)
         try:
             return await self._ask(exchange, trace, hold, watch)
         except _Unanswered as nobody:
@@ -273,9 +279,11 @@ class Dispatcher:
         """One call; should the upstream refuse the thinking we put back into the history, once more without it.
 
         The place is kept: such a refusal did no work and says nothing about the credential. Raises AttemptFailed, and
-        what `Preparations.chosen` raises.
+        what `Preparations.chosen` and `with_bytes` raise.
         """
         prepared = question.prepared.chosen(lease)
+        if lease.credential.kind in NEEDS_BYTES:
+            prepared = await question.prepared.with_bytes(lease, self._tools.media)
         self._begin(question.trace, lease, prepared)
         question.hold.attempt_started()
         try:

@@ -1,8 +1,13 @@
 """One exchange made ready for whichever credential its turn is, at most once for each way of asking."""
 
+import re
+from typing import Final
+
 import msgspec
 
 from proxy.credentials import Kind
+from proxy.dialects.anthropic import read_messages
+from proxy.dialects.splicing import splice
 from proxy.dispatch import answers
 from proxy.dispatch.prepare import Prepared, prepare, prepare_chat, without_thinking
 from proxy.dispatch.thinking import ThinkingMemory
@@ -11,8 +16,13 @@ from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.pool import Lease
 from proxy.settings import RequestDefaults
+from proxy.upstreams.media import Media, resolve_media
+
+NEEDS_BYTES: Final = frozenset({Kind.CLAUDE_WEB, Kind.CLAUDE_CODE})
+"""Kinds whose upstream fetches no URL for us: they get images and documents as bytes, in the Messages format."""
 
 _OPTIONS = "claude_options"
+_URL_SOURCE: Final = re.compile(rb'"url"\s*:')
 
 
 class _Options(msgspec.Struct):
@@ -34,7 +44,7 @@ class Preparations:
         latest: what was chosen last; None before the first.
     """
 
-    __slots__ = ("_catalog", "_defaults", "_exchange", "_made", "_memory", "_names", "latest")
+    __slots__ = ("_catalog", "_defaults", "_exchange", "_made", "_memory", "_names", "_whole", "latest")
 
     def __init__(
         self,
@@ -50,6 +60,7 @@ class Preparations:
         self._defaults = defaults
         self._memory = memory
         self._made: dict[tuple[Kind, str | None], Prepared] = {}
+        self._whole: set[tuple[Kind, str | None]] = set()
         self.latest: Prepared | None = None
 
     def first(self) -> Prepared:
@@ -73,6 +84,25 @@ class Preparations:
         if found is None:
             found = self._made[way] = self._make(*way)
         self.latest = found
+        return found
+
+    async def with_bytes(self, lease: Lease, media: Media) -> Prepared:
+        """What `chosen` gives, with the bytes of what it names by URL; fetched once for each way of asking.
+
+        Raises InvalidRequest naming a field whose URL must not be fetched, or leads to nothing that can be shown.
+        """
+        found = self.chosen(lease)
+        way = (lease.credential.kind, lease.credential.model)
+        if way not in self._whole and _URL_SOURCE.search(found.call.body):
+            messages = read_messages(found.call.body)
+            resolved = await resolve_media(messages, media, body=self._exchange.body)
+            if resolved is not messages:
+                changes = {"messages": msgspec.json.encode(resolved)}
+                call = msgspec.structs.replace(
+                    found.call, body=splice(found.call.body, set=changes, remove=())
+                )
+                found = self.latest = self._made[way] = msgspec.structs.replace(found, call=call)
+        self._whole.add(way)
         return found
 
     def without_thinking(self, lease: Lease) -> Prepared | None:

@@ -35,6 +35,7 @@ from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import RequestLine
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.http import WaysOut
+from proxy.upstreams.media import Media
 
 _log = get_logger("app")
 _V1 = ("", "/hf")
@@ -105,6 +106,7 @@ async def build_app(parts: Parts) -> web.Application:
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
+    media = Media(settings.media)
     upstreams = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
     membership = Membership(
         pool=pool,
@@ -128,6 +130,7 @@ async def build_app(parts: Parts) -> web.Application:
             rng=parts.rng,
             defaults=settings.defaults,
             memory=ThinkingMemory(clock),
+            media=media,
         )
     )
     services = Services(
@@ -145,7 +148,7 @@ async def build_app(parts: Parts) -> web.Application:
         places=places,
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
-    return _application(services, _Background(places, ways_out, parts.store))
+    return _application(services, _Background(places, ways_out, parts.store, media))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,7 @@ class _Background:
     places: Places
     ways_out: WaysOut
     store: Store
+    media: Media
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
@@ -168,6 +172,7 @@ class _Background:
             task.cancel()
         await finish_all(within_s=_LAST_WORK_S)
         await self.ways_out.close()
+        await self.media.close()
         await self.store.close()
 
 

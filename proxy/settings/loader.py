@@ -154,7 +154,9 @@ def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettin
             # what ".." means must not change with the links on the way
             root = Path(os.path.normpath(paths.at(text)))
             if media.too_wide(root):
-                findings.wrong(setting.name, "names /, /proc, /sys, /dev or a directory below one of the last three")
+                findings.wrong(
+                    setting.name, "names /, /proc, /sys, /dev or a directory below one of the last three"
+                )
             elif not root.is_dir():
                 findings.warn(f"{setting.name} names a directory that does not exist.")
             roots[root] = None

@@ -64,7 +64,9 @@ def fetch_rule(text: str) -> FetchRule:
         found = _ENTRY.fullmatch(entry)
         port = int(found["port"]) if found and found["port"] else None
         if found is None or entry in _OFF | _ON or port == 0 or (port or 0) > 65535:
-            raise InvalidValueError("expected on, off, or hosts (name, name:port, *.name) with commas between")
+            raise InvalidValueError(
+                "expected on, off, or hosts (name, name:port, *.name) with commas between"
+            )
         hosts.append((entry.partition(":")[0], port))
     return FetchRule(enabled=bool(hosts), hosts=tuple(hosts))
 

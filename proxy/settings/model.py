@@ -1,7 +1,7 @@
 """The values that result from all settings together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.secrets import Secret
@@ -142,4 +142,4 @@ class Settings:
     strategy: Strategy
     policy: Policy
     warnings: tuple[str, ...]
-    media: MediaSettings = MediaSettings()
+    media: MediaSettings = field(default_factory=MediaSettings)
