@@ -365,6 +365,10 @@ class Dispatcher:
             return
         self._tools.places.end(opened.lease, outcome)
 
+    async def close(self) -> None:
+        """Close what requests' images and documents were got with. Nothing may be asked any more."""
+        await self._tools.media.close()
+
     def models(self) -> tuple[str, ...]:
         """Ids of the models the pool can be asked for now."""
         tools = self._tools

@@ -99,14 +99,12 @@ class Parts:
 
 async def build_app(parts: Parts) -> web.Application:
     """The application, with its pool restored; its background work starts and ends with it."""
-    settings, clock = parts.settings, parts.clock
-    policy = settings.policy
+    settings, clock, policy = parts.settings, parts.clock, parts.settings.policy
     pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng, strategy=settings.strategy)
     journal = Journal(parts.store, clock, fingerprints_of(parts.credentials, parts.keys.secret_key))
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
-    media = Media(settings.media)
     upstreams = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
     membership = Membership(
         pool=pool,
@@ -130,7 +128,7 @@ async def build_app(parts: Parts) -> web.Application:
             rng=parts.rng,
             defaults=settings.defaults,
             memory=ThinkingMemory(clock),
-            media=media,
+            media=Media(settings.media),
         )
     )
     services = Services(
@@ -148,7 +146,7 @@ async def build_app(parts: Parts) -> web.Application:
         places=places,
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
-    return _application(services, _Background(places, ways_out, parts.store, media))
+    return _application(services, _Background(places, ways_out, parts.store))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +156,6 @@ class _Background:
     places: Places
     ways_out: WaysOut
     store: Store
-    media: Media
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
@@ -172,7 +169,7 @@ class _Background:
             task.cancel()
         await finish_all(within_s=_LAST_WORK_S)
         await self.ways_out.close()
-        await self.media.close()
+        await services.dispatcher.close()
         await self.store.close()
 
 

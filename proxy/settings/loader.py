@@ -1,6 +1,5 @@
 """Reading the whole configuration in one go."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -151,8 +150,7 @@ def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettin
     roots: dict[Path, None] = {}
     for setting in (media.CLAUDE_CODE_ROOTS, media.ADDITIONAL_DIRS):
         for text in resolver.get(setting):
-            # what ".." means must not change with the links on the way
-            root = Path(os.path.normpath(paths.at(text)))
+            root = media.by_the_letter(paths.at(text))
             if media.too_wide(root):
                 findings.wrong(
                     setting.name, "names /, /proc, /sys, /dev or a directory below one of the last three"

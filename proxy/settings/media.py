@@ -1,5 +1,6 @@
 """Which images and documents that are only named in a request this machine gets for it: by URL, and by path."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +73,15 @@ def fetch_rule(text: str) -> FetchRule:
 
 
 def directories(text: str) -> tuple[str, ...]:
-    """Paths of directories with commas between, or a JSON list of them."""
+    """``none``, or paths of directories with commas between, or a JSON list of them."""
+    if text.lower() == "none":
+        return ()
     return tuple(values.plain(path) for path in values.words(text))
+
+
+def by_the_letter(path: Path) -> Path:
+    """An absolute path without ``..`` and doubled slashes, whatever links stand on the way."""
+    return Path("/" + os.path.normpath(path).lstrip("/"))
 
 
 def too_wide(root: Path) -> bool:
