@@ -40,7 +40,7 @@ class Reference(msgspec.Struct, frozen=True):
 
 def names_local_files(body: bytes) -> bool:
     """Whether `local_references` is worth asking."""
-    return _MARK.search(body) is not None
+    return (b"image_url" in body or b"file_data" in body) and _MARK.search(body) is not None
 
 
 def local_references(body: bytes) -> list[Reference]:
