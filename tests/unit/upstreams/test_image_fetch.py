@@ -121,7 +121,7 @@ async def test_names_are_looked_up_in_threads_of_their_own() -> None:
 
 def test_a_public_address_that_is_this_machines_own_is_not_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects services that listen on this machine's public address alone."""
-    monkeypatch.setattr("proxy.upstreams.image_fetch.is_own", lambda family, host: host == "1.1.1.1")
+    monkeypatch.setattr("proxy.upstreams.image_fetch.is_own", lambda _, host: host == "1.1.1.1")
     assert permitted(2, "1.0.0.1")
     assert not permitted(2, "1.1.1.1")
     assert not permitted(2, "10.0.0.1")
