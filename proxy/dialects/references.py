@@ -13,6 +13,7 @@ import msgspec
 
 from proxy.dialects.decoding import decode_json
 from proxy.dialects.splicing import splice
+from proxy.errors import InvalidRequest
 
 _Object: TypeAlias = dict[str, object]
 # Nearly every body is told apart by this alone; what is written in escapes is not found, and refused where it is read.
@@ -52,6 +53,16 @@ def local_references(body: bytes) -> list[Reference]:
             if isinstance(url, str) and _is_local(url, document=key == "file_data"):
                 found.append(Reference(f"{at}.{place}", url, document=key == "file_data"))
     return found
+
+
+def refuse_local_files(body: bytes) -> None:
+    """Raises InvalidRequest naming the first path of a request: another machine must not take it for one of its own."""
+    if names_local_files(body) and (found := local_references(body)):
+        raise InvalidRequest(
+            "Paths of the server's files are read only below the directories its operator names in CLAUDE_CODE_ROOTS.",
+            param=found[0].at,
+            code="invalid_image_url",
+        )
 
 
 def with_content(body: bytes, data_urls: Mapping[str, str]) -> bytes:

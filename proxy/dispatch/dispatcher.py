@@ -19,7 +19,7 @@ from proxy.dispatch.preparations import NEEDS_BYTES, Preparations
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.dispatch.trace import FailedAttempt, Trace
-from proxy.errors import GatewayError
+from proxy.errors import GatewayError, InvalidRequest
 from proxy.exchange import Exchange, Operation
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog
@@ -245,6 +245,8 @@ class Dispatcher:
                 lease = tools.places.take(want, walk) or await tools.places.wait(want, walk, watch)
             if not isinstance(lease, Lease):
                 raise _Unanswered(self._nobody(lease, question), walk)
+            if lease.credential.kind in NEEDS_BYTES and not await self._has_bytes(question, lease):
+                continue
             try:
                 opened = await self._called(question, lease)
             except AttemptFailed as failed:
@@ -271,19 +273,31 @@ class Dispatcher:
     def _nobody(self, found: Exhausted, question: "_Question") -> GatewayError:
         """What the client is told when nobody is left to ask."""
         last = question.walk.last_failure
+        if question.prepared.unfit is not None and last is None:
+            return question.prepared.unfit
         if question.spared_s > 0 and last is None:
             return answers.overloaded(question.spared_s)
         return answers.exhausted(found, last, model=question.want.model, available=self.models())
+
+    async def _has_bytes(self, question: "_Question", lease: Lease) -> bool:
+        """Get what the request names by URL; where that cannot be, somebody else is asked who may not need it."""
+        try:
+            await question.prepared.get_bytes(lease, self._tools.media)
+        except BaseException as problem:
+            self._tools.places.end(lease, Abandoned())
+            if not isinstance(problem, InvalidRequest):
+                raise
+            question.walk.pass_over(lease)
+            return False
+        return True
 
     async def _called(self, question: "_Question", lease: Lease) -> UnaryOpened | StreamOpened:
         """One call; should the upstream refuse the thinking we put back into the history, once more without it.
 
         The place is kept: such a refusal did no work and says nothing about the credential. Raises AttemptFailed, and
-        what `Preparations.chosen` and `with_bytes` raise.
+        what `Preparations.chosen` raises.
         """
         prepared = question.prepared.chosen(lease)
-        if lease.credential.kind in NEEDS_BYTES:
-            prepared = await question.prepared.with_bytes(lease, self._tools.media)
         self._begin(question.trace, lease, prepared)
         question.hold.attempt_started()
         try:

@@ -11,11 +11,13 @@ from proxy.dialects.splicing import splice
 from proxy.dispatch import answers
 from proxy.dispatch.prepare import Prepared, prepare, prepare_chat, without_thinking
 from proxy.dispatch.thinking import ThinkingMemory
+from proxy.errors import InvalidRequest
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.pool import Lease
 from proxy.settings import RequestDefaults
+from proxy.upstreams.base import UpstreamCall
 from proxy.upstreams.media import Media, resolve_media
 
 NEEDS_BYTES: Final = frozenset({Kind.CLAUDE_WEB, Kind.CLAUDE_CODE})
@@ -42,9 +44,20 @@ class Preparations:
 
     Attributes:
         latest: what was chosen last; None before the first.
+        unfit: why a credential could not be asked for want of bytes; None where there was none such.
     """
 
-    __slots__ = ("_catalog", "_defaults", "_exchange", "_made", "_memory", "_names", "_whole", "latest")
+    __slots__ = (
+        "_catalog",
+        "_defaults",
+        "_exchange",
+        "_made",
+        "_memory",
+        "_names",
+        "_settled",
+        "latest",
+        "unfit",
+    )
 
     def __init__(
         self,
@@ -60,7 +73,8 @@ class Preparations:
         self._defaults = defaults
         self._memory = memory
         self._made: dict[tuple[Kind, str | None], Prepared] = {}
-        self._whole: set[tuple[Kind, str | None]] = set()
+        self._settled: dict[tuple[Kind, str | None], InvalidRequest | None] = {}
+        self.unfit: InvalidRequest | None = None
         self.latest: Prepared | None = None
 
     def first(self) -> Prepared:
@@ -86,24 +100,34 @@ class Preparations:
         self.latest = found
         return found
 
-    async def with_bytes(self, lease: Lease, media: Media) -> Prepared:
-        """What `chosen` gives, with the bytes of what it names by URL; fetched once for each way of asking.
+    async def get_bytes(self, lease: Lease, media: Media) -> None:
+        """Have `chosen` hold the bytes of what it names by URL; they are fetched once for each way of asking.
 
         Raises InvalidRequest naming a field whose URL must not be fetched, or leads to nothing that can be shown.
         """
-        found = self.chosen(lease)
         way = (lease.credential.kind, lease.credential.model)
-        if way not in self._whole and _URL_SOURCE.search(found.call.body):
-            messages = read_messages(found.call.body)
-            resolved = await resolve_media(messages, media, body=self._exchange.body)
-            if resolved is not messages:
-                changes = {"messages": msgspec.json.encode(resolved)}
-                call = msgspec.structs.replace(
-                    found.call, body=splice(found.call.body, set=changes, remove=())
-                )
-                found = self.latest = self._made[way] = msgspec.structs.replace(found, call=call)
-        self._whole.add(way)
-        return found
+        if way not in self._settled:
+            try:
+                call = await self._whole(self.chosen(lease).call, media)
+            except InvalidRequest as problem:
+                self._settled[way] = problem
+            else:
+                self._settled[way] = None
+                self._made[way] = msgspec.structs.replace(self._made[way], call=call)
+        if (unfit := self._settled[way]) is not None:
+            self.unfit = unfit
+            raise unfit
+
+    async def _whole(self, call: UpstreamCall, media: Media) -> UpstreamCall:
+        """The call, which is one in the Messages format, with bytes in place of URLs."""
+        if not _URL_SOURCE.search(call.body):
+            return call
+        messages = read_messages(call.body)
+        resolved = await resolve_media(messages, media, body=self._exchange.body)
+        if resolved is messages:
+            return call
+        changes = {"messages": msgspec.json.encode(resolved)}
+        return msgspec.structs.replace(call, body=splice(call.body, set=changes, remove=()))
 
     def without_thinking(self, lease: Lease) -> Prepared | None:
         """The same for the credential that has just refused the thinking we put in; None where we put in none.

@@ -14,6 +14,7 @@ from proxy.dialects.anthropic import (
 from proxy.dialects.common import Dropped, Rendering, Target, ThinkingFormat
 from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
+from proxy.dialects.references import refuse_local_files
 from proxy.dialects.splicing import splice
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Exchange
@@ -108,6 +109,7 @@ def prepare_chat(
 
 def _passing(exchange: Exchange, model: str) -> Prepared:
     envelope = exchange.envelope
+    refuse_local_files(exchange.body)
     body, dropped = passing_body(
         exchange.body,
         model=model,

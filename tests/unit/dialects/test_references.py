@@ -10,6 +10,7 @@ from proxy.dialects.references import (
     local_references,
     names_local_files,
     position_of,
+    refuse_local_files,
     with_content,
 )
 from proxy.errors import InvalidRequest
@@ -149,3 +150,11 @@ def test_no_shape_of_a_request_makes_the_search_fail(tree: dict[str, object]) ->
     found = {reference.url: _DATA for reference in local_references(body)}
     assert local_references(with_content(body, found)) == []
     position_of(body, _PATH)
+
+
+def test_a_path_is_refused_by_name_where_another_machine_would_read_it() -> None:
+    """Protects the files of whoever answers in our place."""
+    refuse_local_files(_chat(_image(_DATA), {"type": "text", "text": _PATH}))
+    with pytest.raises(InvalidRequest, match="CLAUDE_CODE_ROOTS") as caught:
+        refuse_local_files(_chat(_image(_DATA), _image(_PATH)))
+    assert caught.value.param == "messages[1].content[1].image_url.url"
