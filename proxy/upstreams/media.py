@@ -57,14 +57,14 @@ _FETCH_OFF: Final = (
 _Part = TypeVar("_Part", bound=Block | TextBlock | ImageBlock)
 
 
-class _Content(msgspec.Struct, frozen=True):
+class Content(msgspec.Struct, frozen=True):
     """What was got: ready to be sent, and its size before that."""
 
     source: Base64Source
     length_bytes: int
 
 
-class _Named(msgspec.Struct, frozen=True):
+class Named(msgspec.Struct, frozen=True):
     """A URL in a request, and whether it stands for a document."""
 
     url: str
@@ -113,7 +113,7 @@ class Media:
                 data_urls[each.url] = f"data:{content.source.media_type};base64,{content.source.data}"
         return await asyncio.to_thread(with_content, body, data_urls) if data_urls else body
 
-    async def _read(self, reference: Reference) -> _Content:
+    async def _read(self, reference: Reference) -> Content:
         try:
             kind, content = await self._files.read(
                 reference.url, _DOCUMENTS if reference.document else IMAGES
@@ -124,7 +124,7 @@ class Media:
             raise InvalidRequest(_PATH_REFUSED, param=reference.at, code=_CODE)
         return await asyncio.to_thread(_encoded, kind, content)
 
-    async def fetched(self, named: _Named) -> _Content | None:
+    async def fetched(self, named: Named) -> Content | None:
         """What lies behind a URL; None where it must not be fetched, cannot be, or is nothing that can be shown."""
         try:
             content = await self._fetch.fetch(named.url)
@@ -163,7 +163,7 @@ async def resolve_media(
         raise InvalidRequest(_FETCH_OFF, param=await _position(body, named[0]), code=_CODE)
     if len(named) > _NAMED_MAX:
         raise _too_many(await _position(body, named[_NAMED_MAX]))
-    sources: dict[_Named, Base64Source] = {}
+    sources: dict[Named, Base64Source] = {}
     left_bytes = _ALL_MAX_BYTES
     for each, content in zip(named, await asyncio.gather(*map(media.fetched, named)), strict=True):
         if content is None:
@@ -178,17 +178,17 @@ async def resolve_media(
     ]
 
 
-async def _position(body: bytes, named: _Named) -> str | None:
+async def _position(body: bytes, named: Named) -> str | None:
     return await asyncio.to_thread(position_of, body, named.url)
 
 
-def _named(blocks: Iterable[Block | TextBlock | ImageBlock]) -> Iterator[_Named]:
+def _named(blocks: Iterable[Block | TextBlock | ImageBlock]) -> Iterator[Named]:
     for block in blocks:
         match block:
             case ImageBlock(source=UrlSource(url=url)):
-                yield _Named(url, document=False)
+                yield Named(url, document=False)
             case DocumentBlock(source=UrlSource(url=url)):
-                yield _Named(url, document=True)
+                yield Named(url, document=True)
             case DocumentBlock(source=ContentSource(content=list() as parts)):
                 yield from _named(parts)
             case ToolResultBlock(content=parts):
@@ -197,13 +197,13 @@ def _named(blocks: Iterable[Block | TextBlock | ImageBlock]) -> Iterator[_Named]
                 pass
 
 
-def _filled(block: _Part, sources: Mapping[_Named, Base64Source]) -> _Part:
+def _filled(block: _Part, sources: Mapping[Named, Base64Source]) -> _Part:
     """The block with the bytes of what it named."""
     match block:
         case ImageBlock(source=UrlSource(url=url)):
-            return msgspec.structs.replace(block, source=sources[_Named(url, document=False)])
+            return msgspec.structs.replace(block, source=sources[Named(url, document=False)])
         case DocumentBlock(source=UrlSource(url=url)):
-            return msgspec.structs.replace(block, source=sources[_Named(url, document=True)])
+            return msgspec.structs.replace(block, source=sources[Named(url, document=True)])
         case DocumentBlock(source=ContentSource(content=list() as parts)):
             inside = ContentSource([_filled(part, sources) for part in parts])
             return msgspec.structs.replace(block, source=inside)
@@ -221,8 +221,8 @@ def _can_be_shown(kind: MediaType, content: bytes) -> bool:
     return size is not None and not too_large(size)
 
 
-def _encoded(kind: MediaType, content: bytes) -> _Content:
-    return _Content(
+def _encoded(kind: MediaType, content: bytes) -> Content:
+    return Content(
         Base64Source(kind.value, binascii.b2a_base64(content, newline=False).decode()), len(content)
     )
 

@@ -16,7 +16,7 @@ _NOT_PUBLIC: Final = tuple(
         "192.0.0.0/24",  # assigned to protocols; some of it counts as global
         "192.88.99.0/24",  # relays of 6to4
         "168.63.129.16/32",  # the host of every virtual machine at Azure
-        "2001::/23",  # assigned to protocols, Teredo among them
+        "2001::/23",  # assigned to protocols, Teredo among them; how much counts as global varies
         "2001:db8::/32",  # documentation
         "2002::/16",  # 6to4: an IPv4 address inside
         "3fff::/20",  # documentation

@@ -233,6 +233,7 @@ async def test_a_messages_body_is_never_searched_for_paths(tmp_path: Path) -> No
     house = _house(_reading(tmp_path), credential("api"))
     part = {"type": "image_url", "image_url": {"url": f"{tmp_path}/a.png"}}
     call = exchange(body(messages=[{"role": "user", "content": [part]}]))
+    before = call.body
     await ask(house, call)
-    assert _sent(house)[0][1] == call.body
+    assert _sent(house)[0][1] == before
     await house.dispatcher.close()
