@@ -110,21 +110,33 @@ def _read(
             folder = inner
         seen = os.stat(parts[-1], dir_fd=folder, follow_symlinks=False)
         # opening a device can already do something
-        if not stat.S_ISREG(seen.st_mode):
-            raise ValueError("no regular file")
+        if not _plain(seen):
+            raise ValueError("no regular file with one name")
         file = os.open(parts[-1], _FILE, dir_fd=folder)
     finally:
         os.close(folder)
     try:
+        if not os.path.samestat(seen, os.fstat(file)):
+            raise ValueError("another file than a moment before")
         return _content(file, accepted, max_bytes)
     finally:
         os.close(file)
 
 
+def _plain(found: os.stat_result) -> bool:
+    """Whether something is a regular file with one name.
+
+    Names are counted before and after opening, as one can come or go in between. That is no proof against somebody who
+    links and unlinks there without pause; keeping others from linking to files they cannot write is the kernel's part
+    (``fs.protected_hardlinks``, see proc_sys_fs(5)).
+    """
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
 def _content(file: int, accepted: Collection[MediaType], max_bytes: int) -> tuple[MediaType, bytes]:
     found = os.fstat(file)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or not 0 < found.st_size <= max_bytes:
-        raise ValueError("no regular file with one name, or too large")
+    if not _plain(found) or not 0 < found.st_size <= max_bytes:
+        raise ValueError("no regular file with one name, empty or too large")
     head = os.read(file, HEAD_BYTES)
     kind = media_type_of(head)
     if (kind or MediaType.TEXT) not in accepted:

@@ -162,6 +162,31 @@ def test_a_file_with_a_second_name_stays_closed(disk: Disk) -> None:
     assert disk.read(f"{disk.root}/hard.png") == _CLOSED
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_a_second_name_that_comes_or_goes_in_between_opens_nothing(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, *, before: bool
+) -> None:
+    """Protects the moment of opening itself, from either side."""
+    name, aside, really_open = disk.root / "a.png", disk.root / "aside.png", os.open
+
+    def opened(path: bytes, flags: int, *, dir_fd: int | None = None) -> int:
+        if path != b"a.png":
+            return really_open(path, flags, dir_fd=dir_fd)
+        if before:
+            name.rename(aside)
+            name.hardlink_to(disk.outside / "a.png")
+        file = really_open(path, flags, dir_fd=dir_fd)
+        name.unlink()
+        return file
+
+    if not before:
+        name.rename(aside)
+        name.hardlink_to(disk.outside / "a.png")
+    monkeypatch.setattr(os, "open", opened)
+    with pytest.raises(Unreadable):
+        disk.read(str(name))
+
+
 async def test_what_is_no_regular_file_is_not_even_opened(disk: Disk) -> None:
     """Protects the loop and its threads: a pipe without a writer, a socket, a device."""
     os.mkfifo(disk.root / "pipe.png")
@@ -207,7 +232,7 @@ def test_secrets_that_lie_in_the_directory_itself_are_no_images(disk: Disk, name
 
 @dataclass(slots=True)
 class _Swapping:
-    """Exchanges a name for something else all the time, in a thread.
+    """Exchanges a name for a link to something else all the time, in a thread.
 
     Attributes:
         rounds: how often it did.
@@ -215,7 +240,6 @@ class _Swapping:
 
     name: Path
     target: Path
-    hard: bool = False
     rounds: int = 0
     _over: bool = False
 
@@ -232,10 +256,7 @@ class _Swapping:
     def _run(self) -> None:
         aside, evil = self.name.with_name("aside"), self.name.with_name("evil")
         while not self._over:
-            if self.hard:
-                evil.hardlink_to(self.target)
-            else:
-                evil.symlink_to(self.target)
+            evil.symlink_to(self.target)
             self.name.rename(aside)
             evil.rename(self.name)
             self.name.unlink()
@@ -253,14 +274,14 @@ async def swaps() -> AsyncIterator[list[tuple[_Swapping, threading.Thread]]]:
         await asyncio.to_thread(thread.join, 10)
 
 
-@pytest.mark.parametrize("what", ["file", "folder", "hard link"])
+@pytest.mark.parametrize("what", ["file", "folder"])
 async def test_nothing_can_be_exchanged_between_a_look_and_a_use(
     disk: Disk, what: str, swaps: list[tuple[_Swapping, threading.Thread]]
 ) -> None:
     """Protects from a race: ten thousand tries while the name changes under the reader's hands."""
     name = disk.root / "inner" if what == "folder" else disk.root / "a.png"
     target = disk.outside / ("inner" if what == "folder" else "a.png")
-    swapping = _Swapping(name, target, hard=what == "hard link")
+    swapping = _Swapping(name, target)
     swaps.append((swapping, swapping.start()))
     reference = f"{disk.root}/inner/a.png" if what == "folder" else f"{disk.root}/a.png"
 
