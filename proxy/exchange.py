@@ -31,7 +31,8 @@ class Exchange(msgspec.Struct, kw_only=True):
         operation: what is asked.
         dialect: the client's wire format.
         envelope: what the peek told.
-        body: the request body as received; emptied at the commit, when it can no longer be needed.
+        body: the request body as received, but with data URLs for the files it names by path; emptied at the commit,
+            when it can no longer be needed.
         client: name of the client key, never the key.
         model: the model id to ask upstream, after aliases.
         think: whether a ``-think`` suffix asked for thinking.

@@ -4,7 +4,7 @@ import asyncio
 import datetime
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import msgspec
@@ -17,7 +17,7 @@ from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
-from proxy.dispatch.preparations import Preparations
+from proxy.dispatch.preparations import NEEDS_BYTES, Preparations
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.dispatch.trace import FailedAttempt, Trace
@@ -47,6 +47,7 @@ from proxy.pool import (
 )
 from proxy.settings import Policy, RequestDefaults
 from proxy.upstreams.base import Source, Upstream
+from proxy.upstreams.media import Media
 from proxy.watch import Watch
 
 _log = get_logger("dispatch")
@@ -90,6 +91,7 @@ class Tools:
         rng: jitter.
         defaults: what the operator fills in where a client is silent.
         memory: the thinking of turns that called tools.
+        media: images and documents that requests only name.
     """
 
     pool: Pool
@@ -103,6 +105,7 @@ class Tools:
     rng: random.Random
     defaults: RequestDefaults
     memory: ThinkingMemory
+    media: Media = field(default_factory=Media)
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -153,6 +156,9 @@ class Dispatcher:
 
         Raises GatewayError when nobody can answer; every lease has been given back then, as on cancellation.
         """
+        media = self._tools.media
+        if media.reads_files and exchange.dialect.name != "anthropic":
+            exchange.body = await media.inlined(exchange.body)
         try:
             return await self._ask(exchange, trace, hold, watch)
         except _Unanswered as nobody:
@@ -268,23 +274,24 @@ class Dispatcher:
             await self._again(decision, failure, question)
 
     async def _place(self, question: "_Question") -> Lease | Exhausted:
-        """A place for the next attempt. What no claude.ai session can carry is taken to the other kinds alone."""
+        """A place for the next attempt. What a kind that fetches nothing cannot carry is taken to the others alone."""
         places, want, walk = self._tools.places, question.want, question.walk
         while True:
             if question.home is not None and not question.trace.attempts:
                 lease = await self._at_home(question.home, question)
             else:
                 lease = places.take(want, walk) or await places.wait(want, walk, question.watch)
-            if not isinstance(lease, Lease) or lease.credential.kind is not Kind.CLAUDE_WEB:
+            if not isinstance(lease, Lease) or lease.credential.kind not in NEEDS_BYTES:
                 return lease
             try:
-                if await question.prepared.fits_session(lease):
+                if await question.prepared.fits(lease, self._tools.media):
                     return lease
             except BaseException:
                 places.end(lease, Abandoned())
                 raise
             places.end(lease, Abandoned())
-            walk.leave_out(Kind.CLAUDE_WEB)
+            walk.pass_over(lease)
+            walk.leave_out(lease.credential.kind)
 
     def _nobody(self, found: Exhausted, question: "_Question") -> GatewayError:
         """What the client is told when nobody is left to ask."""
@@ -395,6 +402,10 @@ class Dispatcher:
         elif opened.place_free:
             return
         self._tools.places.end(opened.lease, outcome)
+
+    async def close(self) -> None:
+        """Close what requests' images and documents were got with. Nothing may be asked any more."""
+        await self._tools.media.close()
 
     def models(self) -> tuple[str, ...]:
         """Ids of the models the pool can be asked for now."""

@@ -12,12 +12,13 @@ from proxy.dialects.anthropic import (
     without_foreign_thinking,
 )
 from proxy.dialects.claude_web import PromptOptions, encode_plan, plan_request
-from proxy.dialects.common import AnswerForm, Demand, Dropped, Rendering, Target, ThinkingFormat
+from proxy.dialects.common import AnswerForm, Demand, Dropped, Rendering, Target, ThinkingFormat, Translated
 from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
+from proxy.dialects.references import refuse_local_files
 from proxy.dialects.splicing import splice
 from proxy.dispatch.thinking import ThinkingMemory
-from proxy.exchange import Exchange
+from proxy.exchange import Exchange, Operation
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
 from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
 from proxy.settings import RequestDefaults, WebSettings
@@ -110,6 +111,7 @@ def prepare_chat(
 
 def _passing(exchange: Exchange, model: str) -> Prepared:
     envelope = exchange.envelope
+    refuse_local_files(exchange.body)
     body, dropped = passing_body(
         exchange.body,
         model=model,
@@ -127,20 +129,33 @@ def _passing(exchange: Exchange, model: str) -> Prepared:
     )
 
 
-def prepare_session(
+def read_session(
     exchange: Exchange, catalog: Catalog, defaults: RequestDefaults, *, model: str | None = None
-) -> Prepared:
-    """The same for claude.ai, whose answers are told in the API's events. Raises InvalidRequest for what it has not."""
+) -> Translated:
+    """What is to be asked of claude.ai, before it is planned. Raises InvalidRequest where it cannot be read."""
     model = exchange.model if model is None else model
     native = exchange.dialect.name == "anthropic"
     target = _target(exchange, catalog.facts(model), defaults, model)
-    translated = exchange.dialect.decode_request(exchange.body, target)
+    body = exchange.body
+    if exchange.operation is Operation.COUNT_TOKENS:
+        # a count has no answer that could be too long
+        body = splice(body, set={"max_tokens": b"1"}, remove=())
+    translated = exchange.dialect.decode_request(body, target)
     request, lost = translated.request, translated.dropped
     if native:
         lost += tuple(Dropped(name, _NO_MEANING) for name in exchange.envelope.own_fields)
         if exchange.think and request.thinking is None:
             thinking = _thinking(catalog.facts(model), request.max_tokens)
             request = msgspec.structs.replace(request, thinking=thinking)
+    return msgspec.structs.replace(translated, request=request, dropped=lost)
+
+
+def plan_session(exchange: Exchange, defaults: RequestDefaults, asked: Translated) -> Prepared:
+    """Make it ready for claude.ai, whose answers are told in the API's events.
+
+    Raises InvalidRequest for what claude.ai has not; bytes have to stand in place of URLs.
+    """
+    request, model = asked.request, asked.request.model
     plan = plan_request(request, _prompt_options(defaults.web), exchange.client)
     call = UpstreamCall(
         operation=exchange.operation, body=encode_plan(plan), stream=exchange.stream, version=""
@@ -148,8 +163,10 @@ def prepare_session(
     return Prepared(
         call=call,
         model=model,
-        rendering=None if native else _rendering(exchange, defaults, model, translated.form),
-        dropped=(*lost, *plan.dropped),
+        rendering=None
+        if exchange.dialect.name == "anthropic"
+        else _rendering(exchange, defaults, model, asked.form),
+        dropped=(*asked.dropped, *plan.dropped),
     )
 
 

@@ -225,6 +225,12 @@ class Walk:
             self._fallbacks_asked.add(lease.name)
             self._excluded.names.add(lease.name)
 
+    def pass_over(self, lease: Lease) -> None:
+        """Ask somebody else: the request is not one for this credential, which was not called."""
+        self.marked = True
+        self.attempts -= 1
+        self._excluded.names.add(lease.name)
+
     def spare_the_provider(self) -> None:
         """Ask nothing but fallbacks, because the provider itself is in trouble."""
         self.marked = self.fallbacks_only = True

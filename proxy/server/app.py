@@ -43,6 +43,7 @@ from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.base import Upstream
 from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
+from proxy.upstreams.media import Media
 
 _log = get_logger("app")
 _V1 = ("", "/hf")
@@ -204,6 +205,7 @@ def _dispatcher(
             rng=parts.rng,
             defaults=settings.defaults,
             memory=ThinkingMemory(parts.clock),
+            media=Media(settings.media),
         )
     )
 
@@ -239,6 +241,7 @@ class _Background:
         await finish_all(within_s=_LAST_WORK_S)
         await services.bookkeeper.flush()
         await self.ways_out.close()
+        await services.dispatcher.close()
         await self.store.close()
 
 

@@ -4,6 +4,7 @@
 """
 
 from proxy.settings.loader import load_settings
+from proxy.settings.media import FetchRule, MediaSettings
 from proxy.settings.model import (
     AccessSettings,
     CredentialSources,
@@ -29,12 +30,14 @@ __all__ = [
     "ConfigurationError",
     "CredentialSources",
     "Fallback",
+    "FetchRule",
     "Findings",
     "Group",
     "InvalidValueError",
     "LimitSettings",
     "LogFormat",
     "LogLevel",
+    "MediaSettings",
     "ModelAliases",
     "Policy",
     "Problem",

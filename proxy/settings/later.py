@@ -109,13 +109,6 @@ _CLAUDE_CODE: Final = (
         "Whether allowed tools may run without asking.",
     ),
     _later(
-        Group.CODE,
-        f"{_CODE}FILE_ACCESS__ADDITIONAL_DIRS",
-        values.words,
-        "none",
-        "Directories Claude Code may use, beside CLAUDE_CODE_ROOTS.",
-    ),
-    _later(
         Group.CODE, f"{_CODE}MCP__ENABLED", values.boolean, "false", "Whether MCP servers join each request."
     ),
     _later(Group.CODE, f"{_CODE}MCP__CONFIG_FILE", values.plain, "none", "The file of MCP servers."),
@@ -128,7 +121,6 @@ _CLAUDE_CODE: Final = (
     ),
     _later(Group.CODE, f"{_CODE}MCP__DEBUG", values.boolean, "false", "Logs what MCP servers print."),
     _later(Group.CODE, "CLAUDE_CODE_TOOLS", values.words, "none", "Tools requests may name."),
-    _later(Group.CODE, "CLAUDE_CODE_ROOTS", values.words, "none", "Directories requests may name."),
     _later(Group.CODE, "CLAUDE_CODE_MCP", values.words, "none", "MCP servers requests may name."),
     _later(
         Group.CODE, "CLAUDE_CODE_DEBUG", values.boolean, "false", "Whether requests may ask for debug output."
@@ -137,9 +129,6 @@ _CLAUDE_CODE: Final = (
         Group.CODE, "SHELL_ENV_FILE", values.plain, "off", "The file the active key is written to for shells."
     ),
     _later(Group.CODE, "PROJECT_ROOT", values.plain, "DATA_DIR/projects", "The folder of projects."),
-)
-_LIMITS: Final = (
-    _later(Group.LIMITS, "IMAGE_FETCH", values.words, "off", "on, or the hosts images may be fetched from."),
 )
 _CONVERSATIONS: Final = (
     _later(
@@ -202,7 +191,6 @@ LATER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *_WEB,
     *(CLAUDE_CODE, CLAUDE_API_KEYS),
     *_CLAUDE_CODE,
-    *_LIMITS,
     *_CONVERSATIONS,
     *(REDIS_URL, WORKERS),
 )

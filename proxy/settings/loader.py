@@ -8,7 +8,8 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import fallbacks, later, limits, table, web
+from proxy.settings import fallbacks, later, limits, media, table, web
+from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
     AccessSettings,
     CredentialSources,
@@ -58,10 +59,11 @@ def load_settings(
     access = _access(resolver, address, findings)
     sources = _sources(resolver, _Paths(working_dir), layers, findings)
     policy = _policy(resolver, findings)
+    found = _media(resolver, _Paths(working_dir), findings)
     if findings.problems:
         raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
-    return replace(settings, warnings=tuple(findings.warnings))
+    return replace(settings, media=found, warnings=tuple(findings.warnings))
 
 
 class _Paths:
@@ -165,6 +167,21 @@ def _limits(resolver: Resolver) -> LimitSettings:
         cors_origins=origins or (),
         trusted_proxies=proxies or (),
     )
+
+
+def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettings:
+    roots: dict[Path, None] = {}
+    for setting in (media.CLAUDE_CODE_ROOTS, media.ADDITIONAL_DIRS):
+        for text in resolver.get(setting):
+            root = media.by_the_letter(paths.at(text))
+            if media.too_wide(root):
+                findings.wrong(
+                    setting.name, "names /, /proc, /sys, /dev or a directory below one of the last three"
+                )
+            elif not root.is_dir():
+                findings.warn(f"{setting.name} names a directory that does not exist.")
+            roots[root] = None
+    return MediaSettings(fetch=resolver.get(media.IMAGE_FETCH), roots=tuple(roots))
 
 
 def _check_workers(resolver: Resolver, findings: Findings) -> None:

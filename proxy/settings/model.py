@@ -1,10 +1,11 @@
 """The values that result from all settings together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.secrets import Secret
+from proxy.settings.media import MediaSettings
 from proxy.settings.policy import Policy
 from proxy.settings.shapes import Address, ModelAliases, WebSession
 from proxy.settings.table import LogFormat, Strategy, ThinkingChoice
@@ -164,6 +165,7 @@ class Settings:
         strategy: who is next among the credentials of a tier.
         policy: the numbers of the pool and the relay.
         warnings: sentences for the operator, each said once at start; they hold no secret.
+        media: what is got for requests that name images and documents instead of holding them.
     """
 
     address: Address
@@ -184,3 +186,4 @@ class Settings:
     strategy: Strategy
     policy: Policy
     warnings: tuple[str, ...]
+    media: MediaSettings = field(default_factory=MediaSettings)

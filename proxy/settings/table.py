@@ -8,6 +8,7 @@ from proxy.settings import shapes, values
 from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
 from proxy.settings.later import LATER_SETTINGS
 from proxy.settings.limits import LIMIT_SETTINGS
+from proxy.settings.media import MEDIA_SETTINGS
 from proxy.settings.policy import POLICY_FIELDS, PolicyField
 from proxy.settings.setting import Group, Setting
 from proxy.settings.shapes import Address, ModelAliases
@@ -304,6 +305,7 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     FALLBACK_DROPS_CLAUDE_OPTIONS,
     *(ANTHROPIC_MODEL, MODEL_TEMPERATURE, MAX_TOKENS, REQUEST_TIMEOUT),
     *(MODEL_ALIASES, MODEL_FALLBACKS, THINKING_FORMAT, AUTO_CACHE, MODEL_CATALOG_FILE),
+    *MEDIA_SETTINGS,
     *(DATA_DIR, DATABASE_URL, LOG_LEVEL, LOG_FORMAT),
     POOL_STRATEGY,
     *POLICY.values(),

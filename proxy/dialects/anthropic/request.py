@@ -90,6 +90,10 @@ class _WireMessage(msgspec.Struct):
     content: str | list[msgspec.Raw]
 
 
+class _Messages(msgspec.Struct):
+    messages: list[_WireMessage]
+
+
 class _WireTool(msgspec.Struct):
     type: str | None = None
 
@@ -123,12 +127,10 @@ def decode_request(body: bytes, target: Target) -> Translated:
         raise InvalidRequest(
             "thread: whoever answers here holds no conversations.", param="thread", details=_NO_THREADS
         )
-    if not wire.messages:
-        raise InvalidRequest("messages: at least one message is required.", param="messages")
     request = Request(
         model=target.model,
         max_tokens=min(wire.max_tokens, target.facts.max_output_tokens),
-        messages=[_message(message, place) for place, message in enumerate(wire.messages)],
+        messages=_messages(wire.messages),
         system=_system(wire.system),
         stop_sequences=wire.stop_sequences or [],
         temperature=wire.temperature,
@@ -145,6 +147,17 @@ def decode_request(body: bytes, target: Target) -> Translated:
         speed=wire.speed,
     )
     return Translated(request, unknown_fields(body, _WireRequest.__struct_fields__))
+
+
+def read_messages(body: bytes) -> list[InputMessage]:
+    """The messages alone, also of a request to count tokens. Raises InvalidRequest naming the field."""
+    return _messages(decode_json(_Messages, body).messages)
+
+
+def _messages(messages: list[_WireMessage]) -> list[InputMessage]:
+    if not messages:
+        raise InvalidRequest("messages: at least one message is required.", param="messages")
+    return [_message(message, place) for place, message in enumerate(messages)]
 
 
 def _system(system: str | list[TextBlock] | None) -> list[TextBlock]:

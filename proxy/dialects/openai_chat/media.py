@@ -11,11 +11,19 @@ from urllib.parse import unquote_to_bytes
 from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
 from proxy.errors import InvalidRequest
 from proxy.model.content import Base64Source, DocumentBlock, FileSource, ImageBlock, TextSource, UrlSource
+from proxy.model.media_type import (
+    HEAD_BYTES,
+    IMAGES,
+    SIDE_MAX_PIXELS,
+    MediaType,
+    base64_reader,
+    media_type_of,
+    pixel_size,
+    too_large,
+)
 
 _FILE_ID: Final = "file_"
-_PDF: Final = "application/pdf"
 _TEXT_TYPES: Final = frozenset(("application/json", "application/xml"))
-_HEAD_BYTES: Final = 48
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
@@ -30,18 +38,28 @@ def image_block(part: ImagePart, at: str) -> ImageBlock:
     scheme = url[:8].lower()
     if scheme.startswith("data:"):
         _, data, head = _data_url(url, param)
-        media_type = _image_type(head)
-        if media_type is None:
+        media_type = media_type_of(head)
+        if media_type is None or media_type not in IMAGES:
             raise InvalidRequest(
                 "The image is none of image/jpeg, image/png, image/gif and image/webp.",
                 param=param,
                 code="invalid_image_format",
             )
-        return ImageBlock(Base64Source(media_type, data))
+        size = pixel_size(media_type, base64_reader(data))
+        if size is not None and too_large(size):
+            raise InvalidRequest(
+                f"The image is larger than {SIDE_MAX_PIXELS} pixels on a side.",
+                param=param,
+                code="image_too_large",
+            )
+        return ImageBlock(Base64Source(media_type.value, data))
     if scheme.startswith(("http://", "https://")):
         return ImageBlock(UrlSource(url))
     raise InvalidRequest(
-        "An image has to be given as an http(s) URL or as a data URL.", param=param, code="invalid_image_url"
+        "An image has to be given as an http(s) URL or as a data URL. Paths of the server's files are read only below "
+        "the directories its operator names in CLAUDE_CODE_ROOTS.",
+        param=param,
+        code="invalid_image_url",
     )
 
 
@@ -67,10 +85,10 @@ def document_block(part: FilePart, at: str) -> DocumentBlock:
 
 def _inline_document(file: FileData, url: str, param: str) -> DocumentBlock:
     if not url[:5].lower().startswith("data:"):
-        url = f"data:{_PDF};base64,{url}"
+        url = f"data:{MediaType.PDF};base64,{url}"
     media_type, data, head = _data_url(url, param)
-    if head.startswith(b"%PDF-"):
-        return DocumentBlock(Base64Source(_PDF, data), title=file.filename)
+    if media_type_of(head) is MediaType.PDF:
+        return DocumentBlock(Base64Source(MediaType.PDF.value, data), title=file.filename)
     if media_type.startswith("text/") or media_type in _TEXT_TYPES:
         text = binascii.a2b_base64(data).decode("utf-8", "replace")
         return DocumentBlock(TextSource("text/plain", text), title=file.filename)
@@ -97,13 +115,13 @@ def _data_url(url: str, param: str) -> tuple[str, str, bytes]:
     data = url[comma + 1 :]
     if "base64" not in parameters:
         content = unquote_to_bytes(data)
-        return media_type, binascii.b2a_base64(content, newline=False).decode(), content[:_HEAD_BYTES]
+        return media_type, binascii.b2a_base64(content, newline=False).decode(), content[:HEAD_BYTES]
     if not _is_base64(data):
         data = "".join(data.split()).translate(_URL_SAFE)
         data += "=" * (-len(data) % 4)
         if not _is_base64(data):
             raise InvalidRequest("The data URL holds no valid base64.", param=param, code="invalid_base64")
-    return media_type, data, binascii.a2b_base64(data[: _HEAD_BYTES // 3 * 4])
+    return media_type, data, binascii.a2b_base64(data[: HEAD_BYTES // 3 * 4])
 
 
 def _is_base64(data: str) -> bool:
@@ -112,16 +130,3 @@ def _is_base64(data: str) -> bool:
         return False
     body = data[:-4] + data[-4:].rstrip("=")
     return len(data) - len(body) <= 2 and not body.encode().translate(None, _ALPHABET)
-
-
-def _image_type(head: bytes) -> str | None:
-    """The media type the first bytes show; what the URL claims is often wrong, and the upstream checks."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    return None

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.credentials import Credential, Kind
 from proxy.dialects.claude_web import Plan, decode_plan
-from proxy.dispatch.prepare import Prepared, prepare_session
+from proxy.dispatch.prepare import Prepared, plan_session, read_session
 from proxy.dispatch.trace import Trace
 from proxy.errors import InvalidRequest
 from proxy.exchange import Exchange
@@ -38,7 +38,7 @@ def _prepared(call: Exchange, settings: WebSettings | None = None) -> Prepared:
     defaults = RequestDefaults(
         model=None, temperature=None, max_tokens=None, thinking_format=None, web=settings or WebSettings()
     )
-    return prepare_session(call, CATALOG, defaults)
+    return plan_session(call, defaults, read_session(call, CATALOG, defaults))
 
 
 def _plan(call: Exchange, settings: WebSettings | None = None) -> Plan:

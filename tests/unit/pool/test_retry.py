@@ -332,6 +332,23 @@ def test_a_walk_that_has_asked_everybody_says_so() -> None:
     assert walk.attempts == 2
 
 
+def test_who_is_passed_over_is_not_asked_and_has_not_failed() -> None:
+    """Protects the others' attempts, and the credential, from a request that was not for it."""
+    table = bench(credential("api-1"), credential("api-2"))
+    walk = table.walk()
+    names = []
+    for _ in range(2):
+        lease = table.pool.pick(WANT, walk)
+        assert isinstance(lease, Lease)
+        names.append(lease.name)
+        walk.pass_over(lease)
+        table.pool.settle(lease, Abandoned())
+    assert sorted(names) == ["api-1", "api-2"]
+    assert (walk.attempts, walk.last_failure) == (0, None)
+    assert isinstance(table.pool.pick(WANT, walk), Exhausted)
+    assert isinstance(table.pool.pick(WANT, table.walk()), Lease)
+
+
 def test_the_budget_starts_full_and_counts_what_it_suppressed() -> None:
     """Protects the upstream from a storm: ten retries at once, then none."""
     budget = RetryBudget(Policy(), FakeClock())

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from proxy.dialects.anthropic.request import decode_request, peek
+from proxy.dialects.anthropic.request import decode_request, peek, read_messages
 from proxy.dialects.common import Dropped, Envelope, Target
 from proxy.errors import InvalidRequest
 from proxy.model.catalog import Catalog
@@ -127,4 +127,29 @@ def test_mistakes_are_named(fields: dict[str, object], param: str) -> None:
     """With the path of the field."""
     with pytest.raises(InvalidRequest) as caught:
         decode_request(_body(**fields), _TARGET)
+    assert caught.value.param == param
+
+
+def test_messages_are_read_alone_as_they_are_within_a_request() -> None:
+    """Protects requests to count tokens, which have no ``max_tokens``."""
+    body = _body(messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}, *_HELLO])
+    assert read_messages(body) == decode_request(body, _TARGET).request.messages
+    assert read_messages(msgspec.json.encode({"messages": _HELLO})) == [
+        InputMessage("user", [TextBlock("hi")])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"{}", "messages"),
+        (b'{"messages":[]}', "messages"),
+        (b'{"messages":[{"role":"user","content":7}]}', "messages[0].content"),
+        (b'{"messages":[{"role":"user","content":[{}]}]}', "messages[0].content[0].type"),
+    ],
+)
+def test_messages_that_cannot_be_read_are_a_400_that_names_them(body: bytes, param: str | None) -> None:
+    """Protects clients from a 500 where only the messages are looked at."""
+    with pytest.raises(InvalidRequest) as caught:
+        read_messages(body)
     assert caught.value.param == param

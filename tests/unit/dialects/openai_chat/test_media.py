@@ -1,6 +1,7 @@
 """Images and documents inside a request."""
 
 import binascii
+from collections.abc import Callable
 
 import pytest
 
@@ -8,6 +9,7 @@ from proxy.dialects.openai_chat.media import document_block, image_block
 from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
 from proxy.errors import InvalidRequest
 from proxy.model.content import Base64Source, DocumentBlock, FileSource, TextSource, UrlSource
+from tests.support.pictures import gif, jpeg, png, webp
 
 _AT = "messages[0].content[1]"
 _MAGIC = {
@@ -80,6 +82,23 @@ def test_anything_else_is_refused_by_name(url: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         _source(url)
     assert caught.value.param == f"{_AT}.image_url.url"
+
+
+@pytest.mark.parametrize("picture", [png, gif, jpeg, webp])
+def test_an_image_no_model_can_be_shown_is_refused_by_name(picture: Callable[[int, int], bytes]) -> None:
+    """With the limit, and without decoding more than its header."""
+    size = 16_000 if picture is webp else 50_000
+    kept = _base64(picture(8000, 8000))
+    assert _source(f"data:image/png;base64,{kept}").data == kept  # type: ignore[attr-defined]  # it is base64
+    with pytest.raises(InvalidRequest, match="8000 pixels") as caught:
+        _source("data:image/png;base64," + _base64(picture(size, 10)))
+    assert caught.value.param == f"{_AT}.image_url.url"
+
+
+def test_a_path_is_told_which_setting_could_open_it() -> None:
+    """Not merely that it is no URL."""
+    with pytest.raises(InvalidRequest, match="CLAUDE_CODE_ROOTS"):
+        _source("/srv/images/a.png")
 
 
 @pytest.mark.parametrize(
