@@ -134,18 +134,7 @@ async def test_the_stream_helper_tells_pieces_and_the_whole(programs: Path, judg
     assert answer.deltas > 1
 
 
-@pytest.mark.parametrize(
-    "sdk",
-    [
-        pytest.param(
-            "openai",
-            marks=pytest.mark.xfail(
-                strict=False, reason="Chat Completions refuses response formats other than text"
-            ),
-        ),
-        "anthropic",
-    ],
-)
+@pytest.mark.parametrize("sdk", SDKS)
 async def test_an_answer_is_parsed_into_the_clients_own_type(programs: Path, judge: Judged, sdk: str) -> None:
     """Protects structured outputs: the schema the SDK makes reaches the model, and its JSON comes back whole."""
     party = await asked(programs, judge, sdk, "parsed", Party)

@@ -28,9 +28,6 @@ from tests.support.sdk import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-needs_structured_outputs = pytest.mark.xfail(
-    strict=False, reason="Chat Completions refuses response formats other than text"
-)
 WEATHER: Final = "What is the weather?"
 AFTERWARDS: Final = 'The tools returned: "sunny in simulated"'
 
@@ -85,7 +82,6 @@ def user(judge: Judged, sync: bool) -> AnthropicUser:
     return judge.anthropic(judge.pool(), sync=sync)
 
 
-@needs_structured_outputs
 async def test_openais_parse_gives_the_users_own_type(judge: Judged, openai_user: OpenAIUser) -> None:
     """Protects structured outputs: the strict schema the SDK makes goes upstream, and its JSON comes back whole."""
     parse = openai_user.client.chat.completions.parse
@@ -98,7 +94,6 @@ async def test_openais_parse_gives_the_users_own_type(judge: Judged, openai_user
     assert set(config["format"]["schema"]["properties"]) == set(Party.model_fields)
 
 
-@needs_structured_outputs
 async def test_openais_stream_helper_parses_at_the_end(openai_user: OpenAIUser) -> None:
     """Protects streamed structured outputs, which the helper parses while they come."""
     events: list[object] = []

@@ -26,8 +26,13 @@ _LONGEST_S: Final = {
 }
 
 
-def longest_s(reason: Reason) -> float:
-    """The most seconds anything may be out of use for a reason before it is tried."""
+def longest_s(name: str, reason: Reason) -> float:
+    """The most seconds anything of a credential may be out of use for a reason before it is tried.
+
+    The limit of a person's account lasts as long as claude.ai says: a week, and a day for clocks that differ.
+    """
+    if reason is Reason.RATE_LIMIT and name == "web":
+        return 8 * _DAY_S + 5
     return _LONGEST_S[reason]
 
 
