@@ -106,7 +106,7 @@ _FAULTY: Final = {
     ),
     "an empty list": (b'{"credentials": []}', "leaves no credential"),
     "kinds that cannot be used yet": (
-        b'{"credentials": [{"name": "w", "kind": "claude_web", "session_key": "canary-cookie"}]}',
+        b'{"credentials": [{"name": "c", "kind": "claude_code", "token": "canary-token"}]}',
         "leaves no credential",
     ),
     "no UTF-8": (b"\xff\xfe\x00", "UTF-8"),
