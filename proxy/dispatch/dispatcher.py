@@ -314,7 +314,7 @@ class Dispatcher:
         The place is kept: such a refusal did no work and says nothing about the credential. Raises AttemptFailed, and
         what `Preparations.chosen` raises.
         """
-        prepared = await question.prepared.chosen(lease)
+        prepared = question.prepared.at_hand(lease) or await question.prepared.chosen(lease)
         self._begin(question.trace, lease, prepared)
         question.hold.attempt_started()
         try:

@@ -90,6 +90,16 @@ class Preparations:
         found = self.latest = self._made[Kind.ANTHROPIC, None] = await self._ready(Kind.ANTHROPIC, None)
         return found
 
+    def at_hand(self, lease: Lease) -> Prepared | None:
+        """What `chosen` would give, where that is ready already."""
+        if lease.member.fallback:
+            return None
+        credential = lease.credential
+        found = self._made.get((credential.kind, credential.model))
+        if found is not None:
+            self.latest = found
+        return found
+
     async def chosen(self, lease: Lease) -> Prepared:
         """For the credential of a lease, under the model it is kept to, if it is.
 

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from proxy.model.catalog import Catalog, ModelFacts, Price
-from proxy.model.message import CacheCreation, ServerToolUse, Usage
+from proxy.model.message import Usage
 
 __all__ = ["Priced", "Pricing", "Tokens"]
 
@@ -21,8 +21,6 @@ MOST: Final = 1_000_000_000
 """No answer has more tokens than this; a larger count is a mistake of the upstream's and is cut down to it."""
 
 _PICO_IN_MICRO: Final = 1_000_000
-_NO_SPLIT: Final = CacheCreation()
-_NO_TOOLS: Final = ServerToolUse()
 _STANDARD: Final = "standard"
 _FAST: Final = "fast"
 
@@ -49,17 +47,20 @@ class Tokens(NamedTuple):
     @classmethod
     def of(cls, usage: Usage) -> "Tokens":
         """What a usage tells; what it does not tell counts as none."""
-        split = usage.cache_creation or _NO_SPLIT
-        written_1h = _count(split.ephemeral_1h_input_tokens)
-        # the total may be told again later in a stream, and grow; the split is told once
-        written = _count(usage.cache_creation_input_tokens) - written_1h
+        split, tools = usage.cache_creation, usage.server_tool_use
+        written = _count(usage.cache_creation_input_tokens) if usage.cache_creation_input_tokens else 0
+        written_1h = 0
+        if split is not None:
+            # the total may be told again later in a stream, and grow; the split is told once
+            written_1h = _count(split.ephemeral_1h_input_tokens)
+            written = max(written - written_1h, _count(split.ephemeral_5m_input_tokens))
         return cls(
             _count(usage.input_tokens),
             _count(usage.output_tokens),
-            max(written, _count(split.ephemeral_5m_input_tokens)),
+            written,
             written_1h,
-            _count(usage.cache_read_input_tokens),
-            _count((usage.server_tool_use or _NO_TOOLS).web_search_requests),
+            _count(usage.cache_read_input_tokens) if usage.cache_read_input_tokens else 0,
+            _count(tools.web_search_requests) if tools is not None else 0,
         )
 
     @property
@@ -211,4 +212,4 @@ def _rounded(pico: int | Fraction) -> int:
 
 
 def _count(told: int | None) -> int:
-    return min(max(told or 0, 0), MOST)
+    return told if told is not None and 0 <= told <= MOST else min(max(told or 0, 0), MOST)

@@ -88,7 +88,9 @@ class _Call:
         services = self._services
         try:
             body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
-            exchange = self._exchange = self._open_exchange(body, await self._peeked(body))
+            exchange = self._exchange = self._open_exchange(
+                body, self._dialect.peek(body) if len(body) < _LARGE_BYTES else await self._peeked(body)
+            )
             del body
             if self._caller.rules is not None:
                 self._grant = admitted(exchange, self._caller, self._caller.rules)
@@ -182,8 +184,6 @@ class _Call:
         return round((until_s - self._began_s) * 1000, 1)
 
     async def _peeked(self, body: bytes) -> Envelope:
-        if len(body) < _LARGE_BYTES:
-            return self._dialect.peek(body)
         return await off_loop(lambda: self._dialect.peek(body))
 
     def _open_exchange(self, body: bytes, envelope: Envelope) -> Exchange:
