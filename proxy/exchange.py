@@ -1,5 +1,6 @@
 """One client call, from the moment its request was read."""
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
@@ -8,6 +9,11 @@ from proxy.dialects.common import Dialect, Envelope
 
 Conversation = tuple[str, str, bytes]
 """Name of the client key, what the client calls the conversation, and the digest of how it began."""
+
+
+def turn_of_thread(client: str, previous_message_id: str) -> Conversation:
+    """The conversation a turn of a message thread belongs to: the one whose last answer it names."""
+    return client, previous_message_id, b""
 
 
 class Operation(StrEnum):
@@ -25,7 +31,8 @@ class Exchange(msgspec.Struct, kw_only=True):
         operation: what is asked.
         dialect: the client's wire format.
         envelope: what the peek told.
-        body: the request body as received; emptied at the commit, when it can no longer be needed.
+        body: the request body as received, but with data URLs for the files it names by path; emptied at the commit,
+            when it can no longer be needed.
         client: name of the client key, never the key.
         model: the model id to ask upstream, after aliases.
         think: whether a ``-think`` suffix asked for thinking.
@@ -36,6 +43,9 @@ class Exchange(msgspec.Struct, kw_only=True):
         conversation: what tells it from the client's other conversations; nothing of it can be read.
         version: the client's ``anthropic-version``, if any.
         beta: the client's ``anthropic-beta``, if any.
+        credentials: aliases of the credentials the client key may use; empty for all.
+        permits: whether the client key may ask for a model; None where it may ask for every one.
+        rewritten: whether the top level of the body is written anew, so that the upstream reads the same model as we.
     """
 
     id: str
@@ -53,6 +63,9 @@ class Exchange(msgspec.Struct, kw_only=True):
     conversation: Conversation = ("", "", b"")
     version: str | None = None
     beta: str | None = None
+    credentials: frozenset[str] = frozenset()
+    permits: Callable[[str], bool] | None = None
+    rewritten: bool = False
 
     @property
     def stream(self) -> bool:
@@ -62,4 +75,5 @@ class Exchange(msgspec.Struct, kw_only=True):
     @property
     def continuing(self) -> bool:
         """Whether earlier turns of this conversation were answered somewhere: the history or a name for it says so."""
-        return self.envelope.continuing or "conversation_id" in self.envelope.own_fields
+        envelope = self.envelope
+        return envelope.continuing or bool(envelope.thread) or "conversation_id" in envelope.own_fields

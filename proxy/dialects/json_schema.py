@@ -102,7 +102,10 @@ class _Reader:
             kind = cut["type"] = "object"
         if kind is None and not cut.keys() & {"$ref", "anyOf", "enum", "const"}:
             raise SchemaBeyond(f"{at or 'it'} has no type")
-        if kind == "object" or (isinstance(kind, list) and "object" in kind):
+        kinds = kind if isinstance(kind, list) else [kind]
+        if "array" in kinds and "items" not in cut:
+            raise SchemaBeyond(f"{at or 'it'} is a list of anything")
+        if "object" in kinds:
             properties = cut.get("properties")
             if not isinstance(properties, dict):
                 raise SchemaBeyond(f"{at or 'it'} is an object of any properties")
@@ -202,6 +205,10 @@ def _kept(key: str, allowed: Callable[[object], bool] = lambda _: True) -> "_How
     return keep
 
 
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
 def _is_regular(pattern: object) -> bool:
     return isinstance(pattern, str) and _BEYOND_PATTERN.search(pattern) is None
 
@@ -218,13 +225,13 @@ _HOW: Final[Mapping[str, _How]] = MappingProxyType(
         "definitions": _Reader.definitions,
         "description": _kept("description", lambda value: isinstance(value, str)),
         "enum": _Reader.choices,
-        "format": _kept("format", lambda value: value in _FORMATS),
+        "format": _kept("format", lambda value: isinstance(value, str) and value in _FORMATS),
         "items": _Reader.items,
-        "minItems": _kept("minItems", lambda value: value in _LEAST_ITEMS),
+        "minItems": _kept("minItems", lambda value: isinstance(value, int) and value in _LEAST_ITEMS),
         "oneOf": _Reader.alternatives,
         "pattern": _kept("pattern", _is_regular),
         "properties": _Reader.properties,
-        "required": _kept("required"),
+        "required": _kept("required", _are_names),
         "title": _kept("title"),
         "type": _Reader.kind,
     }
@@ -296,6 +303,8 @@ def input_schema(fields: Mapping[str, msgspec.Raw] | None) -> InputSchema:
         return _flattened({key: msgspec.json.decode(value) for key, value in fields.items()})
     except RecursionError:
         raise SchemaBeyond("it is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise SchemaBeyond("it is no JSON") from None
 
 
 def _flattened(schema: Node) -> InputSchema:
@@ -319,7 +328,10 @@ def _absorbed(flat: Node, parts: object, *, every: bool) -> bool:
     """Take the properties of all parts into the object; whether they were such that it could be done."""
     if not isinstance(parts, list) or not all(_is_plain(part) for part in parts):
         return False
-    properties = dict(_node(flat.get("properties", {}), _ROOT))
+    own_properties = flat.get("properties", {})
+    if not isinstance(own_properties, dict):
+        return False
+    properties = dict(own_properties)
     required: list[object] = []
     for place, part in enumerate(parts):
         for name, described in part.get("properties", {}).items():
@@ -333,7 +345,7 @@ def _absorbed(flat: Node, parts: object, *, every: bool) -> bool:
             required = wanted if not place else [name for name in required if name in wanted]
     flat["properties"] = properties
     own = flat.get("required")
-    both = [*(own if isinstance(own, list) else ()), *required]
+    both = [*(own if isinstance(own, list) and _are_names(own) else ()), *required]
     if both:
         flat["required"] = list(dict.fromkeys(both))
     return True
@@ -344,10 +356,8 @@ def _is_plain(part: object) -> bool:
         "type", "properties", "required", "title", "description", "additionalProperties",
     }:  # fmt: skip
         return False
-    required = part.get("required", [])
     return (
         part.get("type", "object") == "object"
         and isinstance(part.get("properties", {}), dict)
-        and isinstance(required, list)
-        and all(isinstance(name, str) for name in required)
+        and _are_names(part.get("required", []))
     )

@@ -18,11 +18,13 @@ class Want(msgspec.Struct, frozen=True):
         model: the id to ask upstream, aliases resolved.
         limit_class: the limit class it counts against.
         client: the name of the client key.
+        only: aliases of the credentials the client key may use; empty for all.
     """
 
     model: str
     limit_class: str
     client: str
+    only: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

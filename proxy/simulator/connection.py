@@ -10,6 +10,7 @@ from proxy.simulator.api import JSON, Request, key_of
 from proxy.simulator.call import Call, Services
 from proxy.simulator.record import EndedBy, Received, Record
 from proxy.simulator.render import error_body
+from proxy.simulator.web_calls import call_of
 from proxy.tasks import spawn
 
 _MAX_WAITING_BYTES = http.MAX_BODY_BYTES + 2 * http.MAX_HEAD_BYTES
@@ -175,7 +176,8 @@ class Connection(asyncio.Protocol):
         self._host.record.body_complete(received, body, self._clock.monotonic_s())
         path, _, query = head.target.partition("?")
         request_id = self._host.next_request_id()
-        request = Request(head.method, path, query, head.fields, body, received.key, request_id)
+        web_call = call_of(head.method, path)
+        request = Request(head.method, path, query, head.fields, body, received.key, request_id, web_call)
         call = Call(request, received, self._host.services, self._transport, self._call_ended, self._flushed)
         self._call = call
         work = self._host.serve(call)

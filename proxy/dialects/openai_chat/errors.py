@@ -4,6 +4,7 @@ Source: "Error codes" in OpenAI's documentation. All four keys are always there;
 402 means nothing to OpenAI's clients, so they become the status that does.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -18,6 +19,25 @@ _INVALID: Final = "invalid_request_error"
 _SERVER: Final = "server_error"
 _UNAVAILABLE: Final = "service_unavailable_error"
 _PROMPT_TOO_LONG: Final = "prompt is too long"
+_TOLD_OF: Final = re.compile(r"`?(?P<field>[a-z_]+)(?P<inner>\.[a-z0-9_]+)?[a-z0-9_.]*`?(?::| )")
+FIELDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "max_tokens": "max_tokens",
+        "messages": "messages",
+        "model": "model",
+        "output_config.effort": "reasoning_effort",
+        "output_config.format": "response_format",
+        "prompt": "messages",
+        "stop_sequences": "stop",
+        "system": "messages",
+        "temperature": "temperature",
+        "thinking": "reasoning_effort",
+        "tool_choice": "tool_choice",
+        "tools": "tools",
+        "top_p": "top_p",
+    }
+)
+"""Which field of a chat request became the field that the Messages API tells of at the start of its message."""
 
 KINDS: Final[Mapping[ErrorKind, tuple[int, str, str | None]]] = MappingProxyType(
     {
@@ -52,22 +72,25 @@ class _Envelope(msgspec.Struct):
     request_id: str
 
 
-def render_error(error: GatewayError, request_id: str) -> RenderedError:
-    """See `proxy.dialects.common.Dialect.render_error`."""
-    return RenderedError(_STATUSES.get(error.status, error.status), _body(error, request_id))
+def render_error(error: GatewayError, request_id: str, fields: Mapping[str, str] = FIELDS) -> RenderedError:
+    """See `proxy.dialects.common.Dialect.render_error`; `fields` are those of `error_of`."""
+    return RenderedError(_STATUSES.get(error.status, error.status), _body(error, request_id, fields))
 
 
 def error_frame(error: GatewayError, request_id: str) -> bytes:
     """See `proxy.dialects.common.Dialect.error_frame`."""
-    return encode_frame(_body(error, request_id))
+    return encode_frame(_body(error, request_id, FIELDS))
 
 
-def _body(error: GatewayError, request_id: str) -> bytes:
-    return msgspec.json.encode(_Envelope(error_of(error), request_id))
+def _body(error: GatewayError, request_id: str, fields: Mapping[str, str]) -> bytes:
+    return msgspec.json.encode(_Envelope(error_of(error, fields), request_id))
 
 
-def error_of(error: GatewayError) -> ToldError:
-    """An error without the envelope around it."""
+def error_of(error: GatewayError, fields: Mapping[str, str] = FIELDS) -> ToldError:
+    """An error without the envelope around it.
+
+    `fields` says which field of the client's request became the one that the Messages API tells of.
+    """
     _, kind, code = KINDS[error.kind]
     if error.kind is ErrorKind.API and error.status == 503:
         kind = _UNAVAILABLE
@@ -75,4 +98,12 @@ def error_of(error: GatewayError) -> ToldError:
         code = "upstream_error"
     elif error.kind is ErrorKind.INVALID_REQUEST and error.message.startswith(_PROMPT_TOO_LONG):
         code = "context_length_exceeded"
-    return ToldError(error.message, kind, error.param, error.code or code)
+    return ToldError(error.message, kind, error.param or _param(error, fields), error.code or code)
+
+
+def _param(error: GatewayError, fields: Mapping[str, str]) -> str | None:
+    """The field that an upstream's refusal tells of, where it tells of one that the client's request has."""
+    found = _TOLD_OF.match(error.message) if error.kind is ErrorKind.INVALID_REQUEST else None
+    if found is None:
+        return None
+    return fields.get(found["field"]) or fields.get(found["field"] + (found["inner"] or ""))

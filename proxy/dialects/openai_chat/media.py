@@ -8,13 +8,22 @@ import binascii
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from proxy.dialects.openai_chat.schema import FilePart, ImagePart, ImageUrl
+from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
 from proxy.errors import InvalidRequest
-from proxy.model.content import Base64Source, DocumentBlock, ImageBlock, TextSource, UrlSource
+from proxy.model.content import Base64Source, DocumentBlock, FileSource, ImageBlock, TextSource, UrlSource
+from proxy.model.media_type import (
+    HEAD_BYTES,
+    IMAGES,
+    SIDE_MAX_PIXELS,
+    MediaType,
+    base64_reader,
+    media_type_of,
+    pixel_size,
+    too_large,
+)
 
-_PDF: Final = "application/pdf"
+_FILE_ID: Final = "file_"
 _TEXT_TYPES: Final = frozenset(("application/json", "application/xml"))
-_HEAD_BYTES: Final = 48
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
@@ -22,45 +31,79 @@ _URL_SAFE: Final = str.maketrans("-_", "+/")
 def image_block(part: ImagePart, at: str) -> ImageBlock:
     """The image of a content part found at `at`. Raises InvalidRequest naming ``image_url.url``."""
     given = part.image_url
+    if isinstance(given, ImageUrl) and given.file_id is not None:
+        return ImageBlock(_uploaded(given.file_id, f"{at}.image_url.file_id"))
     param = f"{at}.image_url.url" if isinstance(given, ImageUrl) else f"{at}.image_url"
     url = given.url if isinstance(given, ImageUrl) else given
     scheme = url[:8].lower()
     if scheme.startswith("data:"):
         _, data, head = _data_url(url, param)
-        media_type = _image_type(head)
-        if media_type is None:
+        media_type = media_type_of(head)
+        if media_type is None or media_type not in IMAGES:
             raise InvalidRequest(
                 "The image is none of image/jpeg, image/png, image/gif and image/webp.",
                 param=param,
                 code="invalid_image_format",
             )
-        return ImageBlock(Base64Source(media_type, data))
+        size = pixel_size(media_type, base64_reader(data))
+        if size is not None and too_large(size):
+            raise InvalidRequest(
+                f"The image is larger than {SIDE_MAX_PIXELS} pixels on a side.",
+                param=param,
+                code="image_too_large",
+            )
+        return ImageBlock(Base64Source(media_type.value, data))
     if scheme.startswith(("http://", "https://")):
         return ImageBlock(UrlSource(url))
     raise InvalidRequest(
-        "An image has to be given as an http(s) URL or as a data URL.", param=param, code="invalid_image_url"
+        "An image has to be given as an http(s) URL or as a data URL. Paths of the server's files are read only below "
+        "the directories its operator names in CLAUDE_CODE_ROOTS.",
+        param=param,
+        code="invalid_image_url",
     )
 
 
 def document_block(part: FilePart, at: str) -> DocumentBlock:
     """The document of a content part found at `at`. Raises InvalidRequest naming the field."""
-    param = f"{at}.file.file_data"
-    if part.file.file_data is None:
+    file = part.file
+    if file.file_id is not None and file.file_data is None and file.file_url is None:
+        return DocumentBlock(_uploaded(file.file_id, f"{at}.file.file_id"), title=file.filename)
+    param = f"{at}.file.file_data" if file.file_url is None else f"{at}.file.file_url"
+    url = file.file_data if file.file_url is None else file.file_url
+    if url is None:
         raise InvalidRequest(
-            "Files have to be given as file_data: an uploaded file's id means nothing to the upstream.",
-            param=f"{at}.file.file_id",
-            code="unsupported_value",
+            "The file has neither file_data nor file_id.", param=param, code="missing_required_parameter"
         )
-    url = part.file.file_data
+    if url[:8].lower() == "https://":
+        return DocumentBlock(UrlSource(url), title=file.filename)
+    if file.file_url is not None:
+        raise InvalidRequest(
+            "A file's URL has to begin with https://.", param=param, code="unsupported_value"
+        )
+    return _inline_document(file, url, param)
+
+
+def _inline_document(file: FileData, url: str, param: str) -> DocumentBlock:
     if not url[:5].lower().startswith("data:"):
-        url = f"data:{_PDF};base64,{url}"
+        url = f"data:{MediaType.PDF};base64,{url}"
     media_type, data, head = _data_url(url, param)
-    if head.startswith(b"%PDF-"):
-        return DocumentBlock(Base64Source(_PDF, data), title=part.file.filename)
+    if media_type_of(head) is MediaType.PDF:
+        return DocumentBlock(Base64Source(MediaType.PDF.value, data), title=file.filename)
     if media_type.startswith("text/") or media_type in _TEXT_TYPES:
         text = binascii.a2b_base64(data).decode("utf-8", "replace")
-        return DocumentBlock(TextSource("text/plain", text), title=part.file.filename)
+        return DocumentBlock(TextSource("text/plain", text), title=file.filename)
     raise InvalidRequest("The file is neither a PDF nor text.", param=param, code="unsupported_value")
+
+
+def _uploaded(file_id: str, param: str) -> FileSource:
+    """A file uploaded to the upstream before. Raises InvalidRequest for the id of another provider's."""
+    if not file_id.startswith(_FILE_ID):
+        raise InvalidRequest(
+            f"Only files uploaded to the upstream can be named: their ids begin with {_FILE_ID}.",
+            param=param,
+            code="unsupported_value",
+        )
+    return FileSource(file_id)
 
 
 def _data_url(url: str, param: str) -> tuple[str, str, bytes]:
@@ -72,13 +115,13 @@ def _data_url(url: str, param: str) -> tuple[str, str, bytes]:
     data = url[comma + 1 :]
     if "base64" not in parameters:
         content = unquote_to_bytes(data)
-        return media_type, binascii.b2a_base64(content, newline=False).decode(), content[:_HEAD_BYTES]
+        return media_type, binascii.b2a_base64(content, newline=False).decode(), content[:HEAD_BYTES]
     if not _is_base64(data):
         data = "".join(data.split()).translate(_URL_SAFE)
         data += "=" * (-len(data) % 4)
         if not _is_base64(data):
             raise InvalidRequest("The data URL holds no valid base64.", param=param, code="invalid_base64")
-    return media_type, data, binascii.a2b_base64(data[: _HEAD_BYTES // 3 * 4])
+    return media_type, data, binascii.a2b_base64(data[: HEAD_BYTES // 3 * 4])
 
 
 def _is_base64(data: str) -> bool:
@@ -87,16 +130,3 @@ def _is_base64(data: str) -> bool:
         return False
     body = data[:-4] + data[-4:].rstrip("=")
     return len(data) - len(body) <= 2 and not body.encode().translate(None, _ALPHABET)
-
-
-def _image_type(head: bytes) -> str | None:
-    """The media type the first bytes show; what the URL claims is often wrong, and the upstream checks."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    return None

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy.dialects.openai_chat.media import document_block, image_block
-from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart
+from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
 from proxy.dialects.openai_responses.schema import Part
 from proxy.errors import InvalidRequest
-from proxy.model.content import DocumentBlock, ImageBlock, TextBlock, UrlSource
+from proxy.model.content import DocumentBlock, ImageBlock, TextBlock
 
 Readable = TextBlock | ImageBlock | DocumentBlock
 
@@ -57,25 +57,27 @@ def _block(part: Part, at: str) -> Readable:
 
 
 def _image(part: Part, at: str) -> ImageBlock:
-    if part.image_url is None:
-        name = "image_url" if part.file_id is None else "file_id"
+    if part.image_url is not None:
+        return image_block(ImagePart(part.image_url), at)
+    if part.file_id is None:
         raise InvalidRequest(
-            "An image has to be given as image_url: an http(s) URL or a data URL.",
-            param=f"{at}.{name}",
-            code="unsupported_value",
+            "The image has neither image_url nor file_id.",
+            param=f"{at}.image_url",
+            code="missing_required_parameter",
         )
-    return image_block(ImagePart(part.image_url), at)
+    try:
+        return image_block(ImagePart(ImageUrl(file_id=part.file_id)), at)
+    except InvalidRequest as error:
+        error.param = f"{at}.file_id"
+        raise
 
 
 def _document(part: Part, at: str) -> DocumentBlock:
-    if part.file_url is not None:
-        if not part.file_url[:8].lower().startswith(("http://", "https://")):
-            raise InvalidRequest(
-                "A file's URL has to be an http(s) one.", param=f"{at}.file_url", code="invalid_value"
-            )
-        return DocumentBlock(UrlSource(part.file_url), title=part.filename)
+    file = FileData(
+        file_data=part.file_data, file_id=part.file_id, file_url=part.file_url, filename=part.filename
+    )
     try:
-        return document_block(FilePart(FileData(part.file_data, part.file_id, part.filename)), at)
+        return document_block(FilePart(file), at)
     except InvalidRequest as error:
         # here the fields of a file stand in the part itself
         error.param = error.param.replace(".file.", ".") if error.param else error.param

@@ -140,7 +140,7 @@ async def test_a_database_of_the_version_before_is_brought_up(path: Path) -> Non
     await opened.close()
     connection = sqlite3.connect(path)
     connection.execute("DROP TABLE responses")
-    connection.execute("PRAGMA user_version = 1")
+    connection.execute("PRAGMA user_version = 6")
     connection.commit()
     connection.close()
     again = await SqliteStore.open(path)

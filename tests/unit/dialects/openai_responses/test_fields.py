@@ -144,7 +144,7 @@ def test_the_end_user_is_only_known_by_a_digest() -> None:
         ({"input": None}, "input"),
         ({"input": ""}, "input"),
         ({"tools": [1]}, "tools[0]"),
-        ({"text": {"format": {}}}, "text.format"),
+        ({"text": {"format": {}}}, "text.format.type"),
         ({"store": "yes"}, "store"),
         ({"truncation": "some"}, "truncation"),
     ],

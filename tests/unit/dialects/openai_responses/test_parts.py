@@ -8,7 +8,15 @@ import pytest
 from proxy.dialects.openai_responses.parts import blocks_of, texts_of
 from proxy.dialects.openai_responses.schema import Part
 from proxy.errors import InvalidRequest
-from proxy.model.content import Base64Source, DocumentBlock, ImageBlock, TextBlock, TextSource, UrlSource
+from proxy.model.content import (
+    Base64Source,
+    DocumentBlock,
+    FileSource,
+    ImageBlock,
+    TextBlock,
+    TextSource,
+    UrlSource,
+)
 
 _PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 50).decode()
 _PDF = base64.b64encode(b"%PDF-1.7" + b"\0" * 50).decode()
@@ -45,6 +53,11 @@ def _part(**fields: object) -> Part:
             _part(type="input_file", file_url="https://a/b.pdf", filename="b"),
             DocumentBlock(UrlSource("https://a/b.pdf"), title="b"),
         ),
+        (_part(type="input_image", file_id="file_1"), ImageBlock(FileSource("file_1"))),
+        (
+            _part(type="input_file", file_id="file_1", filename="b"),
+            DocumentBlock(FileSource("file_1"), title="b"),
+        ),
     ],
     ids=str,
 )
@@ -59,11 +72,11 @@ def test_a_part_becomes_its_block(part: Part, block: object) -> None:
         (_part(type="input_text"), "text"),
         (_part(type="refusal"), "refusal"),
         (_part(type="input_image"), "image_url"),
-        (_part(type="input_image", file_id="file_1"), "file_id"),
+        (_part(type="input_image", file_id="file-1"), "file_id"),
         (_part(type="input_image", image_url="ftp://a"), "image_url"),
         (_part(type="input_image", image_url="data:image/png;base64,AAAA"), "image_url"),
-        (_part(type="input_file"), "file_id"),
-        (_part(type="input_file", file_id="file_1"), "file_id"),
+        (_part(type="input_file"), "file_data"),
+        (_part(type="input_file", file_id="file-1"), "file_id"),
         (_part(type="input_file", file_url="file:///etc/passwd"), "file_url"),
         (_part(type="input_file", file_data="data:application/zip;base64,UEsDBA=="), "file_data"),
         (_part(type="input_audio"), "type"),

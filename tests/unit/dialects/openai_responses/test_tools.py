@@ -103,7 +103,7 @@ def test_web_search_is_left_out_and_told(kind: str) -> None:
             [{"type": "namespace", "name": "n", "tools": [{"type": "namespace", "name": "m"}]}],
             "tools[0].tools[0].type",
         ),
-        ([{"name": "f"}], "tools[0]"),
+        ([{"name": "f"}], "tools[0].type"),
         ([{"type": "function", "name": "f", "parameters": 1}], "tools[0].parameters"),
     ],
     ids=str,
