@@ -1,11 +1,24 @@
 """Reading a request's body, refused as soon as it is known to be too large."""
 
+from collections.abc import Callable
+from typing import Final, TypeVar
+
 from aiohttp import web
 
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, TooLarge
+from proxy.tasks import off_loop
 from proxy.watch import Watch
 
+LARGE_BYTES: Final = 2 * 1024 * 1024
+"""From here on even a look at a body takes so long that the loop must not wait for it."""
+
 _STALLED_BODY_S = 60.0
+_T = TypeVar("_T")
+
+
+async def looked_at(length_bytes: int, look: Callable[[], _T]) -> _T:
+    """What a look at so many bytes finds; at many of them beside the loop."""
+    return look() if length_bytes < LARGE_BYTES else await off_loop(look)
 
 
 async def read_body(request: web.Request, limit_bytes: int, watch: Watch) -> bytes:

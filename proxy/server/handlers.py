@@ -15,14 +15,13 @@ from proxy.dispatch.trace import CLIENT_LEFT, SUCCESS, Trace
 from proxy.errors import GatewayError, InvalidRequest
 from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
-from proxy.server.body import read_body
+from proxy.server.body import LARGE_BYTES, looked_at, read_body
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.gate import error_response, identity_headers, internal_error
 from proxy.server.headers import answer_headers
 from proxy.server.limiting import admitted, settle
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
-from proxy.tasks import off_loop
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.watch import Watch
@@ -34,7 +33,6 @@ _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
 _SHOWN_MAX: Final = 100
 _DROPPED_MAX: Final = 32
-_LARGE_BYTES: Final = 2 * 1024 * 1024
 
 
 class NoHold:
@@ -89,7 +87,7 @@ class ClientCall:
         try:
             body = await self._read_body()
             exchange = self._exchange = self._open_exchange(
-                body, self._dialect.peek(body) if len(body) < _LARGE_BYTES else await self._peeked(body)
+                body, self._dialect.peek(body) if len(body) < LARGE_BYTES else await self._peeked(body)
             )
             del body
             if self._caller.rules is not None:
@@ -188,7 +186,7 @@ class ClientCall:
         return round((until_s - self._began_s) * 1000, 1)
 
     async def _peeked(self, body: bytes) -> Envelope:
-        return await off_loop(lambda: self._dialect.peek(body))
+        return await looked_at(len(body), lambda: self._dialect.peek(body))
 
     def _open_exchange(self, body: bytes, envelope: Envelope) -> Exchange:
         services = self._services

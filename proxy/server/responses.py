@@ -30,6 +30,7 @@ from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.streams import Frames
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, NotFound
 from proxy.exchange import Exchange, Operation
+from proxy.server.body import looked_at
 from proxy.server.context import CALLER
 from proxy.server.extras import json_response
 from proxy.server.handlers import ClientCall
@@ -42,7 +43,7 @@ _ORIGINATOR: Final = istr("originator")
 _CODEX: Final = "codex"
 _PAGE_DEFAULT: Final = 20
 _PAGE_MAX: Final = 100
-_NO_HISTORY: Final = History((), "")
+_NO_HISTORY: Final = History((), "", 0)
 
 
 class _Kept(msgspec.Struct):
@@ -70,19 +71,23 @@ class _ResponseCall(ClientCall):
     async def _read_body(self) -> bytes:
         """The body with all the items that its own go on from."""
         body = await super()._read_body()
-        asked = read_asked(body)
+        asked = await looked_at(len(body), lambda: read_asked(body))
         history = _NO_HISTORY
         if asked.previous_response_id is not None:
             history = await self._stored.history(asked.previous_response_id, self._caller.client)
-        items = await self._resolved(body, asked.items)
-        if history.items or items is not asked.items:
-            body = with_items(body, [*history.items, *items])
-        self._dialect = ResponsesDialect(self._call(asked, history, items))
+        asked_items = asked.items
+        items = await self._resolved(body, asked_items)
+        new_bytes = len(body)
+        if history.items or items is not asked_items:
+            given, whole = body, [*history.items, *items]
+            body = await looked_at(new_bytes + history.length_bytes, lambda: with_items(given, whole))
+        call = await looked_at(new_bytes, lambda: self._call(asked, history, items))
+        self._dialect = ResponsesDialect(call)
         return body
 
     async def _resolved(self, body: bytes, items: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
         """The items with those in them that others only refer to. Raises NotFound."""
-        found = references(body, items)
+        found = await looked_at(len(body), lambda: references(body, items))
         if not found:
             return items
         resolved = [*items]

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -19,6 +19,7 @@ from proxy.dialects.openai_responses.history import (
 )
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, NotFound, TooLarge
 from proxy.log import get_logger
+from proxy.server.body import looked_at
 from proxy.store.base import ResponseRow, Responses, StoreError
 from proxy.tasks import spawn
 
@@ -33,10 +34,12 @@ class History(msgspec.Struct, frozen=True):
     Attributes:
         items: all items so far, in their order.
         conversation: what ties the turns together.
+        length_bytes: about how long they are.
     """
 
     items: Sequence[msgspec.Raw]
     conversation: str
+    length_bytes: int
 
 
 class StoredResponses:
@@ -102,11 +105,9 @@ class StoredResponses:
             if missing is not None and await self._find(missing, owner) is not None:
                 raise TooLarge(self._history_max_bytes)
             raise _no_previous(response_id)
-        items: list[msgspec.Raw] = []
-        for row in rows:
-            items += items_of(row.input)
-            items += output_of(row.response)
-        return History(items, rows[-1].conversation)
+        length_bytes = sum(len(row.input) + len(row.response) for row in rows)
+        items = await looked_at(length_bytes, lambda: _all_items(rows))
+        return History(items, rows[-1].conversation, length_bytes)
 
     async def find(self, response_id: str, owner: str) -> ResponseRow:
         """A response. Raises NotFound, also where it is another's, and GatewayError 503."""
@@ -164,6 +165,10 @@ class StoredResponses:
                 more = await self._store.forget_responses(self._clock.unix_ms())
         except StoreError as error:
             _log.error("expired responses not deleted", problem=str(error))
+
+
+def _all_items(rows: Iterable[ResponseRow]) -> list[msgspec.Raw]:
+    return [item for row in rows for item in (*items_of(row.input), *output_of(row.response))]
 
 
 RESPONSES: web.AppKey[StoredResponses] = web.AppKey("responses", StoredResponses)

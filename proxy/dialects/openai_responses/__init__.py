@@ -9,6 +9,7 @@ from proxy.dialects.common import Envelope, RenderedError, Rendering, Target, Tr
 from proxy.dialects.openai_chat import errors
 from proxy.dialects.openai_responses import request
 from proxy.dialects.openai_responses.call import Call
+from proxy.dialects.openai_responses.fields import NAMED
 from proxy.dialects.openai_responses.output import repeated
 from proxy.dialects.openai_responses.request import Understood
 from proxy.dialects.openai_responses.schema import ResponsesRequest
@@ -60,7 +61,7 @@ class ResponsesDialect:
 
     def render_error(self, error: GatewayError, request_id: str) -> RenderedError:
         """See `Dialect.render_error`."""
-        return errors.render_error(error, request_id)
+        return errors.render_error(error, request_id, NAMED)
 
     def error_frame(self, error: GatewayError, request_id: str) -> bytes:
         """See `Dialect.error_frame`."""

@@ -18,6 +18,25 @@ ENCRYPTED: Final = "reasoning.encrypted_content"
 """The one value of ``include`` that has something to give."""
 
 
+NAMED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "max_tokens": "max_output_tokens",
+        "messages": "input",
+        "model": "model",
+        "output_config.effort": "reasoning.effort",
+        "output_config.format": "text.format",
+        "prompt": "input",
+        "system": "instructions",
+        "temperature": "temperature",
+        "thinking": "reasoning",
+        "tool_choice": "tool_choice",
+        "tools": "tools",
+        "top_p": "top_p",
+    }
+)
+"""Which field became the one that the Messages API tells of at the start of a refusal."""
+
+
 class Verdict(StrEnum):
     """What becomes of a field."""
 
@@ -64,7 +83,7 @@ VERDICTS: Final[Mapping[str, tuple[Verdict, str]]] = MappingProxyType(
         "stream": (Verdict.MAPPED, "stream"),
         "stream_options": (Verdict.EMULATED, "events are never obfuscated"),
         "temperature": (Verdict.MAPPED, "temperature, by the model's rules"),
-        "text": (Verdict.MAPPED, "output_config.format; JSON without a schema is asked for in words"),
+        "text": (Verdict.MAPPED, "output_config.format, a tool or a sentence; verbosity is a sentence"),
         "tool_choice": (Verdict.MAPPED, "tool_choice"),
         "tools": (Verdict.MAPPED, "tools"),
         "top_logprobs": (Verdict.DROPPED, _NO_EQUAL),
@@ -94,8 +113,6 @@ def lost_fields(request: ResponsesRequest) -> list[Dropped]:
     ]
     if any(wanted != ENCRYPTED for wanted in request.include or ()):
         lost.append(Dropped("include", "only encrypted reasoning can be included"))
-    if request.text is not None and request.text.verbosity not in {None, "medium"}:
-        lost.append(Dropped("text.verbosity", _NO_EQUAL))
     if (reasoning := request.reasoning) is not None:
         lost += [
             Dropped(f"reasoning.{name}", _NO_EQUAL)

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from proxy.dialects.openai_chat.response import custom_input
 from proxy.dialects.openai_responses.frames import Frames
 from proxy.dialects.openai_responses.output import (
     CustomCallItem,
@@ -233,10 +234,6 @@ class OpenCall:
         return item
 
 
-class _TextInput(msgspec.Struct):
-    input: str
-
-
 class OpenCustomCall:
     """A call of a tool that takes text: its JSON is read when it is whole."""
 
@@ -280,10 +277,7 @@ class OpenCustomCall:
 
 def _unwrapped(arguments: str) -> str:
     """The text a model gave as a JSON object; what is no such object, as it stands."""
-    try:
-        return msgspec.json.decode(arguments, type=_TextInput).input
-    except (ValueError, RecursionError):
-        return "" if arguments == "{}" else arguments
+    return "" if arguments == "{}" else custom_input(arguments)
 
 
 def tell_refusal(frames: Frames, item_id: str, index: int, text: str) -> MessageItem:

@@ -13,19 +13,26 @@ from proxy.dialects.common import Dropped, Envelope, Target, Translated
 from proxy.dialects.conversation import name_in, opening
 from proxy.dialects.decoding import Anything, decode_json, is_given, unknown_fields
 from proxy.dialects.openai_chat.request import assembled
-from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest
+from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest, JsonSchema, ResponseFormat
 from proxy.dialects.openai_responses.call import Call
 from proxy.dialects.openai_responses.fields import ENCRYPTED, check_supported, lost_fields
-from proxy.dialects.openai_responses.formats import Format, read_format
 from proxy.dialects.openai_responses.items import read_items
 from proxy.dialects.openai_responses.output import repeated
-from proxy.dialects.openai_responses.schema import PeekedRequest, Reasoning, ResponsesRequest, Typed
+from proxy.dialects.openai_responses.schema import (
+    PeekedRequest,
+    Reasoning,
+    ResponsesRequest,
+    TextConfig,
+    TextFormat,
+    Typed,
+)
 from proxy.dialects.openai_responses.tools import CalledTool, Toolbox, chat_choice, read_toolbox
 from proxy.errors import InvalidRequest
 from proxy.model.content import TextBlock
-from proxy.model.request import OutputConfig, Request, ThinkingAdaptive
+from proxy.model.request import Request, ThinkingAdaptive
 
 _NO_REASONING = Reasoning()
+_ANY_TEXT = TextConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +43,11 @@ class Understood:
         repeated: what the response repeats of the request, see `repeated`.
         shows_seals: whether the client asked for encrypted reasoning.
         called: how calls are told, by the name the model knows.
-        fenced: whether a code fence is cut off the text.
     """
 
     repeated: bytes
     shows_seals: bool = False
     called: Mapping[str, CalledTool] = field(default_factory=dict)
-    fenced: bool = False
 
 
 def peek(body: bytes, call: Call) -> Envelope:
@@ -93,13 +98,10 @@ def understand(body: bytes, target: Target, call: Call) -> tuple[Translated, Und
             param="input",
             code="missing_required_parameter",
         )
-    wanted = read_format(asked)
     box = read_toolbox(asked, lenient=call.lenient)
     conversation = read_items(asked.input, target, call.seal, stored=call.stored_items)
     if asked.instructions and asked.instructions.strip():
         conversation.system.insert(0, TextBlock(asked.instructions))
-    if wanted.wish is not None:
-        conversation.system.append(TextBlock(wanted.wish))
     try:
         translated = assembled(_words(asked, box), conversation, target)
     except InvalidRequest as error:
@@ -107,21 +109,23 @@ def understand(body: bytes, target: Target, call: Call) -> tuple[Translated, Und
         raise
     dropped = [Dropped(box.path(loss.field), loss.reason) for loss in translated.dropped]
     unknown = unknown_fields(body, ResponsesRequest.__struct_fields__)
-    lost = (*dropped, *box.dropped, *wanted.dropped, *lost_fields(asked), *unknown)
-    request = _finished(translated.request, asked, target, wanted)
+    lost = (*dropped, *box.dropped, *lost_fields(asked), *unknown)
+    request = _finished(translated.request, asked, target)
     done = msgspec.structs.replace(translated, request=request, dropped=lost)
     noted = repeated(asked, store=call.keep is not None)
     shows_seals = ENCRYPTED in (asked.include or ())
-    return done, Understood(noted, shows_seals, box.called, wanted.wish is not None)
+    return done, Understood(noted, shows_seals, box.called)
 
 
 def _words(asked: ResponsesRequest, box: Toolbox) -> ChatRequest:
     """What the request says beside its items, in the words of Chat Completions."""
+    text = asked.text or _ANY_TEXT
     return ChatRequest(
         messages=[],
         max_completion_tokens=asked.max_output_tokens,
         parallel_tool_calls=asked.parallel_tool_calls,
         reasoning_effort=(asked.reasoning or _NO_REASONING).effort,
+        response_format=_response_format(text.format),
         safety_identifier=asked.safety_identifier,
         service_tier=asked.service_tier,
         temperature=asked.temperature,
@@ -129,18 +133,27 @@ def _words(asked: ResponsesRequest, box: Toolbox) -> ChatRequest:
         tools=box.definitions,
         top_p=asked.top_p,
         user=asked.user,
+        verbosity=text.verbosity,
     )
 
 
-def _finished(request: Request, asked: ResponsesRequest, target: Target, wanted: Format) -> Request:
-    """The request with what Chat Completions has no words for: whether thinking is shown, and a schema."""
+def _response_format(wanted: TextFormat | None) -> ResponseFormat | None:
+    if wanted is None or wanted.type != "json_schema":
+        return None if wanted is None else ResponseFormat(wanted.type)
+    if not is_given(wanted.schema):
+        raise InvalidRequest(
+            "The schema is missing.", param="text.format.schema", code="missing_required_parameter"
+        )
+    schema = JsonSchema(wanted.name or "", wanted.description, wanted.schema, wanted.strict)
+    return ResponseFormat(wanted.type, schema)
+
+
+def _finished(request: Request, asked: ResponsesRequest, target: Target) -> Request:
+    """The request with what Chat Completions has no words for: whether thinking is shown."""
     shown = (asked.reasoning or _NO_REASONING).shown or target.think
     thinking = request.thinking
     if isinstance(thinking, ThinkingAdaptive) and not shown:
         thinking = ThinkingAdaptive()
     elif thinking is None and shown and target.facts.thinks_by_default:
         thinking = ThinkingAdaptive("summarized")
-    output = request.output_config
-    if wanted.compiled is not msgspec.UNSET:
-        output = OutputConfig(output.effort if output is not None else None, wanted.compiled)
-    return msgspec.structs.replace(request, thinking=thinking, output_config=output)
+    return msgspec.structs.replace(request, thinking=thinking)

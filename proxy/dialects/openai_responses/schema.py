@@ -42,7 +42,7 @@ class TextConfig(msgspec.Struct, omit_defaults=True):
     """What is asked of the text."""
 
     format: TextFormat | None = None
-    verbosity: str | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
 
 
 class StreamOptions(msgspec.Struct):

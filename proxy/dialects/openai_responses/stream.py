@@ -11,10 +11,11 @@ from typing import Final, assert_never
 import msgspec
 
 from proxy.dialects.common import Rendering, ThinkingFormat, Thought
-from proxy.dialects.json_text import FenceCutter
 from proxy.dialects.openai_chat.errors import ToldError, error_of
 from proxy.dialects.openai_chat.response import REFUSAL, refusal_text
+from proxy.dialects.openai_chat.shaping import shaper_of
 from proxy.dialects.openai_responses.call import Call
+from proxy.dialects.openai_responses.fields import NAMED
 from proxy.dialects.openai_responses.frames import Frames
 from proxy.dialects.openai_responses.openings import (
     OpenCall,
@@ -82,13 +83,13 @@ class ResponseStreamEncoder:
         "_begun",
         "_call",
         "_called",
-        "_cutter",
         "_first_call",
         "_frames",
         "_items",
         "_open",
         "_rendering",
         "_response",
+        "_shaper",
         "_shows_text",
         "_stop",
         "_text",
@@ -109,7 +110,7 @@ class ResponseStreamEncoder:
             model=rendering.model,
             shows_seals=understood.shows_seals,
         )
-        self._cutter = FenceCutter() if understood.fenced else None
+        self._shaper = shaper_of(rendering.form)
         self._frames = Frames()
         self._begun = False
         self._items: list[OutputItem] = []
@@ -123,8 +124,8 @@ class ResponseStreamEncoder:
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """See `proxy.dialects.common.StreamEncoder.encode`."""
-        if self._cutter is not None:
-            events = self._cutter.cut(events)
+        if self._shaper is not None:
+            events = self._shaper.cut(events)
         for event in events:
             if type(event) is ContentBlockDelta:
                 delta = event.delta
@@ -141,7 +142,7 @@ class ResponseStreamEncoder:
         """The end of a response that failed: its error, and the response with the items that were whole."""
         if not self._begun:
             self._begin()
-        told = error_of(error)
+        told = error_of(error, NAMED)
         fields = b'"code":%b,"message":%b,"param":%b,"error":%b' % (
             _encode(told.code),
             _encode(told.message),

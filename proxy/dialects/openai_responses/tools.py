@@ -16,8 +16,12 @@ import msgspec
 from proxy.dialects.common import Dropped
 from proxy.dialects.decoding import Anything, decode_json, is_given
 from proxy.dialects.openai_chat.schema import (
+    AllowedTool,
     AllowedTools,
+    CustomDefinition,
+    CustomFormat,
     FunctionDefinition,
+    Grammar,
     NamedFunction,
     ToolDefinition,
 )
@@ -27,20 +31,15 @@ from proxy.errors import InvalidRequest
 
 _NAME_MAX_CHARS: Final = 64
 _BETWEEN: Final = "__"
-_GRAMMAR_MAX_CHARS: Final = 20_000
-_TEXT_INPUT: Final[Mapping[str, msgspec.Raw]] = MappingProxyType(
-    {
-        "type": msgspec.Raw(b'"object"'),
-        "properties": msgspec.Raw(b'{"input":{"type":"string"}}'),
-        "required": msgspec.Raw(b'["input"]'),
-        "additionalProperties": msgspec.Raw(b"false"),
-    }
-)
-_AT_TOOL: Final = re.compile(r"tools\[(\d+)\](?:\.function)?(?P<rest>.*)", re.DOTALL)
+_AT_TOOL: Final = re.compile(r"tools\[(\d+)\](?:\.(?:function|custom))?(?P<rest>.*)", re.DOTALL)
 _NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "max_completion_tokens": "max_output_tokens",
         "reasoning_effort": "reasoning.effort",
+        "response_format.json_schema.schema": "text.format.schema",
+        "response_format.type": "text.format.type",
+        "tool_choice.allowed_tools.tools": "tool_choice.tools",
+        "tool_choice.custom.name": "tool_choice.name",
         "tool_choice.function.name": "tool_choice.name",
     }
 )
@@ -65,7 +64,7 @@ class Toolbox:
     """The tools of a request.
 
     Attributes:
-        definitions: all of them, as functions.
+        definitions: all of them.
         paths: where in the request each of them is.
         called: how calls are told, by the name the model knows; plain functions are not among them.
         dropped: what was lost.
@@ -116,29 +115,26 @@ def _take(box: Toolbox, tool: ToolParam, at: str, namespace: str | None, *, leni
     if custom or namespace is not None:
         box.called[flat] = CalledTool(name, namespace, custom)
     box.paths.append(at)
-    box.definitions.append(
-        ToolDefinition("function", _custom(flat, tool) if custom else _function(flat, tool))
-    )
+    box.definitions.append(_custom(flat, tool, at) if custom else _function(flat, tool))
 
 
-def _function(name: str, tool: ToolParam) -> FunctionDefinition:
-    return FunctionDefinition(name, tool.description, tool.parameters, tool.strict)
-
-
-def _custom(name: str, tool: ToolParam) -> FunctionDefinition:
-    """A function of one text; a grammar is told in words, for nothing compels the model to keep to it."""
-    said = [tool.description] if tool.description else []
-    if is_given(tool.format) and (grammar := _grammar(tool.format)):
-        said.append(f"The input has to follow this grammar:\n{grammar[:_GRAMMAR_MAX_CHARS]}")
-    return FunctionDefinition(name, "\n\n".join(said) or None, dict(_TEXT_INPUT))
+def _function(name: str, tool: ToolParam) -> ToolDefinition:
+    function = FunctionDefinition(name, tool.description, tool.parameters, tool.strict)
+    return ToolDefinition("function", function)
 
 
 class _Format(msgspec.Struct):
-    definition: str | None = None
+    syntax: str = ""
+    definition: str = ""
 
 
-def _grammar(given: Anything) -> str | None:
-    return decode_json(_Format, given).definition if isinstance(given, msgspec.Raw) else None
+def _custom(name: str, tool: ToolParam, at: str) -> ToolDefinition:
+    grammar = None
+    if isinstance(tool.format, msgspec.Raw) and is_given(tool.format):
+        given = decode_json(_Format, tool.format, at=f"{at}.format")
+        grammar = Grammar(given.syntax, given.definition) if given.definition else None
+    form = CustomFormat("grammar", grammar) if grammar is not None else None
+    return ToolDefinition("custom", custom=CustomDefinition(name, tool.description, form))
 
 
 def _named(tool: ToolParam, at: str) -> str:
@@ -159,11 +155,25 @@ def flat_name(namespace: str | None, name: str) -> str:
 
 
 def chat_choice(given: str | NamedChoice | None) -> str | ChatChoice | None:
-    """The tool choice in the words of Chat Completions, which name a custom tool as the function it becomes."""
+    """The tool choice in the words of Chat Completions. Raises InvalidRequest."""
     if not isinstance(given, NamedChoice):
         return given
-    if given.type in {"function", "custom"} and given.name is not None:
-        return ChatChoice("function", NamedFunction(flat_name(given.namespace, given.name)))
     if given.type == "allowed_tools":
-        return ChatChoice(given.type, allowed_tools=AllowedTools(given.mode or "auto"))
-    return ChatChoice(given.type)
+        return ChatChoice(given.type, allowed_tools=AllowedTools(given.mode or "auto", _allowed(given.tools)))
+    if given.name is None:
+        return ChatChoice(given.type)
+    named = NamedFunction(flat_name(given.namespace, given.name))
+    return ChatChoice(
+        given.type,
+        function=named if given.type == "function" else None,
+        custom=named if given.type == "custom" else None,
+    )
+
+
+def _allowed(given: Anything) -> list[AllowedTool]:
+    """The tools that may be called, as functions all of them; those of OpenAI's own have no name."""
+    if not isinstance(given, msgspec.Raw) or not is_given(given):
+        return []
+    tools = decode_json(list[NamedChoice], given, at="tool_choice.tools")
+    names = [flat_name(tool.namespace, tool.name) for tool in tools if tool.name is not None]
+    return [AllowedTool(function=NamedFunction(name)) for name in names]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from proxy.dialects.common import PLAIN_FORM, AnswerForm
 from proxy.dialects.openai_responses import ResponsesDialect
 from proxy.model.content import TextBlock, ThinkingBlock, ToolUseBlock
 from proxy.model.events import (
@@ -53,9 +54,12 @@ TOOL = block(
 TEXT_ALONE = block(0, TextBlock(""), TextDelta("Hi"))
 
 
-def streamed(events: Sequence[Event], dialect: ResponsesDialect | None = None) -> list[dict[str, object]]:
+def streamed(
+    events: Sequence[Event], dialect: ResponsesDialect | None = None, form: AnswerForm = PLAIN_FORM
+) -> list[dict[str, object]]:
     """The events a response tells these as."""
-    return told((dialect or asked()).stream_encoder(RENDERING).encode(events))
+    rendering = msgspec.structs.replace(RENDERING, form=form)
+    return told((dialect or asked()).stream_encoder(rendering).encode(events))
 
 
 def kinds(events: Sequence[dict[str, object]]) -> list[str]:

@@ -8,8 +8,8 @@ from openai.types.responses import response_create_params
 
 from proxy.dialects.openai_responses.fields import VERDICTS, Verdict
 from proxy.dialects.openai_responses.schema import ResponsesRequest
-from proxy.errors import InvalidRequest
-from tests.unit.dialects.openai_responses.building import dropped, sent, translated
+from proxy.errors import ErrorKind, GatewayError, InvalidRequest
+from tests.unit.dialects.openai_responses.building import asked, dropped, sent, told, translated
 
 _VALUES: dict[str, object] = {
     "access_programs": {"cyber": "standard"},
@@ -63,7 +63,7 @@ def test_a_field_that_would_change_the_answer_is_refused_by_name(name: str) -> N
         ({"background": False, "truncation": "disabled", "top_logprobs": 0}, []),
         ({"include": ["reasoning.encrypted_content"]}, []),
         ({"include": ["message.output_text.logprobs"]}, ["include"]),
-        ({"text": {"verbosity": "low"}}, ["text.verbosity"]),
+        ({"text": {"verbosity": "low"}}, []),
         ({"text": {"verbosity": "medium"}}, []),
         ({"reasoning": {"mode": "deep", "context": "all"}}, ["reasoning.context", "reasoning.mode"]),
         (
@@ -155,3 +155,26 @@ def test_a_field_of_the_wrong_sort_is_named(fields: dict[str, object], param: st
     with pytest.raises(InvalidRequest) as caught:
         translated(**fields)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ("messages.2.content.0: all messages must have non-empty content", "input"),
+        ("system: text content blocks must be non-empty", "instructions"),
+        ("max_tokens: 5 > 4, which is the maximum", "max_output_tokens"),
+        ("output_config.effort: Input should be 'low'", "reasoning.effort"),
+        ("output_config.format.schema: For 'object' type", "text.format"),
+        ("prompt is too long: 3 tokens > 2 maximum", "input"),
+        ("stop_sequences: no", None),
+    ],
+)
+def test_the_field_an_upstream_tells_of_is_named_as_its_client_knows_it(
+    message: str, param: str | None
+) -> None:
+    """Protects clients from names of another API, before the answer has begun and after."""
+    error = GatewayError(400, ErrorKind.INVALID_REQUEST, message)
+    body = msgspec.json.decode(asked().render_error(error, "req_1").body)
+    assert body["error"]["param"] == param
+    first = next(event for event in told(asked().error_frame(error, "req_1")) if event["type"] == "error")
+    assert first["param"] == param

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.dialects.common import Envelope
+from proxy.dialects.common import PLAIN_FORM, Demand, Envelope
+from proxy.dialects.json_text import JSON_WISH
 from proxy.dialects.openai_responses.request import peek
 from proxy.errors import InvalidRequest
 from proxy.model.request import InputMessage
-from tests.unit.dialects.openai_responses.building import MODEL, call, sent, translated
+from tests.unit.dialects.openai_responses.building import MODEL, call, dropped, sent, translated
 
 
 def _peeked(**fields: object) -> Envelope:
@@ -127,6 +128,103 @@ def test_codex_asks_and_nothing_is_refused() -> None:
     )
     assert sorted(loss.field for loss in found.dropped) == ["client_metadata", "tools[3]", "tools[4]"]
     assert [block.text for block in found.request.system] == ["You are Codex."]
+
+
+_SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
+def _format(**fields: object) -> dict[str, object]:
+    return {"text": {"format": fields}}
+
+
+def test_a_schema_compels_the_model() -> None:
+    """Protects structured answers: the schema is closed, and the format's description goes into it."""
+    body = sent(**_format(type="json_schema", name="n", strict=True, schema=_SCHEMA, description="Says a."))
+    expected = {**_SCHEMA, "description": "Says a.", "additionalProperties": False}
+    assert body["output_config"] == {"format": {"type": "json_schema", "schema": expected}}
+    assert dropped(**_format(type="json_schema", name="n", schema=_SCHEMA)) == []
+
+
+def test_a_schema_and_an_effort_go_together() -> None:
+    """Protects either from the other."""
+    fields = _format(type="json_schema", name="n", schema=_SCHEMA) | {"reasoning": {"effort": "low"}}
+    config = msgspec.convert(sent(**fields)["output_config"], dict[str, object])
+    assert config["effort"] == "low"
+    assert "format" in config
+
+
+def test_a_schema_that_cannot_be_compiled_is_asked_for_in_words_and_told() -> None:
+    """Protects users of open schemas: the model still knows what is wanted, and they know it was only asked."""
+    fields = _format(type="json_schema", name="n", schema={"type": "object"})
+    (wish,) = msgspec.convert(sent(**fields)["system"], list[dict[str, str]])
+    assert wish["text"].startswith(JSON_WISH)
+    assert '{"type":"object"}' in wish["text"]
+    assert "output_config" not in sent(**fields)
+    assert dropped(**fields) == ["text.format.schema"]
+
+
+def test_json_without_a_schema_is_asked_for_in_words() -> None:
+    """Protects JSON mode, which the upstream has not; other instructions come first."""
+    body = sent(instructions="Be kind.", **_format(type="json_object"))
+    assert body["system"] == [{"type": "text", "text": "Be kind."}, {"type": "text", "text": JSON_WISH}]
+    found = translated(**_format(type="json_object"))
+    assert (found.demand, found.form.unfence) == (Demand.JSON, True)
+
+
+@pytest.mark.parametrize("text", [None, {}, {"format": None}, {"format": {"type": "text"}}])
+def test_plain_text_asks_for_nothing(text: object) -> None:
+    """Protects ordinary requests from sentences nobody asked for."""
+    body = sent(text=text)
+    assert not body.keys() & {"system", "output_config"}
+    found = translated(text=text)
+    assert (found.demand, found.form) == (None, PLAIN_FORM)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"type": "xml"}, "text.format.type"),
+        ({"type": "json_schema", "name": "n"}, "text.format.schema"),
+        ({"type": "json_schema", "name": "n", "schema": None}, "text.format.schema"),
+        ({"type": "json_schema", "name": "n", "schema": [1]}, "text.format.schema"),
+        ({"type": 1}, "text.format.type"),
+    ],
+    ids=str,
+)
+def test_a_format_that_cannot_be_is_named(fields: dict[str, object], param: str) -> None:
+    """Protects users from an answer in no format at all."""
+    with pytest.raises(InvalidRequest) as caught:
+        translated(**_format(**fields))
+    assert caught.value.param == param
+
+
+def test_a_schema_beyond_compiling_is_the_input_of_a_tool_where_one_can_be_forced() -> None:
+    """Protects open schemas on models that can be made to call: the answer follows them, and is told as text."""
+    fields = _format(type="json_schema", name="n", schema={"type": "object"})
+    found = translated("claude-opus-5", **fields)
+    assert found.form.text_tool == "n"
+    assert [loss.field for loss in found.dropped] == ["text.format.schema"]
+    assert sent("claude-opus-5", **fields)["tool_choice"] == {
+        "type": "tool",
+        "name": "n",
+        "disable_parallel_tool_use": True,
+    }
+
+
+def test_a_tool_that_is_only_wished_for_is_demanded() -> None:
+    """Protects forced calls on models that take no force: an answer without one is asked for once more."""
+    tool = {"type": "function", "name": "f"}
+    assert translated(tools=[tool], tool_choice="required").demand is Demand.CALL
+    assert translated(tools=[tool]).demand is None
+
+
+@pytest.mark.parametrize("verbosity", ["low", "medium", "high", None])
+def test_the_length_is_asked_for_in_words(verbosity: str | None) -> None:
+    """Protects ``text.verbosity``; the middle is what models do anyway."""
+    body = sent(instructions="Be kind.", text={"verbosity": verbosity})
+    texts = msgspec.convert(body["system"], list[dict[str, str]])
+    assert len(texts) == (2 if verbosity in {"low", "high"} else 1)
+    assert texts[0]["text"] == "Be kind."
 
 
 _texts = st.sampled_from(["", " ", "a", "\x00", "ä\U0001f600"])

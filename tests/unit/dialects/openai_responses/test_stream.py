@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.dialects.anthropic import StreamDecoder
-from proxy.dialects.common import Rendering, Thought
+from proxy.dialects.common import AnswerForm, Rendering, Thought
 from proxy.errors import ErrorKind, GatewayError
 from proxy.model.collect import Collector
 from proxy.model.content import TextBlock, ThinkingBlock, ToolUseBlock
@@ -153,10 +153,18 @@ def test_a_fence_is_cut_off_json_asked_for_in_words() -> None:
         *block(0, TextBlock(""), TextDelta("```json\n{"), TextDelta("}\n```")),
         *end("end_turn"),
     ]
-    wanted = {"text": {"format": {"type": "json_object"}}}
-    found = streamed(events, asked(**wanted))
+    found = streamed(events, form=AnswerForm(unfence=True))
     assert "".join(str(event["delta"]) for event in found if "delta" in event) == "{}"
     assert "```" in str(output(streamed(events)))
+
+
+def test_the_input_of_a_tool_that_stands_for_the_text_is_told_as_text() -> None:
+    """Protects answers by a schema that only a tool could carry: whole and streamed they are a message."""
+    found = streamed([START, *TOOL, *end("tool_use")], form=AnswerForm(text_tool="get"))
+    assert "".join(str(event["delta"]) for event in found if "delta" in event) == '{"a":1}'
+    (item,) = output(found)
+    assert item["type"] == "message"
+    assert "function_call" not in str(found)
 
 
 def test_server_tools_and_unknown_blocks_are_swallowed() -> None:

@@ -48,7 +48,7 @@ def test_a_text_tool_is_a_function_of_one_text() -> None:
     grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /a/"}
     (tool,) = _tools({"type": "custom", "name": "patch", "description": "Patches.", "format": grammar})
     assert tool["input_schema"] == {**_TEXT, "additionalProperties": False}
-    assert str(tool["description"]).startswith("Patches.\n\n")
+    assert str(tool["description"]).startswith("Patches.\n")
     assert "start: /a/" in str(tool["description"])
     (plain,) = _tools({"type": "custom", "name": "say", "format": {"type": "text"}})
     assert "description" not in plain
@@ -58,7 +58,8 @@ def test_a_namespace_becomes_functions_that_are_known_again() -> None:
     """Protects programs that send their tools in groups."""
     inner = [_FUNCTION, {"type": "custom", "name": "c"}]
     box = read_toolbox(_request({"type": "namespace", "name": "n", "tools": inner}, _FUNCTION), lenient=False)
-    names = [tool.function.name for tool in box.definitions if tool.function is not None]
+    named = [tool.function or tool.custom for tool in box.definitions]
+    names = [tool.name for tool in named if tool is not None]
     assert names == ["n__f", "n__c", "f"]
     assert box.called == {"n__f": CalledTool("f", "n"), "n__c": CalledTool("c", "n", custom=True)}
     assert box.paths == ["tools[0].tools[0]", "tools[0].tools[1]", "tools[1]"]
@@ -105,6 +106,9 @@ def test_web_search_is_left_out_and_told(kind: str) -> None:
         ),
         ([{"name": "f"}], "tools[0].type"),
         ([{"type": "function", "name": "f", "parameters": 1}], "tools[0].parameters"),
+        ([{"type": "custom", "name": "c", "format": {"definition": 1}}], "tools[0].format.definition"),
+        ([_FUNCTION, {"type": "custom", "name": "f"}], "tools[1].name"),
+        ([_FUNCTION, {"type": "custom", "name": "a b"}], "tools[1].name"),
     ],
     ids=str,
 )
@@ -129,6 +133,10 @@ def test_a_tool_that_cannot_be_is_named_by_its_place(tools: list[object], param:
             {"type": "auto"},
         ),
         ({"type": "allowed_tools", "mode": "required", "tools": []}, {"type": "any"}),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": [{"type": "custom", "name": "c"}]},
+            {"type": "tool", "name": "c"},
+        ),
     ],
     ids=str,
 )
@@ -145,6 +153,12 @@ def test_every_tool_choice_is_carried(choice: object, upstream: object) -> None:
         ({"type": "function", "name": "g"}, "tool_choice.name"),
         ({"type": "file_search"}, "tool_choice"),
         ({"type": "function"}, "tool_choice"),
+        ({"type": "custom", "name": "g"}, "tool_choice.name"),
+        (
+            {"type": "allowed_tools", "tools": [{"type": "function", "name": "g"}]},
+            "tool_choice.tools",
+        ),
+        ({"type": "allowed_tools", "tools": [1]}, "tool_choice.tools[0]"),
     ],
     ids=str,
 )
@@ -162,6 +176,15 @@ def test_a_choice_in_a_namespace_names_the_flat_tool() -> None:
     assert found is not None
     assert found.function is not None
     assert found.function.name == "n__f"
+
+
+def test_some_of_the_tools_are_named_in_words_and_that_is_told() -> None:
+    """Protects a choice among some: all stay offered, for the cache's sake, and those of a group are known again."""
+    group = {"type": "namespace", "name": "n", "tools": [_FUNCTION]}
+    among = [{"type": "function", "name": "f", "namespace": "n"}, {"type": "web_search"}]
+    fields = {"tools": [_FUNCTION, group], "tool_choice": {"type": "allowed_tools", "tools": among}}
+    assert "n__f." in str(sent("claude-opus-5", **fields)["messages"])
+    assert dropped(**fields) == ["tool_choice.tools"]
 
 
 def test_calls_come_one_at_a_time_when_parallel_ones_are_forbidden() -> None:
