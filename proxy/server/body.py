@@ -16,9 +16,9 @@ _STALLED_BODY_S = 60.0
 _T = TypeVar("_T")
 
 
-async def looked_at(length_bytes: int, look: Callable[[], _T]) -> _T:
-    """What a look at so many bytes finds; at many of them beside the loop."""
-    return look() if length_bytes < LARGE_BYTES else await off_loop(look)
+async def looked_at(length_bytes: int, look: Callable[[], _T], *, large_bytes: int = LARGE_BYTES) -> _T:
+    """What a look at so many bytes finds; at `large_bytes` and more beside the loop."""
+    return look() if length_bytes < large_bytes else await off_loop(look)
 
 
 async def read_body(request: web.Request, limit_bytes: int, watch: Watch) -> bytes:

@@ -39,6 +39,7 @@ from proxy.server.routes import OPENAI_CHAT, Access, Route
 from proxy.server.stored_responses import RESPONSES, History
 
 _ID_BYTES: Final = 16
+_MANY_ITEMS_BYTES: Final = 128 * 1024
 _ORIGINATOR: Final = istr("originator")
 _CODEX: Final = "codex"
 _PAGE_DEFAULT: Final = 20
@@ -81,7 +82,9 @@ class _ResponseCall(ClientCall):
         if history.items or items is not asked_items:
             given, whole = body, [*history.items, *items]
             body = await looked_at(new_bytes + history.length_bytes, lambda: with_items(given, whole))
-        call = await looked_at(new_bytes, lambda: self._call(asked, history, items))
+        call = await looked_at(
+            new_bytes, lambda: self._call(asked, history, items), large_bytes=_MANY_ITEMS_BYTES
+        )
         self._dialect = ResponsesDialect(call)
         return body
 

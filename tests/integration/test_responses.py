@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from proxy.simulator import Simulator, Step
+from proxy.simulator import ANY_KEY, Simulator, Step
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY, gateway
 from tests.support.house import Answer, House, client, configuration, house, read_answer, simulated
 from tests.unit.dialects.openai_responses.building import told
@@ -86,6 +86,14 @@ class _User:
             check_order(found, whole=True)
             return msgspec.convert(found[-1]["response"], dict[str, object])
         return msgspec.json.decode(answer.body, type=dict[str, object])
+
+    async def used(self) -> dict[str, int]:
+        """How many requests its key has made so far, and their tokens."""
+        headers = {"authorization": f"Bearer {self.key}"}
+        async with self.session.get(f"{self.url}/stats", headers=headers) as response:
+            found = await read_answer(response)
+        stats = msgspec.json.decode(found.body, type=dict[str, object])
+        return msgspec.convert({name: stats[name] for name in ("requests", "tokens")}, dict[str, int])
 
     def upstream(self) -> list[dict[str, object]]:
         """The messages that reached Claude last."""
@@ -338,6 +346,44 @@ async def test_what_cannot_be_is_refused_by_name_and_asks_nobody(
     assert (answer.status, answer.error.error.param) == (400, param)
     assert answer.error.error.type == "invalid_request_error"
     assert user.simulator.record.requests_total == calls
+
+
+async def test_json_that_does_not_parse_is_asked_for_once_more_and_only_the_answer_is_stored(
+    user: _User,
+) -> None:
+    """Protects JSON mode, and what goes on from it: the prose that was thrown away is nowhere."""
+    fenced = Step(text='```json\n{"a": 1}\n```')
+    user.simulator.script(ANY_KEY, [Step(text="Sure! Here it is.")], then=fenced)
+    made = await user.asks(text={"format": {"type": "json_object"}})
+    assert _said(made) == '{"a": 1}'
+    assert len(user.simulator.record.requests) == 2
+    assert msgspec.json.decode((await user.calls("GET", f"/{made['id']}")).body) == made
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "streamed"])
+async def test_a_schema_that_is_not_compiled_is_answered_as_text(user: _User, stream: bool) -> None:
+    """Protects answers that a tool has to carry: the client called for no tool, and gets none."""
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
+    schema = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}, "$defs": {"node": node}}
+    form = {"type": "json_schema", "name": "thing", "schema": schema}
+    made = await user.asks(model="claude-opus-5", text={"format": form}, stream=stream)
+    assert [item["type"] for item in _items(made)] == ["message"]
+    assert isinstance(msgspec.json.decode(_said(made)), dict)
+    assert made["status"] == "completed"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "streamed"])
+async def test_what_a_response_used_is_counted_once_and_counting_tokens_is_free(
+    user: _User, stream: bool
+) -> None:
+    """Protects the books: the tokens a client is told of are those it is charged for."""
+    before = await user.used()
+    usage = msgspec.convert((await user.asks(stream=stream))["usage"], dict[str, object])
+    after = await user.used()
+    assert after["requests"] - before["requests"] == 1
+    assert after["tokens"] - before["tokens"] == usage["total_tokens"]
+    assert (await user.posts("/input_tokens")).status == 200
+    assert (await user.used())["tokens"] == after["tokens"]
 
 
 async def test_codex_is_served_with_the_tools_it_always_sends(user: _User) -> None:
