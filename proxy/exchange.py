@@ -1,5 +1,6 @@
 """One client call, from the moment its request was read."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -15,6 +16,8 @@ class Operation(StrEnum):
 
     MESSAGES = "messages"
     COUNT_TOKENS = "count_tokens"
+    FILES = "files"
+    BATCHES = "batches"
 
 
 class Exchange(msgspec.Struct, kw_only=True):
@@ -36,6 +39,8 @@ class Exchange(msgspec.Struct, kw_only=True):
         conversation: what tells it from the client's other conversations; nothing of it can be read.
         version: the client's ``anthropic-version``, if any.
         beta: the client's ``anthropic-beta``, if any.
+        owner: alias of the one credential that can answer, because files the request names lie there; None for any.
+        files: media types of the files it names, by id.
     """
 
     id: str
@@ -53,6 +58,8 @@ class Exchange(msgspec.Struct, kw_only=True):
     conversation: Conversation = ("", "", b"")
     version: str | None = None
     beta: str | None = None
+    owner: str | None = None
+    files: Mapping[str, str] = {}
 
     @property
     def stream(self) -> bool:

@@ -18,11 +18,13 @@ class Want(msgspec.Struct, frozen=True):
         model: the id to ask upstream, aliases resolved.
         limit_class: the limit class it counts against.
         client: the name of the client key.
+        credential: alias of the only one that will do; None for any.
     """
 
     model: str
     limit_class: str
     client: str
+    credential: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,11 @@ class Plans:
         self._verdicts = verdicts
         self._restraints = restraints
         self._window_s = window_s
-        self._known: dict[tuple[str, str, str], Plan] = {}
+        self._known: dict[tuple[str, str, str, str | None], Plan] = {}
 
     def of(self, want: Want, *, epoch: int) -> Plan:
         """The plan for a request; `epoch` is the serial of the last lease granted so far."""
-        key = (want.model, want.limit_class, want.client)
+        key = (want.model, want.limit_class, want.client, want.credential)
         plan = self._known.get(key)
         if plan is None:
             plan = self._known[key] = self._made(want, epoch)
@@ -49,6 +49,8 @@ class Plans:
             self._forget()
         seats = []
         for member in self.members:
+            if want.credential is not None and want.credential != member.name:
+                continue
             if member.serves(want.model, want.client, want.limit_class):
                 seat = member.seat(want.limit_class, window_s=self._window_s)
                 seat.serves = True

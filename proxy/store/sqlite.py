@@ -17,6 +17,7 @@ import msgspec
 from proxy.store.base import HealthRow, StoreError
 from proxy.store.files import check_private, ensure_private_dir, make_private
 from proxy.store.migrations import migrate, shipped_migrations
+from proxy.store.objects import SqliteObjects
 from proxy.tasks import spawn
 
 CALL_TIMEOUT_S: Final = 2.0
@@ -85,6 +86,7 @@ class SqliteStore:
         self._connection = connection
         self._path = path
         self._closed = False
+        self.objects: Final = SqliteObjects(self._run)
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}{' closed' if self._closed else ''}>"
