@@ -11,29 +11,28 @@ from proxy.store.base import Cut, ObjectRow
 # A list may be walked through while what it shows is deleted, so bounds outlive their objects for a while.
 _BOUND_KEPT_MS: Final = 7 * 24 * 3600 * 1000
 
-_COLUMNS: Final = "client, kind, id, fingerprint, alias, media_type, created_unix_ms"
-_SAVE: Final = f"""
-INSERT INTO objects ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, CAST(? AS INTEGER))
+_SAVE: Final = """
+INSERT INTO objects (client, kind, id, fingerprint, alias, media_type, created_unix_ms) VALUES (?, ?, ?, ?, ?, ?, CAST(? AS INTEGER))
 ON CONFLICT (client, kind, id) DO UPDATE SET
     fingerprint = excluded.fingerprint, alias = excluded.alias, media_type = excluded.media_type,
     created_unix_ms = excluded.created_unix_ms, deleted_unix_ms = NULL
 """
-_FIND: Final = f"""
-SELECT {_COLUMNS} FROM objects
+_FIND: Final = """
+SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms FROM objects
 WHERE client = ? AND kind = ? AND id IN (SELECT value FROM json_each(?)) AND deleted_unix_ms IS NULL
 """
-_FIRST: Final = f"""
-SELECT {_COLUMNS} FROM objects WHERE client = ? AND kind = ? AND deleted_unix_ms IS NULL
+_FIRST: Final = """
+SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms FROM objects WHERE client = ? AND kind = ? AND deleted_unix_ms IS NULL
 ORDER BY created_unix_ms DESC, id DESC LIMIT CAST(? AS INTEGER)
 """
-_AFTER: Final = f"""
-SELECT {_COLUMNS} FROM objects
+_AFTER: Final = """
+SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms FROM objects
 WHERE client = ?1 AND kind = ?2 AND deleted_unix_ms IS NULL AND (created_unix_ms, id) <
     (SELECT created_unix_ms, id FROM objects WHERE client = ?1 AND kind = ?2 AND id = ?3)
 ORDER BY created_unix_ms DESC, id DESC LIMIT CAST(?4 AS INTEGER)
 """
-_BEFORE: Final = f"""
-SELECT {_COLUMNS} FROM objects
+_BEFORE: Final = """
+SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms FROM objects
 WHERE client = ?1 AND kind = ?2 AND deleted_unix_ms IS NULL AND (created_unix_ms, id) >
     (SELECT created_unix_ms, id FROM objects WHERE client = ?1 AND kind = ?2 AND id = ?3)
 ORDER BY created_unix_ms, id LIMIT CAST(?4 AS INTEGER)
