@@ -12,7 +12,8 @@ from proxy.store.base import Cut, ObjectRow
 _BOUND_KEPT_MS: Final = 7 * 24 * 3600 * 1000
 
 _SAVE: Final = """
-INSERT INTO objects (client, kind, id, fingerprint, alias, media_type, created_unix_ms) VALUES (?, ?, ?, ?, ?, ?, CAST(? AS INTEGER))
+INSERT INTO objects (client, kind, id, fingerprint, alias, media_type, created_unix_ms)
+VALUES (?, ?, ?, ?, ?, ?, CAST(? AS INTEGER))
 ON CONFLICT (client, kind, id) DO UPDATE SET
     fingerprint = excluded.fingerprint, alias = excluded.alias, media_type = excluded.media_type,
     created_unix_ms = excluded.created_unix_ms, deleted_unix_ms = NULL
@@ -22,7 +23,8 @@ SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms FROM ob
 WHERE client = ? AND kind = ? AND id IN (SELECT value FROM json_each(?)) AND deleted_unix_ms IS NULL
 """
 _FIRST: Final = """
-SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms FROM objects WHERE client = ? AND kind = ? AND deleted_unix_ms IS NULL
+SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms FROM objects
+WHERE client = ? AND kind = ? AND deleted_unix_ms IS NULL
 ORDER BY created_unix_ms DESC, id DESC LIMIT CAST(? AS INTEGER)
 """
 _AFTER: Final = """

@@ -5,7 +5,7 @@ No redirect is followed, no cookie is kept, and no proxy is taken from the envir
 
 import asyncio
 import io
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from typing import Final
 
 import aiohttp
@@ -89,6 +89,26 @@ class WayOut:
     def posting(self, url: URL, headers: CIMultiDict[str]) -> "Posting":
         """POST calls to one address with the same headers; worth keeping, its head is made here and not per call."""
         return Posting(self._session, url, headers, self._http_proxy, self._max_body_bytes)
+
+    async def send(
+        self,
+        method: str,
+        url: URL,
+        headers: CIMultiDict[str],
+        body: AsyncIterator[bytes] | None,
+        watch: Watch,
+        limit_s: float,
+    ) -> HttpReply:
+        """One call, for what is asked too seldom to prepare; a body goes out piece by piece, as it comes.
+
+        Where `body` raises, the connection is closed without an end of the body. Raises UpstreamFault.
+        """
+        sending = self._session.request(
+            method, url, data=body, headers=headers, allow_redirects=False, proxy=self._http_proxy
+        )
+        with SENDING:
+            response = await watch.within(limit_s, sending)
+        return HttpReply(response, self._max_body_bytes)
 
     async def close(self) -> None:
         """Close every connection of this way out."""
