@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from proxy.dialects.decoding import decode_json
+
 _KEY: Final = "file_id"
 _ESCAPES: Final = b"\\u00"
 # every letter of the key as an escape: 5f, and 64 to 6c
@@ -40,12 +42,11 @@ def may_name_files(body: bytes) -> bool:
 
 
 def named_files(body: bytes) -> tuple[NamedFile, ...]:
-    """The files a request names, in its order; none for what is no JSON, which others refuse."""
-    try:
-        request = msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        return ()
-    return tuple(_named(request))
+    """The files a request names, in its order.
+
+    Raises InvalidRequest for what is no JSON: an upstream that can read it would read the names in it too.
+    """
+    return tuple(_named(decode_json(object, body)))
 
 
 def _named(request: object) -> Iterator[NamedFile]:
