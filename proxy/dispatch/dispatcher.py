@@ -41,6 +41,7 @@ from proxy.pool import (
     Success,
     Walk,
     Want,
+    about_object,
     after_commit,
 )
 from proxy.settings import Policy, RequestDefaults
@@ -180,7 +181,7 @@ class Dispatcher:
     ) -> UnaryOpened | StreamOpened:
         """Ask for one model. Raises _Unanswered where no credential could answer."""
         tools = self._tools
-        want = Want(exchange.model, exchange.limit_class, exchange.client)
+        want = Want(exchange.model, exchange.limit_class, exchange.client, exchange.owner)
         sorts = tools.pool.sorts(want)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
         if sorts.ordinary:
@@ -243,6 +244,7 @@ class Dispatcher:
                 opened = await self._called(question, lease)
             except AttemptFailed as failed:
                 failure = answers.scrubbed(failed.failure, failed.source)
+                failure = failure if want.credential is None else about_object(failure)
                 _learn(tools.pool, lease, failed.source)
                 # after the commit there is no retry, so none is paid for
                 decision = None if hold.committed else walk.after(failure, lease)
@@ -267,6 +269,8 @@ class Dispatcher:
         last = question.walk.last_failure
         if question.spared_s > 0 and last is None:
             return answers.overloaded(question.spared_s)
+        if question.want.credential is not None:
+            return answers.owner_out(found, last, model=question.want.model)
         return answers.exhausted(found, last, model=question.want.model, available=self.models())
 
     async def _called(self, question: "_Question", lease: Lease) -> UnaryOpened | StreamOpened:

@@ -121,7 +121,8 @@ class ObjectCalls:
     async def open(self, asked: Asked, trace: Trace, watch: Watch) -> ObjectOpened:
         """Make the call. Raises GatewayError; the lease has been given back then, as on cancellation."""
         lease = await self._lease(asked, watch)
-        trace.credential, trace.attempts = lease.name, 1
+        trace.credential = lease.name
+        trace.attempts += 1
         trace.began_s = self.clock.monotonic_s()
         try:
             reply = await self._opened(asked, lease, watch)

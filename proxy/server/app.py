@@ -12,6 +12,8 @@ from proxy.credentials import Credential, CredentialSource
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.membership import Membership, fingerprints_of
+from proxy.dispatch.objects import ObjectCalls
+from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
 from proxy.dispatch.reloading import Reloader
 from proxy.dispatch.thinking import ThinkingMemory
@@ -26,6 +28,7 @@ from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
+from proxy.server.objects import OBJECT_ROUTES
 from proxy.server.reload import reload
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, Access, Route, RouteTable
 from proxy.settings import Settings
@@ -34,6 +37,7 @@ from proxy.tasks import finish_all, spawn
 from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import RequestLine
 from proxy.upstreams import UPSTREAMS
+from proxy.upstreams.anthropic_objects import AnthropicObjects
 from proxy.upstreams.http import WaysOut
 
 _log = get_logger("app")
@@ -51,6 +55,7 @@ ROUTES = (
         ANTHROPIC,
         _V1,
     ),
+    *OBJECT_ROUTES,
     Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1),
     Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1),
     Route("GET", "/health", extras.health, Access.PUBLIC),
@@ -135,6 +140,16 @@ async def build_app(parts: Parts) -> web.Application:
         keys=parts.keys,
         pool=pool,
         dispatcher=dispatcher,
+        objects=ObjectCalls(
+            pool=pool,
+            places=places,
+            upstream=AnthropicObjects(ways_out),
+            policy=policy,
+            clock=clock,
+            rng=parts.rng,
+            budget=dispatcher.budget,
+        ),
+        ownership=Ownership(parts.store.objects, journal, clock),
         catalog=parts.catalog,
         names=names,
         clock=clock,
@@ -159,6 +174,8 @@ class _Background:
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
         working = [spawn(self.places.sweep_for_ever(), name="sweep the pool")]
+        if not await services.ownership.found_files():
+            working.append(spawn(services.ownership.look_for_files(), name="look for a first file"))
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.ready = True

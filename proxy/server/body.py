@@ -1,6 +1,6 @@
 """Reading a request's body, refused as soon as it is known to be too large."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
@@ -29,7 +29,7 @@ async def read_body(request: web.Request, limit_bytes: int, watch: Watch) -> byt
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def body_pieces(request: web.Request, limit_bytes: int, watch: Watch) -> AsyncIterator[bytes]:
+async def body_pieces(request: web.Request, limit_bytes: int, watch: Watch) -> AsyncGenerator[bytes, None]:
     """The body as it comes, decompressed; raises as `read_body` does, for lengths only once they have come."""
     content = request.content
     left_bytes = limit_bytes

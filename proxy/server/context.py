@@ -9,6 +9,8 @@ from aiohttp import web
 from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.dispatch.dispatcher import Dispatcher
+from proxy.dispatch.objects import ObjectCalls
+from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
 from proxy.dispatch.reloading import Reloader
 from proxy.model.catalog import Catalog, Resolution
@@ -29,6 +31,8 @@ class Services:
         keys: client and admin keys.
         pool: credentials and their state.
         dispatcher: finds answers.
+        objects: asks about files and batches.
+        ownership: whose those are.
         catalog: model facts.
         names: what model names mean.
         clock: the time.
@@ -46,6 +50,8 @@ class Services:
     keys: Keys
     pool: Pool
     dispatcher: Dispatcher
+    objects: ObjectCalls
+    ownership: Ownership
     catalog: Catalog
     names: ModelNames
     clock: Clock

@@ -1,7 +1,6 @@
 """One generic handler for every chat dialect and for counting tokens."""
 
 import asyncio
-import re
 from typing import Final
 
 from aiohttp import web
@@ -9,24 +8,23 @@ from multidict import istr
 
 from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
+from proxy.dialects.files import may_name_files, named_files
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.trace import SUCCESS, Trace
-from proxy.errors import GatewayError, InvalidRequest
+from proxy.errors import GatewayError
 from proxy.exchange import Exchange, Operation
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
 from proxy.server.body import read_body
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.gate import error_response, identity_headers, internal_error
-from proxy.server.headers import answer_headers
+from proxy.server.headers import BETA, VERSION, answer_headers, forwardable
+from proxy.server.object_request import tenant_of
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.watch import Watch
 
-_HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
-_VERSION: Final = istr("anthropic-version")
-_BETA: Final = istr("anthropic-beta")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
 _SHOWN_MAX: Final = 100
@@ -84,6 +82,8 @@ class _Call:
         try:
             body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
             exchange = self._exchange = self._open_exchange(body)
+            if services.ownership.some_files and may_name_files(body):
+                await self._bind(exchange, body)
             del body
             if exchange.stream and exchange.operation is Operation.MESSAGES:
                 response = await self._stream(exchange)
@@ -187,9 +187,16 @@ class _Call:
                 envelope.conversation or self._session(envelope),
                 envelope.opening,
             ),
-            version=_forwardable(headers.get(_VERSION), _VERSION),
-            beta=_forwardable(", ".join(headers.getall(_BETA, ())) or None, _BETA),
+            version=forwardable(headers.get(VERSION), VERSION),
+            beta=forwardable(", ".join(headers.getall(BETA, ())) or None, BETA),
         )
+
+    async def _bind(self, exchange: Exchange, body: bytes) -> None:
+        """Let nobody answer but who holds the files a request names. Raises GatewayError naming the field."""
+        if files := named_files(body):
+            tenant = tenant_of(self._request, self._caller)
+            bound = await self._services.ownership.holder(tenant, files)
+            exchange.owner, exchange.files = bound.credential, bound.media_types
 
     def _session(self, envelope: Envelope) -> str:
         """What the client calls its session, in a header or in its body's metadata."""
@@ -269,10 +276,3 @@ class _Call:
     def _note(self, opened: UnaryOpened | StreamOpened) -> None:
         self._trace.upstream_request_id = opened.source.request_id
         self._trace.first_event_s = self._services.clock.monotonic_s()
-
-
-def _forwardable(value: str | None, name: str) -> str | None:
-    """A client's header that goes upstream as it is. Raises InvalidRequest when it is no printable ASCII."""
-    if value is not None and not _HEADER_TEXT.fullmatch(value):
-        raise InvalidRequest(f"The header {name} holds characters that cannot be forwarded.", param=name)
-    return value
