@@ -11,6 +11,7 @@ import msgspec
 
 from proxy.clock import Clock
 from proxy.credentials import Kind
+from proxy.dialects.files import may_name_files
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
@@ -244,7 +245,8 @@ class Dispatcher:
                 opened = await self._called(question, lease)
             except AttemptFailed as failed:
                 failure = answers.scrubbed(failed.failure, failed.source)
-                failure = failure if want.credential is None else about_object(failure)
+                if failure.cls is FailureClass.UNKNOWN and may_name_files(question.exchange.body):
+                    failure = about_object(failure)
                 _learn(tools.pool, lease, failed.source)
                 # after the commit there is no retry, so none is paid for
                 decision = None if hold.committed else walk.after(failure, lease)

@@ -5,13 +5,16 @@ Anthropic's for what goes out: JPEG, PNG, GIF and WebP, PDF, and plain text.
 """
 
 import binascii
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from proxy.dialects.openai_chat.schema import FilePart, ImagePart, ImageUrl
-from proxy.errors import InvalidRequest
-from proxy.model.content import Base64Source, DocumentBlock, ImageBlock, TextSource, UrlSource
+from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
+from proxy.errors import InvalidRequest, NotFound
+from proxy.model.content import Base64Source, DocumentBlock, FileSource, ImageBlock, TextSource, UrlSource
 
+NO_FILES: Final[Mapping[str, str]] = MappingProxyType({})
 _PDF: Final = "application/pdf"
 _TEXT_TYPES: Final = frozenset(("application/json", "application/xml"))
 _HEAD_BYTES: Final = 48
@@ -42,15 +45,15 @@ def image_block(part: ImagePart, at: str) -> ImageBlock:
     )
 
 
-def document_block(part: FilePart, at: str) -> DocumentBlock:
-    """The document of a content part found at `at`. Raises InvalidRequest naming the field."""
+def file_block(part: FilePart, at: str, files: Mapping[str, str] = NO_FILES) -> DocumentBlock | ImageBlock:
+    """The file of a content part found at `at`: what it holds itself, or one uploaded before.
+
+    `files` are the media types of the uploaded files that may be named, by id. Raises InvalidRequest, or NotFound for
+    an id that is not among them; both name the field.
+    """
     param = f"{at}.file.file_data"
     if part.file.file_data is None:
-        raise InvalidRequest(
-            "Files have to be given as file_data: an uploaded file's id means nothing to the upstream.",
-            param=f"{at}.file.file_id",
-            code="unsupported_value",
-        )
+        return _uploaded(part.file, f"{at}.file.file_id", files)
     url = part.file.file_data
     if not url[:5].lower().startswith("data:"):
         url = f"data:{_PDF};base64,{url}"
@@ -61,6 +64,22 @@ def document_block(part: FilePart, at: str) -> DocumentBlock:
         text = binascii.a2b_base64(data).decode("utf-8", "replace")
         return DocumentBlock(TextSource("text/plain", text), title=part.file.filename)
     raise InvalidRequest("The file is neither a PDF nor text.", param=param, code="unsupported_value")
+
+
+def _uploaded(file: FileData, param: str, files: Mapping[str, str]) -> DocumentBlock | ImageBlock:
+    if file.file_id is None:
+        raise InvalidRequest(
+            "A file has to be given as file_data, or by the file_id of one uploaded before.",
+            param=param,
+            code="unsupported_value",
+        )
+    media_type = files.get(file.file_id)
+    if media_type is None:
+        raise NotFound(f"{param}: File not found.", param=param)
+    source = FileSource(file.file_id)
+    return (
+        ImageBlock(source) if media_type.startswith("image/") else DocumentBlock(source, title=file.filename)
+    )
 
 
 def _data_url(url: str, param: str) -> tuple[str, str, bytes]:

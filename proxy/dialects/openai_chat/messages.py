@@ -3,7 +3,7 @@
 Source: "Create chat completion" in OpenAI's API reference and "Create a Message" in Anthropic's.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -12,7 +12,7 @@ import msgspec
 from proxy.dialects.common import Dropped, Thought
 from proxy.dialects.decoding import is_given
 from proxy.dialects.openai_chat.marks import mark_last
-from proxy.dialects.openai_chat.media import document_block, image_block
+from proxy.dialects.openai_chat.media import NO_FILES, file_block, image_block
 from proxy.dialects.openai_chat.reasoning_details import read_details, with_thoughts
 from proxy.dialects.openai_chat.schema import (
     AssistantMessage,
@@ -52,21 +52,25 @@ def read_messages(
     *,
     recall: Callable[[str], Sequence[Thought]],
     thinking_back: bool = True,
+    files: Mapping[str, str] = NO_FILES,
 ) -> Conversation:
     """Translate message by message. Raises InvalidRequest naming the field that cannot be carried.
 
-    `recall` and `thinking_back` are those of `proxy.dialects.common.Target`.
+    `recall`, `thinking_back` and `files` are those of `proxy.dialects.common.Target`.
     """
-    reader = _Reader(recall, thinking_back=thinking_back)
+    reader = _Reader(recall, files, thinking_back=thinking_back)
     for place, message in enumerate(messages):
         reader.read(message, place)
     return reader.conversation
 
 
 class _Reader:
-    def __init__(self, recall: Callable[[str], Sequence[Thought]], *, thinking_back: bool) -> None:
+    def __init__(
+        self, recall: Callable[[str], Sequence[Thought]], files: Mapping[str, str], *, thinking_back: bool
+    ) -> None:
         self.conversation = Conversation()
         self._recall = recall
+        self._files = files
         self._thinking_back = thinking_back
         self._ids = ToolIds()
 
@@ -76,7 +80,7 @@ class _Reader:
             case SystemMessage() | DeveloperMessage():
                 self._instruct(message)
             case UserMessage(content=content, cache_control=mark):
-                self._add("user", mark_last(_user_blocks(content, f"{at}.content"), mark))
+                self._add("user", mark_last(_user_blocks(content, f"{at}.content", self._files), mark))
             case AssistantMessage():
                 self._add("assistant", self._assistant_blocks(message, place, at))
             case ToolMessage():
@@ -147,20 +151,20 @@ class _Reader:
         self.conversation.dropped.append(Dropped(name, reason))
 
 
-def _user_blocks(content: str | Sequence[UserPart], at: str) -> list[Block]:
+def _user_blocks(content: str | Sequence[UserPart], at: str, files: Mapping[str, str]) -> list[Block]:
     if isinstance(content, str):
         return [TextBlock(content)]
-    return [_user_block(part, f"{at}[{index}]") for index, part in enumerate(content)]
+    return [_user_block(part, f"{at}[{index}]", files) for index, part in enumerate(content)]
 
 
-def _user_block(part: UserPart, at: str) -> Block:
+def _user_block(part: UserPart, at: str, files: Mapping[str, str]) -> Block:
     match part:
         case TextPart():
             return _text(part)
         case ImagePart():
             return msgspec.structs.replace(image_block(part, at), cache_control=part.cache_control)
         case FilePart():
-            return msgspec.structs.replace(document_block(part, at), cache_control=part.cache_control)
+            return msgspec.structs.replace(file_block(part, at, files), cache_control=part.cache_control)
         case AudioPart():
             raise InvalidRequest(
                 "Audio is not supported by the upstream.", param=f"{at}.type", code="unsupported_value"

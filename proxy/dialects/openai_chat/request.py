@@ -42,7 +42,9 @@ def decode_request(body: bytes, target: Target) -> Translated:
     check_supported(chat)
     if not chat.messages:
         raise InvalidRequest("messages has to hold at least one message.", param="messages")
-    conversation = read_messages(chat.messages, recall=target.recall, thinking_back=target.thinking_back)
+    conversation = read_messages(
+        chat.messages, recall=target.recall, thinking_back=target.thinking_back, files=target.files
+    )
     turns = ordered(conversation.turns, target.facts)
     tooling = read_tools(chat, turns, target.facts)
     reasoning = read_reasoning(chat, target, no_budget=_no_budget(tooling, turns))

@@ -4,7 +4,7 @@ import binascii
 
 import pytest
 
-from proxy.dialects.openai_chat.media import document_block, image_block
+from proxy.dialects.openai_chat.media import file_block, image_block
 from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
 from proxy.errors import InvalidRequest
 from proxy.model.content import Base64Source, TextSource, UrlSource
@@ -96,7 +96,7 @@ def test_anything_else_is_refused_by_name(url: str) -> None:
 )
 def test_documents_are_pdf_or_text(data: str, source: object) -> None:
     """Under the name of their file."""
-    block = document_block(FilePart(FileData(data, filename="f")), _AT)
+    block = file_block(FilePart(FileData(data, filename="f")), _AT)
     assert (block.source, block.title) == (source, "f")
 
 
@@ -112,5 +112,5 @@ def test_documents_are_pdf_or_text(data: str, source: object) -> None:
 def test_other_files_are_refused_by_name(file: FileData, param: str) -> None:
     """A file the model would not see is not lost in silence."""
     with pytest.raises(InvalidRequest) as caught:
-        document_block(FilePart(file), _AT)
+        file_block(FilePart(file), _AT)
     assert caught.value.param == f"{_AT}.file.{param}"
