@@ -1,5 +1,6 @@
 """A server without its process, for the tests of its parts."""
 
+import random
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.access import Keys
 from proxy.access.keys import OwnKey
+from proxy.dispatch.objects import ObjectCalls
+from proxy.dispatch.ownership import Ownership
 from proxy.model.aliases import AliasRules
 from proxy.model.names import ModelNames
 from proxy.secrets import Secret
@@ -17,6 +20,8 @@ from proxy.server.inflight import Inflight
 from proxy.server.routes import Route, RouteTable
 from proxy.settings import Settings, load_settings
 from proxy.telemetry.logs import no_request_line
+from proxy.upstreams.anthropic_objects import AnthropicObjects
+from proxy.upstreams.http import WaysOut
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
 from tests.unit.dispatch.building import CATALOG, Bench, bench
 
@@ -53,6 +58,16 @@ def services(
         keys=keys(require_auth=require_auth),
         pool=house.pool,
         dispatcher=house.dispatcher,
+        objects=ObjectCalls(
+            pool=house.pool,
+            places=house.places,
+            upstream=AnthropicObjects(WaysOut(house.policy)),
+            policy=house.policy,
+            clock=house.clock,
+            rng=random.Random(1),
+            budget=house.dispatcher.budget,
+        ),
+        ownership=Ownership(house.store.objects, house.journal, house.clock),
         catalog=CATALOG,
         names=ModelNames(CATALOG, AliasRules(), house.clock),
         clock=house.clock,

@@ -6,8 +6,8 @@ import pytest
 
 from proxy.dialects.openai_chat.media import file_block, image_block
 from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
-from proxy.errors import InvalidRequest
-from proxy.model.content import Base64Source, TextSource, UrlSource
+from proxy.errors import InvalidRequest, NotFound
+from proxy.model.content import Base64Source, DocumentBlock, FileSource, ImageBlock, TextSource, UrlSource
 
 _AT = "messages[0].content[1]"
 _MAGIC = {
@@ -94,16 +94,15 @@ def test_anything_else_is_refused_by_name(url: str) -> None:
         ("data:application/json,%7B%7D", TextSource("text/plain", "{}")),
     ],
 )
-def test_documents_are_pdf_or_text(data: str, source: object) -> None:
+def test_documents_are_pdf_or_text(data: str, source: Base64Source | TextSource) -> None:
     """Under the name of their file."""
     block = file_block(FilePart(FileData(data, filename="f")), _AT)
-    assert (block.source, block.title) == (source, "f")
+    assert block == DocumentBlock(source, title="f")
 
 
 @pytest.mark.parametrize(
     ("file", "param"),
     [
-        (FileData(file_id="file-1"), "file_id"),
         (FileData(), "file_id"),
         (FileData("data:application/zip;base64,UEsDBA=="), "file_data"),
         (FileData("UEsDBA=="), "file_data"),
@@ -114,3 +113,21 @@ def test_other_files_are_refused_by_name(file: FileData, param: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         file_block(FilePart(file), _AT)
     assert caught.value.param == f"{_AT}.file.{param}"
+
+
+def test_an_uploaded_file_becomes_an_image_or_a_document_by_its_media_type() -> None:
+    """A picture in a document's place is refused by the upstream."""
+    files = {"file_1": "image/png", "file_2": "application/pdf", "file_3": ""}
+    found = [file_block(FilePart(FileData(file_id=one, filename="f")), _AT, files) for one in files]
+    assert found == [
+        ImageBlock(FileSource("file_1")),
+        DocumentBlock(FileSource("file_2"), title="f"),
+        DocumentBlock(FileSource("file_3"), title="f"),
+    ]
+
+
+def test_a_file_that_is_not_the_clients_is_not_found() -> None:
+    """Whoever may have one of that id: the field is named, and nothing of it goes upstream."""
+    with pytest.raises(NotFound) as caught:
+        file_block(FilePart(FileData(file_id="file_1")), _AT, {"file_2": ""})
+    assert caught.value.param == f"{_AT}.file.file_id"
