@@ -1,5 +1,6 @@
 """Files and batches as clients send them, and a gateway whose clients have some."""
 
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -78,8 +79,10 @@ class Storehouse:
         """Send a request and read the whole answer."""
         sent = {"x-api-key": key, "anthropic-version": "2023-06-01", **(headers or {})}
         url = self.server.url + path
+        # the library minds large bodies as plain bytes
+        data = io.BytesIO(body) if isinstance(body, bytes) else body
         async with self.session.request(
-            method, url, data=body, headers=sent, allow_redirects=False
+            method, url, data=data, headers=sent, allow_redirects=False
         ) as response:
             return await read_answer(response)
 
