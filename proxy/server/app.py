@@ -140,15 +140,7 @@ async def build_app(parts: Parts) -> web.Application:
         keys=parts.keys,
         pool=pool,
         dispatcher=dispatcher,
-        objects=ObjectCalls(
-            pool=pool,
-            places=places,
-            upstream=AnthropicObjects(ways_out),
-            policy=policy,
-            clock=clock,
-            rng=parts.rng,
-            budget=dispatcher.budget,
-        ),
+        objects=_object_calls(parts, places, ways_out, pool, dispatcher),
         ownership=Ownership(parts.store.objects, journal, clock),
         catalog=parts.catalog,
         names=names,
@@ -161,6 +153,20 @@ async def build_app(parts: Parts) -> web.Application:
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store))
+
+
+def _object_calls(
+    parts: Parts, places: Places, ways_out: WaysOut, pool: Pool, dispatcher: Dispatcher
+) -> ObjectCalls:
+    return ObjectCalls(
+        pool=pool,
+        places=places,
+        upstream=AnthropicObjects(ways_out),
+        policy=parts.settings.policy,
+        clock=parts.clock,
+        rng=parts.rng,
+        budget=dispatcher.budget,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ async def test_a_message_can_name_a_file(judge: Judged, user: AnthropicUser) -> 
         await user.streams(events, messages=[{"role": "user", "content": content}])
         assert getattr(events[-1], "type", "") == "message_stop"
     stranger = judge.anthropic(judge.pool(), sync=True)
-    with pytest.raises(anthropic.NotFoundError, match="source.file_id"):
+    with pytest.raises(anthropic.NotFoundError, match=r"source\.file_id"):
         await stranger.asks(messages=[{"role": "user", "content": content}])
 
 

@@ -61,7 +61,10 @@ async def test_it_is_ready_while_it_runs_and_leaves_nothing_running() -> None:
     assert not app[SERVICES].ready
     async with TestServer(app):
         assert app[SERVICES].ready
-        assert {task.get_name() for task in _running - before} == {"sweep the pool"}
+        assert {task.get_name() for task in _running - before} == {
+            "sweep the pool",
+            "look for a first file",
+        }
     assert not app[SERVICES].ready
     assert not [task for task in _running - before if not task.done()]
     assert store.closed == 1
