@@ -120,27 +120,26 @@ async def build_app(parts: Parts) -> web.Application:
         fingerprint_key=parts.keys.secret_key,
     )
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
-    dispatcher = Dispatcher(
-        Tools(
-            pool=pool,
-            places=places,
-            journal=journal,
-            upstreams=upstreams,
-            catalog=parts.catalog,
-            names=names,
-            policy=policy,
-            clock=clock,
-            rng=parts.rng,
-            defaults=settings.defaults,
-            memory=ThinkingMemory(clock),
-        )
+    tools = Tools(
+        pool=pool,
+        places=places,
+        journal=journal,
+        upstreams=upstreams,
+        catalog=parts.catalog,
+        names=names,
+        policy=policy,
+        clock=clock,
+        rng=parts.rng,
+        defaults=settings.defaults,
+        memory=ThinkingMemory(clock),
     )
+    dispatcher = Dispatcher(tools)
     services = Services(
         settings=settings,
         keys=parts.keys,
         pool=pool,
         dispatcher=dispatcher,
-        objects=_object_calls(parts, places, ways_out, pool, dispatcher),
+        objects=_object_calls(tools, ways_out, dispatcher),
         ownership=Ownership(parts.store.objects, journal, clock),
         catalog=parts.catalog,
         names=names,
@@ -155,16 +154,14 @@ async def build_app(parts: Parts) -> web.Application:
     return _application(services, _Background(places, ways_out, parts.store))
 
 
-def _object_calls(
-    parts: Parts, places: Places, ways_out: WaysOut, pool: Pool, dispatcher: Dispatcher
-) -> ObjectCalls:
+def _object_calls(tools: Tools, ways_out: WaysOut, dispatcher: Dispatcher) -> ObjectCalls:
     return ObjectCalls(
-        pool=pool,
-        places=places,
+        pool=tools.pool,
+        places=tools.places,
         upstream=AnthropicObjects(ways_out),
-        policy=parts.settings.policy,
-        clock=parts.clock,
-        rng=parts.rng,
+        policy=tools.policy,
+        clock=tools.clock,
+        rng=tools.rng,
         budget=dispatcher.budget,
     )
 

@@ -90,19 +90,23 @@ async def test_lists_go_through_all_pages(user: AnthropicUser) -> None:
     assert [getattr(one, "id", "") for one in seen] == batches[::-1]
 
 
+def _naming(file_id: str) -> list[dict[str, object]]:
+    source = {"type": "file", "file_id": file_id}
+    content = [{"type": "text", "text": GREETING}, {"type": "document", "source": source}]
+    return [{"role": "user", "content": content}]
+
+
 async def test_a_message_can_name_a_file(judge: Judged, user: AnthropicUser) -> None:
     """Protects the reason for uploading: whichever credential holds it, each question finds it."""
-    for _ in range(3):
-        made = await _uploaded(user)
-        source = {"type": "file", "file_id": made.id}
-        content = [{"type": "text", "text": GREETING}, {"type": "document", "source": source}]
-        await user.asks(messages=[{"role": "user", "content": content}])
+    made = [(await _uploaded(user)).id for _ in range(3)]
+    for file_id in made:
+        await user.asks(messages=_naming(file_id))
         events: list[object] = []
-        await user.streams(events, messages=[{"role": "user", "content": content}])
+        await user.streams(events, messages=_naming(file_id))
         assert getattr(events[-1], "type", "") == "message_stop"
     stranger = judge.anthropic(judge.pool(), sync=True)
     with pytest.raises(anthropic.NotFoundError, match=r"source\.file_id"):
-        await stranger.asks(messages=[{"role": "user", "content": content}])
+        await stranger.asks(messages=_naming(made[0]))
 
 
 async def _created(user: AnthropicUser, *texts: str) -> MessageBatch:

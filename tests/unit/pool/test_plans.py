@@ -19,7 +19,7 @@ def test_a_request_for_one_credential_is_served_by_no_other() -> None:
     assert not isinstance(lease, Exhausted)
     table.end(failure(FailureClass.RATE, retry_after_s=60.0), "b")
     assert table.pick(bound) == Exhausted(ExhaustedReason.RATE_LIMITED, 60.0)
-    assert set(table.names(2)) == {"a", "c"}
+    assert set(table.names(4)) == {"a", "c"}
 
 
 def test_a_credential_that_is_gone_leaves_its_objects_to_nobody() -> None:

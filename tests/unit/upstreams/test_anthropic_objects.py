@@ -25,11 +25,16 @@ async def upstream() -> AsyncIterator[AnthropicObjects]:
     await ways_out.close()
 
 
-async def _pieces(*pieces: bytes | Exception) -> AsyncIterator[bytes]:
+async def _pieces(*pieces: bytes) -> AsyncIterator[bytes]:
     for piece in pieces:
-        if isinstance(piece, Exception):
-            raise piece
         yield piece
+
+
+async def _broken_off(simulator: Simulator, body: bytes) -> AsyncIterator[bytes]:
+    """A body that breaks off once the upstream has begun to read it."""
+    yield body
+    await until(lambda: bool(simulator.record.requests))
+    raise ValueError("the client left")
 
 
 def _upload(length: int | None = None) -> ObjectCall:
@@ -74,9 +79,7 @@ async def test_a_body_that_breaks_off_leaves_nothing_behind(
     body = multipart(b"hello")
     call = _upload(len(body) + 5 if declared else None)
     with pytest.raises(UpstreamFault):
-        await upstream.open(
-            call, credential(simulator.url), Watch(), 5.0, _pieces(body, ValueError("the client left"))
-        )
+        await upstream.open(call, credential(simulator.url), Watch(), 5.0, _broken_off(simulator, body))
     await until(lambda: simulator.record.requests[-1].ended_by is not None)
     assert simulator.record.requests[-1].ended_by is EndedBy.CLIENT
     assert simulator.objects.files == {}
