@@ -69,18 +69,17 @@ class Bound(msgspec.Struct, frozen=True):
 
 
 class Ownership:
-    """The map from object to owner. Clients are known by a digest of their key, so that no other key inherits."""
+    """The map from object to owner. Clients are known by a digest of their key, so that no other key inherits.
+
+    Attributes:
+        some_files: whether any client has a file, so that requests have to be looked through for the files they name.
+    """
 
     def __init__(self, store: ObjectStore, journal: Journal, clock: Clock) -> None:
         self._store = store
         self._journal = journal
         self._clock = clock
-        self._some_files = False
-
-    @property
-    def some_files(self) -> bool:
-        """Whether any client has a file, so that requests have to be looked through for the files they name."""
-        return self._some_files
+        self.some_files = False
 
     async def look_for_files(self) -> None:
         """Look until there is a file; another process with the same store may have taken the first one."""
@@ -91,13 +90,13 @@ class Ownership:
 
     async def found_files(self) -> bool:
         """Look once, unless a file is known of. A store that cannot tell counts as one that has some."""
-        if not self._some_files:
+        if not self.some_files:
             try:
-                self._some_files = await self._store.any_files()
+                self.some_files = await self._store.any_files()
             except StoreError as error:
                 _log.error("files not looked for", problem=str(error))
-                self._some_files = True
-        return self._some_files
+                self.some_files = True
+        return self.some_files
 
     async def held(self, client: str, kind: Operation, ids: Collection[str]) -> dict[str, Held]:
         """Those of a client's objects that have one of these ids, by id. Raises GatewayError."""
@@ -157,7 +156,7 @@ class Ownership:
     async def remember(self, client: str, kind: Operation, made: Made) -> None:
         """Put an object down as a client's own. Raises StoreError."""
         now_ms = self._clock.unix_ms()
-        self._some_files = self._some_files or kind is Operation.FILES
+        self.some_files = self.some_files or kind is Operation.FILES
         row = ObjectRow(
             client=client,
             kind=kind,

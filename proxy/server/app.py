@@ -103,8 +103,7 @@ class Parts:
 
 async def build_app(parts: Parts) -> web.Application:
     """The application, with its pool restored; its background work starts and ends with it."""
-    settings, clock = parts.settings, parts.clock
-    policy = settings.policy
+    settings, clock, policy = parts.settings, parts.clock, parts.settings.policy
     pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng, strategy=settings.strategy)
     journal = Journal(parts.store, clock, fingerprints_of(parts.credentials, parts.keys.secret_key))
     pool.restore(await journal.restored())

@@ -94,8 +94,8 @@ async def _created(asked: ObjectRequest, upload: Upload, content_type: str) -> b
 async def _create(asked: ObjectRequest, upload: Upload, content_type: str, watch: Watch) -> bytes:
     services = asked.services
     owner = rather = None
-    if isinstance(upload, BatchUpload) and (owner := await upload.look_ahead(watch)) is None:
-        rather = await services.ownership.usual_holder(asked.tenant)
+    if isinstance(upload, BatchUpload):
+        owner, rather = await upload.look_ahead(watch)
     call = msgspec.structs.replace(
         asked.call("POST"), content_type=content_type, content_length=upload.length_bytes
     )

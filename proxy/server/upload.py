@@ -104,10 +104,11 @@ class BatchUpload(Upload):
         self._held: list[bytes] = []
         self._number = 0
 
-    async def look_ahead(self, watch: Watch) -> str | None:
-        """Read the beginning. Gives the alias of who holds the files named in it; None where none are.
+    async def look_ahead(self, watch: Watch) -> tuple[str | None, str | None]:
+        """Read the beginning. Raises GatewayError.
 
-        Raises GatewayError.
+        Gives the alias of who holds the files named in it, and where none are and more is to come, the alias of who
+        would hold those named later, as far as can be known.
         """
         left_bytes = min(_LOOKED_THROUGH_BYTES, self._limit_bytes)
         async with aclosing(body_pieces(self._request, self._limit_bytes, watch)) as body:
@@ -116,10 +117,10 @@ class BatchUpload(Upload):
                 self._held.append(piece)
                 if files := self._named(piece):
                     bound = await self._ownership.holder(self._tenant, files)
-                    return bound.credential
+                    return bound.credential, None
                 if left_bytes <= 0:
-                    break
-        return None
+                    return None, await self._ownership.usual_holder(self._tenant)
+        return None, None
 
     async def _looked_at(self, body: AsyncIterator[bytes], credential: str) -> AsyncIterator[bytes]:
         held_bytes = 0

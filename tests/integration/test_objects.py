@@ -120,6 +120,12 @@ async def test_a_batch_that_names_a_file_goes_to_whoever_holds_it(house: Storeho
         assert house.holder(batch_id) == house.holder(file_id)
 
 
+async def test_batches_take_turns_whatever_files_their_client_has(house: Storehouse) -> None:
+    """Protects the rotation: a batch that names no file may go anywhere."""
+    await house.upload()
+    assert len({house.holder(await house.batched()) for _ in range(3)}) == 3
+
+
 @pytest.mark.parametrize("kind", ["files", "batches"])
 async def test_nobody_sees_what_belongs_to_another_client(house: Storehouse, kind: str) -> None:
     """Protects every route that takes an id: for other clients there is no such object, and none hears of it."""
