@@ -1,0 +1,120 @@
+"""Creating files and batches when something goes wrong beside the upload itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxy.secrets import Secret
+from proxy.server.objects import OBJECT_ROUTES
+from proxy.simulator import Simulator, Step
+from proxy.store.base import StoreError
+from tests.support.house import until
+from tests.support.objects import MULTIPART, batch, multipart, params
+from tests.unit.dispatch.building import Bench, bench, credential
+from tests.unit.server.building import AUTHORIZED, Client, client, services
+
+_FORM = {**AUTHORIZED, "content-type": MULTIPART}
+
+
+@pytest.fixture
+def house(simulator: Simulator) -> Bench:
+    """One credential at a simulated Claude."""
+    return bench(credentials=[credential("api-1", base_url=simulator.url, secret=Secret("k1"))])
+
+
+@pytest.fixture
+async def asking(house: Bench) -> AsyncIterator[Client]:
+    """A client of the routes of files and batches."""
+    shared = services(house)
+    async with client(shared, OBJECT_ROUTES) as opened:
+        yield opened
+    await shared.objects.upstream._ways_out.close()
+
+
+@pytest.mark.parametrize("kind", ["files", "batches"])
+async def test_what_cannot_be_put_down_is_taken_back(
+    house: Bench, asking: Client, simulator: Simulator, kind: str
+) -> None:
+    """Protects clients from paying for what they could never find again."""
+    house.store.objects.problem = StoreError("the disk is full")
+    if kind == "files":
+        answer = await asking.post("/v1/files", data=multipart(b"words"), headers=_FORM)
+    else:
+        answer = await asking.post("/v1/messages/batches", data=batch(params()), headers=AUTHORIZED)
+    assert answer.status == 503
+    assert "taken back" in await answer.text()
+    assert [entry.what for entry in simulator.objects.ledger] == [
+        "made",
+        "deleted" if kind == "files" else "canceled",
+    ]
+    assert house.pool.in_flight == 0
+
+
+async def test_what_was_made_for_a_client_that_left_is_its_own_all_the_same(
+    house: Bench, asking: Client, simulator: Simulator
+) -> None:
+    """Protects against objects nobody owns: all was said, so it may be there, and the client can find it."""
+    simulator.script("k1", [Step("delay", seconds=0.3)])
+    upload = asyncio.get_running_loop().create_task(
+        asking.session.post(asking.make_url("/v1/files"), data=multipart(b"words"), headers=_FORM)
+    )
+    await until(lambda: any(one.body_complete_s is not None for one in simulator.record.requests))
+    upload.cancel()
+    await until(lambda: bool(house.store.objects.rows))
+    await until(lambda: house.pool.in_flight == 0)
+    (row,) = house.store.objects.rows
+    assert [entry.id for entry in simulator.objects.ledger] == [row.id]
+    assert (row.alias, row.fingerprint, row.media_type) == ("api-1", "print of api-1", "text/plain")
+    assert row.client not in {"", "env-1"}
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "multipart/form-data", "multipart/form-data; boundary=a\tb"]
+)
+async def test_a_file_comes_in_a_form(asking: Client, simulator: Simulator, content_type: str) -> None:
+    """Protects the upstream from headers that are no form's, and clients from a riddle."""
+    answer = await asking.post(
+        "/v1/files", data=b"words", headers={**AUTHORIZED, "content-type": content_type}
+    )
+    assert answer.status == 400
+    assert "multipart/form-data" in await answer.text()
+    assert simulator.record.requests_total == 0
+
+
+@pytest.mark.parametrize("body", ["no json", "{}", '{"id":"../admin"}', '{"id":7}'])
+async def test_an_answer_that_names_no_object_is_the_upstreams_failure(
+    house: Bench, asking: Client, simulator: Simulator, body: str
+) -> None:
+    """Protects addresses from what an upstream calls its objects."""
+    simulator.script("k1", [Step("raw", status=200, body=body, headers={"content-type": "application/json"})])
+    answer = await asking.post("/v1/files", data=multipart(b"words"), headers=_FORM)
+    assert answer.status == 502
+    assert house.store.objects.rows == []
+
+
+async def test_a_body_that_stops_arriving_ends_the_upload(
+    house: Bench, asking: Client, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects places from clients that fell silent in the middle; the credential is not to blame."""
+    monkeypatch.setattr("proxy.server.body._STALLED_BODY_S", 0.1)
+    never = asyncio.Event()
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield multipart(b"words")[:-4]
+        await never.wait()
+
+    answer = await asking.post("/v1/files", data=silent(), headers=_FORM)
+    assert answer.status == 408
+    never.set()
+    await until(lambda: not simulator.record.in_flight)
+    assert simulator.objects.ledger == []
+    (view,) = house.pool.snapshot()
+    assert (view.failed, view.abandoned) == (0, 1)
+
+
+async def test_an_owner_without_a_store_is_asked_for_again_later(house: Bench, asking: Client) -> None:
+    """Protects clients from a 404 for what is only not to be looked up now."""
+    house.store.objects.problem = StoreError("locked")
+    answer = await asking.get("/v1/files/file_1", headers=AUTHORIZED)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
