@@ -1,10 +1,12 @@
 """Creating files and batches when something goes wrong beside the upload itself."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import pytest
 
+from proxy.pool import Lease, Walk, Want
 from proxy.secrets import Secret
 from proxy.server.objects import OBJECT_ROUTES
 from proxy.simulator import Simulator, Step
@@ -118,3 +120,21 @@ async def test_an_owner_without_a_store_is_asked_for_again_later(house: Bench, a
     house.store.objects.problem = StoreError("locked")
     answer = await asking.get("/v1/files/file_1", headers=AUTHORIZED)
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_a_client_that_leaves_while_it_waits_for_a_place_waits_no_more(simulator: Simulator) -> None:
+    """Protects places from uploads nobody sends any more."""
+    only = credential("api-1", base_url=simulator.url, secret=Secret("k1"), max_concurrency=1)
+    house = bench(credentials=[only], queue_wait_s=600.0)
+    shared = services(house)
+    walk = Walk(house.policy, house.clock, house.dispatcher.budget, house.clock.now_s + 600, random.Random(1))
+    assert isinstance(house.pool.pick(Want("files", "files", "client"), walk), Lease)
+    async with client(shared, OBJECT_ROUTES) as opened:
+        upload = asyncio.get_running_loop().create_task(
+            opened.session.post(opened.make_url("/v1/files"), data=multipart(b"words"), headers=_FORM)
+        )
+        await until(lambda: "Queue: 1" in repr(house.pool))
+        upload.cancel()
+        await until(lambda: "Queue: 0" in repr(house.pool))
+    await shared.objects.upstream._ways_out.close()
+    assert simulator.record.requests_total == 0
