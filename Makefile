@@ -39,7 +39,7 @@ lock: .venv/.dev ## Compile the requirement files from pyproject.toml
 	deploy/lock.sh $(BIN)/uv
 
 clean: ## Remove what the tools left
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf .venv .node .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -48,6 +48,6 @@ clean: ## Remove what the tools left
 	$(PIP) -r requirements.txt
 	@touch $@
 
-.venv/.dev: requirements.txt requirements-dev.txt | .venv/bin/python
-	$(PIP) -r requirements.txt -r requirements-dev.txt
+.venv/.dev: requirements.txt requirements-dev.txt requirements-claude-code.txt | .venv/bin/python
+	$(PIP) -r requirements.txt -r requirements-dev.txt -r requirements-claude-code.txt
 	@touch $@ .venv/.runtime

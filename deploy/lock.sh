@@ -11,3 +11,5 @@ compile() {
 }
 compile requirements.txt pyproject.toml
 compile requirements-dev.txt --constraint requirements.txt --group dev
+compile requirements-claude-code.txt --constraint requirements.txt --constraint requirements-dev.txt \
+    --extra claude-code pyproject.toml

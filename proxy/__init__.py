@@ -38,6 +38,10 @@ Outlook
     Who would be asked for a model now, and why not the others; looking changes nothing.
 Trace
     The story of one exchange: whom it asked, when, and what became of each attempt.
+Charge
+    What one upstream answer has used, as far as it told; a request has one for each attempt that did work.
+Settlement
+    The end of an exchange for the books: its charges, and whether it failed or was abandoned. Made once.
 Attempt
     One upstream call made for an exchange.
 Commit

@@ -31,6 +31,7 @@ class GatewayError(Exception):
         message: one or more sentences for a person; never holds a secret.
         param: path of the offending request field (``messages[0].role``), where there is one.
         code: OpenAI's ``error.code``, where a client may act on it.
+        details: Anthropic's ``error.details``, a JSON object, which its SDKs act on; empty without any.
         retry_after_s: seconds after which trying again can help; rendered rounded up.
         should_retry: the ``x-should-retry`` header, or None to leave the client's own rule in force.
     """
@@ -43,6 +44,7 @@ class GatewayError(Exception):
         *,
         param: str | None = None,
         code: str | None = None,
+        details: bytes = b"",
         retry_after_s: float | None = None,
         should_retry: bool | None = None,
     ) -> None:
@@ -52,6 +54,7 @@ class GatewayError(Exception):
         self.message = message
         self.param = param
         self.code = code
+        self.details = details
         self.retry_after_s = retry_after_s
         self.should_retry = should_retry
 
@@ -59,8 +62,10 @@ class GatewayError(Exception):
 class InvalidRequest(GatewayError):
     """400: the client's own request cannot be served as it stands."""
 
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(400, ErrorKind.INVALID_REQUEST, message, param=param, code=code)
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, details: bytes = b""
+    ) -> None:
+        super().__init__(400, ErrorKind.INVALID_REQUEST, message, param=param, code=code, details=details)
 
 
 class Unauthorized(GatewayError):

@@ -1,6 +1,6 @@
 """One client call, from the moment its request was read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -9,6 +9,11 @@ from proxy.dialects.common import Dialect, Envelope
 
 Conversation = tuple[str, str, bytes]
 """Name of the client key, what the client calls the conversation, and the digest of how it began."""
+
+
+def turn_of_thread(client: str, previous_message_id: str) -> Conversation:
+    """The conversation a turn of a message thread belongs to: the one whose last answer it names."""
+    return client, previous_message_id, b""
 
 
 class Operation(StrEnum):
@@ -28,7 +33,8 @@ class Exchange(msgspec.Struct, kw_only=True):
         operation: what is asked.
         dialect: the client's wire format.
         envelope: what the peek told.
-        body: the request body as received; emptied at the commit, when it can no longer be needed.
+        body: the request body as received, but with data URLs for the files it names by path; emptied at the commit,
+            when it can no longer be needed.
         client: name of the client key, never the key.
         model: the model id to ask upstream, after aliases.
         think: whether a ``-think`` suffix asked for thinking.
@@ -40,7 +46,10 @@ class Exchange(msgspec.Struct, kw_only=True):
         version: the client's ``anthropic-version``, if any.
         beta: the client's ``anthropic-beta``, if any.
         owner: alias of the one credential that can answer, because files the request names lie there; None for any.
-        files: media types of the files it names, by id.
+        files: media types of the files it may name, by id; None where it may name any, as there is none here.
+        credentials: aliases of the credentials the client key may use; empty for all.
+        permits: whether the client key may ask for a model; None where it may ask for every one.
+        rewritten: whether the top level of the body is written anew, so that the upstream reads the same model as we.
     """
 
     id: str
@@ -59,7 +68,10 @@ class Exchange(msgspec.Struct, kw_only=True):
     version: str | None = None
     beta: str | None = None
     owner: str | None = None
-    files: Mapping[str, str] = {}
+    files: Mapping[str, str] | None = None
+    credentials: frozenset[str] = frozenset()
+    permits: Callable[[str], bool] | None = None
+    rewritten: bool = False
 
     @property
     def stream(self) -> bool:
@@ -69,4 +81,5 @@ class Exchange(msgspec.Struct, kw_only=True):
     @property
     def continuing(self) -> bool:
         """Whether earlier turns of this conversation were answered somewhere: the history or a name for it says so."""
-        return self.envelope.continuing or "conversation_id" in self.envelope.own_fields
+        envelope = self.envelope
+        return envelope.continuing or bool(envelope.thread) or "conversation_id" in envelope.own_fields

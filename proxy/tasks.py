@@ -1,12 +1,15 @@
-"""Background work that is never lost, never silent, and ends with the program."""
+"""Background work that is never lost, never silent, and ends with the program; and the way around a busy loop."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 from proxy.log import get_logger
 
 _T = TypeVar("_T")
+# of several busy threads each would take its turn of the interpreter before the loop gets one
+_worker: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="off-loop")
 _log = get_logger("tasks")
 _running: set["asyncio.Task[Any]"] = set()
 
@@ -25,6 +28,15 @@ def spawn(work: Coroutine[Any, Any, _T], *, name: str) -> "asyncio.Task[_T]":
 def detach(work: Coroutine[Any, Any, None], *, name: str) -> None:
     """Start `work` that nobody will await; it is held, and its failure logged, all the same."""
     spawn(work, name=name).get_name()
+
+
+async def off_loop(work: Callable[[], _T]) -> _T:
+    """Do `work` that takes tens of milliseconds in a thread, one after the other, while the loop goes on.
+
+    For large bodies only: the way there and back costs more than decoding a small one. Work that nobody waits for any
+    more is done all the same.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_worker, work)
 
 
 def _ended(task: "asyncio.Task[Any]") -> None:

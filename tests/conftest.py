@@ -9,6 +9,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
 from proxy.simulator import Simulator
+from tests.support.lacking import lacks
 
 settings.register_profile(
     "fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -39,9 +40,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose programs are missing, or fail it where nothing may be skipped."""
     for marker in item.iter_markers("needs"):
         missing = [program for program in marker.args if shutil.which(program) is None]
-        if not missing:
-            continue
-        reason = f"not installed here: {', '.join(missing)}"
-        if os.environ.get("REQUIRE_ALL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        if missing:
+            lacks(f"not installed here: {', '.join(missing)}")

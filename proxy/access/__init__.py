@@ -1,6 +1,28 @@
-"""Who may come in: the keys of clients and of the administrator."""
+"""Who may come in, and how much they may: the keys of clients and of the administrator, limits, budgets."""
 
 from proxy.access.clients import ANONYMOUS, Client, ClientKeys
+from proxy.access.desk import Desk
+from proxy.access.guessing import Guesses
 from proxy.access.keys import Keys, load_or_make_keys, presented_key
+from proxy.access.limits import Ask, Grant, Limiter, LimitReached
+from proxy.access.rules import Period, Rules
+from proxy.access.stored import NameTaken, StoredKeys
 
-__all__ = ["ANONYMOUS", "Client", "ClientKeys", "Keys", "load_or_make_keys", "presented_key"]
+__all__ = [
+    "ANONYMOUS",
+    "Ask",
+    "Client",
+    "ClientKeys",
+    "Desk",
+    "Grant",
+    "Guesses",
+    "Keys",
+    "LimitReached",
+    "Limiter",
+    "NameTaken",
+    "Period",
+    "Rules",
+    "StoredKeys",
+    "load_or_make_keys",
+    "presented_key",
+]

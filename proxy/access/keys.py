@@ -13,7 +13,8 @@ from typing import Final
 
 from multidict import MultiMapping, istr
 
-from proxy.access.clients import Client, ClientKeys, digest_of
+from proxy.access.clients import CONFIGURED_PREFIX, GENERATED, Client, ClientKeys, digest_of
+from proxy.access.rules import Rules, in_force
 from proxy.errors import Unauthorized
 from proxy.secrets import Secret
 from proxy.settings import InvalidValueError, Settings, values
@@ -23,12 +24,18 @@ from proxy.store.files import ensure_private_dir, read_private, write_private
 CLIENT_KEY_FILE: Final = "client.key"
 ADMIN_KEY_FILE: Final = "admin.key"
 SECRET_KEY_FILE: Final = "secret.key"  # noqa: S105 - a file's name
+KEY_PREFIX: Final = "sk-carousel-"
 _RANDOM_BYTES: Final = 32
 
 _AUTHORIZATION: Final = istr("Authorization")
 _PLAIN: Final = (istr("x-api-key"), istr("api-key"))
 _BEARER: Final = "bearer "
 _NONE: Final[tuple[str, ...]] = ()
+
+
+def random_key() -> Secret:
+    """A new client key: ``sk-carousel-`` and 43 characters, 256 random bits."""
+    return Secret(KEY_PREFIX + secrets.token_urlsafe(_RANDOM_BYTES))
 
 
 def presented_key(headers: MultiMapping[str]) -> str | None:
@@ -86,14 +93,23 @@ class Keys:
     __slots__ = ("_admin", "_admin_digest", "_client_keys", "_require_auth", "clients", "secret_key")
 
     def __init__(
-        self, client_keys: Sequence[OwnKey], admin: OwnKey, secret_key: bytes, *, require_auth: bool
+        self,
+        client_keys: Sequence[OwnKey],
+        admin: OwnKey,
+        secret_key: bytes,
+        *,
+        require_auth: bool,
+        rules: Rules | None = None,
     ) -> None:
+        """`rules` are those of every key that has none of its own."""
         names = (
-            f"env-{number}" if own.path is None else "generated" for number, own in enumerate(client_keys, 1)
+            f"{CONFIGURED_PREFIX}{number}" if own.path is None else GENERATED
+            for number, own in enumerate(client_keys, 1)
         )
         self.clients = ClientKeys(
-            [(own.key, Client(name)) for own, name in zip(client_keys, names, strict=True)],
+            [(own.key, Client(name, rules)) for own, name in zip(client_keys, names, strict=True)],
             require_auth=require_auth,
+            anonymous_rules=rules,
         )
         self.secret_key = secret_key
         self._client_keys = tuple(client_keys)
@@ -148,13 +164,19 @@ def load_or_make_keys(settings: Settings, data_dir: Path) -> Keys:
     access = settings.access
     client_keys = [OwnKey("client key", key) for key in access.client_keys]
     if access.require_auth and not client_keys:
-        client_keys = [_kept_or_made("client key", data_dir / CLIENT_KEY_FILE, "sk-carousel-")]
+        client_keys = [_kept_or_made("client key", data_dir / CLIENT_KEY_FILE, KEY_PREFIX)]
     if access.admin_key is not None:
         admin = OwnKey("admin key", access.admin_key)
     else:
         admin = _kept_or_made("admin key", data_dir / ADMIN_KEY_FILE, "sk-carousel-admin-")
     secret_key = access.secret_key or _kept_or_made("secret key", data_dir / SECRET_KEY_FILE, "").key
-    return Keys(client_keys, admin, secret_key.reveal().encode(), require_auth=access.require_auth)
+    return Keys(
+        client_keys,
+        admin,
+        secret_key.reveal().encode(),
+        require_auth=access.require_auth,
+        rules=in_force(None, settings.limits),
+    )
 
 
 def _kept_or_made(purpose: str, path: Path, prefix: str) -> OwnKey:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy import __version__
+from proxy.commands.keys import add_keys_parser, keys
 from proxy.commands.serve import serve
 
 _FLAGS: Final = {
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or (words[0].startswith("-") and words[0] not in {"-h", "--help", "--version"}):
         words.insert(0, "serve")
     options = _parser().parse_args(words)
+    if options.command == "keys":
+        return keys(options)
     flags = {name: value for flag, name in _FLAGS.items() if (value := getattr(options, flag)) is not None}
     return serve(
         flags,
@@ -48,4 +51,5 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--workers", metavar="N", help="number of processes")
     command.add_argument("--demo", action="store_true", help="answer from a built-in simulated Claude")
     command.add_argument("--demo-if-unconfigured", action="store_true", help=argparse.SUPPRESS)
+    add_keys_parser(commands)
     return parser

@@ -1,6 +1,7 @@
 """``serve``: read the configuration, refuse what is wrong with it, run the server."""
 
 import asyncio
+import datetime
 import gc
 import os
 import random
@@ -102,9 +103,17 @@ def _configure(
     mask((*found.found, *credentials))
     for warning in (*settings.warnings, *warnings_of(found)):
         _log.warning(warning)
-    return Configured(
-        settings, credentials, source, keys, _catalog(settings.model_catalog_file), record, demo
-    )
+    catalog = _catalog(settings.model_catalog_file)
+    if catalog.outdated(_today()):
+        _log.warning(
+            "what is known of models and their prices is old; MODEL_CATALOG_FILE can bring it up to date",
+            as_of=str(catalog.as_of),
+        )
+    return Configured(settings, credentials, source, keys, catalog, record, demo)
+
+
+def _today() -> datetime.date:
+    return datetime.datetime.fromtimestamp(SystemClock().unix_ms() / 1000, datetime.UTC).date()
 
 
 def _catalog(overlay: Path | None) -> Catalog:

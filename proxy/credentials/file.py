@@ -14,6 +14,7 @@ Read = Callable[[Reader, str, msgspec.Raw], object]
 """From a field's JSON to its value; None after a problem."""
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+_One = Annotated[int, msgspec.Meta(ge=1, le=1)]
 _Weight = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 _Tier = Annotated[int, msgspec.Meta(ge=0, le=99)]
 
@@ -71,10 +72,11 @@ _COMMON: Final[dict[str, tuple[str, Read]]] = {
     "enabled": ("enabled", _typed(bool, "expected true or false")),
 }
 _KEY: Final = ("secret", _secret)
+_ALONE: Final = ("max_concurrency", _typed(_One, "expected 1: a session is one person's"))
 _MODEL: Final = ("model", _parsed(values.model_id))
 _OF_KIND: Final[Mapping[Kind, Mapping[str, tuple[str, Read]]]] = {
     Kind.ANTHROPIC: {"key": _KEY, "model": _MODEL},
-    Kind.CLAUDE_WEB: {"session_key": _KEY},
+    Kind.CLAUDE_WEB: {"session_key": _KEY, "max_concurrency": _ALONE},
     Kind.CLAUDE_CODE: {
         "token": _KEY,
         "model": _MODEL,
@@ -84,7 +86,7 @@ _OF_KIND: Final[Mapping[Kind, Mapping[str, tuple[str, Read]]]] = {
     },
     Kind.OPENAI: {"key": _KEY, "model": _MODEL},
 }
-_ANY_KIND: Final = _COMMON | {name: each for fields in _OF_KIND.values() for name, each in fields.items()}
+_ANY_KIND: Final = {name: each for fields in _OF_KIND.values() for name, each in fields.items()} | _COMMON
 _REQUIRED: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.ANTHROPIC: ("name", "key"),
     Kind.CLAUDE_WEB: ("name", "session_key"),

@@ -10,6 +10,7 @@ from proxy.credentials.draft import NAME_PREFIX, Draft
 from proxy.credentials.environment import drafts_from_settings
 from proxy.credentials.file import drafts_from_file, drafts_from_keys_json
 from proxy.credentials.reading import Reader
+from proxy.credentials.sessions import session_warnings
 from proxy.secrets import Secret
 from proxy.settings import ConfigurationError, Findings, Settings, read_text, warn_if_readable
 
@@ -59,7 +60,7 @@ def load_credentials(settings: Settings, environ: Mapping[str, str]) -> Credenti
         raise ConfigurationError(findings.problems)
     for credential in found:
         _warn_of_idle_fields(credential, findings)
-    return Credentials(found, tuple(findings.warnings))
+    return Credentials(found, (*findings.warnings, *session_warnings(found, settings.access)))
 
 
 def _warn_of_idle_fields(credential: Credential, findings: Findings) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -22,6 +22,16 @@ class ThinkingFormat(StrEnum):
     REASONING_CONTENT = "reasoning_content"
     BOTH = "both"
     NONE = "none"
+
+
+class Demand(StrEnum):
+    """What a client demands of an answer that its model can only be asked for in words.
+
+    The value says in traces what an answer lacked that was asked for once more.
+    """
+
+    CALL = "no_tool_call"
+    JSON = "no_json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,8 @@ class Envelope(msgspec.Struct):
         opening: a digest of how the conversation began; turns of one conversation share it.
         conversation: what the body calls the conversation or its prompt cache; empty where it does not.
         session: the client's own session, named in the body's metadata; empty where it is not.
+        thread: the answer that a turn of a message thread continues, empty for its first turn; None where the
+            request holds the whole conversation itself.
         has_thinking: whether a ``thinking`` field is present (Messages).
         max_tokens: ``max_tokens`` where it is an integer (Messages), else None.
     """
@@ -61,6 +73,7 @@ class Envelope(msgspec.Struct):
     opening: bytes = b""
     conversation: str = ""
     session: str = ""
+    thread: str | None = None
     has_thinking: bool = False
     max_tokens: int | None = None
 
@@ -93,7 +106,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         default_temperature: ``MODEL_TEMPERATURE``, or None.
         recall: the thinking of an earlier turn, by the id of its first tool call, for clients that do not keep it.
         thinking_back: whether thinking that the client brings back may be sent.
-        files: media types of the uploaded files that may be named, by id.
+        files: media types of the uploaded files that may be named, by id; None where any may be.
     """
 
     facts: ModelFacts
@@ -104,7 +117,29 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     default_temperature: float | None = None
     recall: Callable[[str], Sequence[Thought]] = _nothing
     thinking_back: bool = True
-    files: Mapping[str, str] = {}
+    files: Mapping[str, str] | None = None
+
+
+class AnswerForm(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client's request says of the form its answer takes in its own dialect.
+
+    Attributes:
+        unfence: whether a code fence around the answer's text is taken off.
+        text_tool: the tool whose input is the answer's text; empty for none.
+        custom_tools: tools that take plain text, which their calls are told with.
+        legacy_call: whether a tool call is told as a ``function_call``, as before there were tools.
+        echo: what is said before the answer.
+    """
+
+    unfence: bool = False
+    text_tool: str = ""
+    custom_tools: frozenset[str] = frozenset()
+    legacy_call: bool = False
+    echo: str = ""
+
+
+PLAIN_FORM: Final = AnswerForm()
+"""Nothing out of the ordinary."""
 
 
 class Translated(msgspec.Struct, frozen=True):
@@ -113,12 +148,16 @@ class Translated(msgspec.Struct, frozen=True):
     Attributes:
         request: what to ask.
         dropped: what was lost.
-        wants_call: whether the client demanded a tool call that the model can only be asked for in words.
+        demand: what the answer has to hold, where the model can only be asked for it in words.
+        form: what the answer looks like to the client.
+        auto_cache: whether breakpoints may be set that the client has not set.
     """
 
     request: Request
     dropped: tuple[Dropped, ...] = ()
-    wants_call: bool = False
+    demand: Demand | None = None
+    form: AnswerForm = PLAIN_FORM
+    auto_cache: bool = True
 
 
 class Rendering(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +170,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
         thinking_format: how thinking is shown.
         include_usage: whether a streamed answer ends with a usage chunk (Chat Completions).
         keep: remembers the thinking of a turn by the id of its first tool call; None where it cannot be lost.
+        form: what the client's request says of it.
     """
 
     request_id: str
@@ -139,6 +179,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     thinking_format: ThinkingFormat = ThinkingFormat.REASONING_CONTENT
     include_usage: bool = False
     keep: Callable[[str, Sequence[Thought]], None] | None = None
+    form: AnswerForm = PLAIN_FORM
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +212,7 @@ class Observed:
         usage: merged field by field; a later absent or zero field never overwrites a number.
         error: the error event, if one came.
         model: the model named by ``message_start``.
+        message_id: the id of the answer, in Anthropic's streams.
     """
 
     events: int = field(default=0, compare=False)
@@ -180,6 +222,7 @@ class Observed:
     usage: Usage = field(default_factory=Usage)
     error: StreamError | None = None
     model: str = ""
+    message_id: str = ""
 
 
 class StreamBroken(ValueError):

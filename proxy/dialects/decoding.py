@@ -18,6 +18,7 @@ _Kind = TypeVar("_Kind")
 _MESSAGE_MAX_CHARS = 200
 _UNKNOWN_MAX = 32
 _UNPRINTABLE = re.compile(r"[^!-+\--~]")
+_MISSING = re.compile(r"^Object missing required field `(?P<name>\w+)`$")
 _PATH = re.compile(r"^(?P<what>.*) - at `(?:key in )?\$(?P<path>[^`]*)`$", re.DOTALL)
 _decoders: dict[object, msgspec.json.Decoder[object]] = {}
 
@@ -43,7 +44,7 @@ def decode_json(kind: type[_Kind], body: bytes | str | msgspec.Raw, *, at: str =
 def invalid(error: Exception, at: str = "") -> InvalidRequest:
     """What a client is told about an error of the JSON decoder, in the part of its request called `at`."""
     if isinstance(error, RecursionError):
-        return InvalidRequest("The request is nested too deeply.", param=at or None)
+        return InvalidRequest("The request is nested too deeply.", param=at or None, code="invalid_json")
     if isinstance(error, msgspec.ValidationError):
         return _mistyped(str(error), at)
     # A codec's own text shows the whole input, msgspec's only a position.
@@ -79,6 +80,8 @@ def printable(name: str) -> str:
 def _mistyped(text: str, at: str) -> InvalidRequest:
     found = _PATH.match(text)
     what, path = (found["what"], found["path"]) if found else (text, "")
+    if (missing := _MISSING.match(what)) is not None:
+        path += "." + missing["name"]
     param = at + path if at else path.removeprefix(".")
     if not param:
         return InvalidRequest(f"Invalid request body: {_short(what)}.")

@@ -20,10 +20,12 @@ class Summary(msgspec.Struct):
     Attributes:
         usage: what it used; None where it does not say.
         stop_reason: why it ended, in Anthropic's words.
+        message_id: its id.
     """
 
     usage: Usage | None = None
     stop_reason: str | None = None
+    message_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,15 @@ class ErrorFacts:
         type: ``error.type``.
         message: ``error.message``.
         code: ``error.details.error_code`` (Anthropic) or ``error.code`` (OpenAI).
+        details: ``error.details`` where it is a JSON object of at most 2 KiB (Anthropic), without blanks; else empty.
+        param: ``error.param``, the request field it is about (OpenAI).
     """
 
     type: str = ""
     message: str = ""
     code: str | None = None
+    details: bytes = b""
+    param: str | None = None
 
 
 class StreamDecoder(Protocol):

@@ -74,6 +74,18 @@ def none_usable() -> GatewayError:
     )
 
 
+def account_refused() -> GatewayError:
+    """The upstream turns away the whole account: its login has ended, or it was restricted, disabled or banned."""
+    return GatewayError(
+        503,
+        ErrorKind.API,
+        "The upstream no longer accepts the account behind the credential: its login has ended, or it was restricted "
+        "or disabled. The operator can see which credential in the pool's state.",
+        code="no_usable_credential",
+        should_retry=False,
+    )
+
+
 def beyond_a_fallback(field: str) -> GatewayError:
     """Only a fallback is left, and it would answer without what this field asks for."""
     return GatewayError(
@@ -82,6 +94,28 @@ def beyond_a_fallback(field: str) -> GatewayError:
         f"Only a fallback is left to answer, and it cannot do what {field} asks for.",
         param=field,
         code="no_usable_credential",
+    )
+
+
+def no_credential_allowed(model: str) -> GatewayError:
+    """Credentials have the model, and the client key may use none of them."""
+    return GatewayError(
+        403,
+        ErrorKind.PERMISSION,
+        f"The client key may use none of the credentials that have the model '{model[:100]}'.",
+        code="credential_not_allowed",
+    )
+
+
+def model_not_allowed(model: str, allowed: tuple[str, ...]) -> GatewayError:
+    """The client key is limited to other models."""
+    names = ", ".join(allowed[:40])
+    return GatewayError(
+        403,
+        ErrorKind.PERMISSION,
+        f"The client key may not ask for the model '{model[:100]}'. It may ask for: {names}.",
+        param="model",
+        code="model_not_allowed",
     )
 
 
@@ -102,6 +136,8 @@ def exhausted(
     if last is not None and last.cls is FailureClass.RATE and pool_says.reason is ExhaustedReason.REFUSED:
         # the last to refuse may have done so long ago, and another may be back before it
         return rate_limited(pool_says.retry_after_s or 1.0)
+    if last is not None and last.cls is FailureClass.AUTH_DEAD:
+        return account_refused()
     if last is not None and (last.cls in _WORK_WAS_DONE or pool_says.reason is ExhaustedReason.REFUSED):
         return failed(last, model=model)
     match pool_says.reason:
@@ -192,7 +228,8 @@ def failed(failure: Failure, *, model: str) -> GatewayError:
         case FailureClass.NO_MODEL:
             return NotFound(failure.message or f"model: {model}", code="model_not_found", param="model")
         case FailureClass.PERMISSION:
-            return GatewayError(403, ErrorKind.PERMISSION, failure.message or "Not permitted upstream.")
+            message = failure.message or "Not permitted upstream."
+            return GatewayError(403, ErrorKind.PERMISSION, message, details=failure.details)
         case FailureClass.RATE:
             return rate_limited(max(failure.retry_after_s or 1.0, 1.0))
         case FailureClass.OVERLOADED:
@@ -205,7 +242,7 @@ def failed(failure: Failure, *, model: str) -> GatewayError:
                 retry_after_s=_CHALLENGE_RETRY_S,
             )
         case FailureClass.AUTH | FailureClass.AUTH_DEAD | FailureClass.BILLING:
-            return none_usable()
+            return account_refused() if failure.cls is FailureClass.AUTH_DEAD else none_usable()
         case FailureClass.SERVER | FailureClass.ENDPOINT | FailureClass.CUT | FailureClass.UNKNOWN:
             return _broken(failure)
         case _:
@@ -213,12 +250,13 @@ def failed(failure: Failure, *, model: str) -> GatewayError:
 
 
 def scrubbed(failure: Failure, source: Source) -> Failure:
-    """The failure with its message freed of whom the credential belongs to; keys are masked where it is rendered."""
-    message = failure.message
+    """The failure with its message and details freed of the credential's owner; keys are masked when it is rendered."""
+    message, details = failure.message, failure.details
     for owner in (source.organization, source.workspace):
         if owner:
             message = message.replace(owner, "[redacted]")
-    return replace(failure, message=message)
+            details = details.replace(owner.encode(), b"[redacted]")
+    return replace(failure, message=message, details=details)
 
 
 def _request(failure: Failure) -> GatewayError:
@@ -230,7 +268,9 @@ def _request(failure: Failure) -> GatewayError:
         code = "request_too_large"
     elif message.startswith("prompt is too long"):
         code = "context_length_exceeded"
-    return GatewayError(status, failure.kind, message, code=code)
+    return GatewayError(
+        status, failure.kind, message, param=failure.param, code=code, details=failure.details
+    )
 
 
 def _broken(failure: Failure) -> GatewayError:

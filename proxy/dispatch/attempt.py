@@ -3,15 +3,16 @@
 import msgspec
 
 from proxy.clock import Clock
-from proxy.dialects.common import Observed, Rendering, StreamBroken
+from proxy.dialects.common import Demand, Observed, Rendering, StreamBroken
 from proxy.dialects.upstream import MessageBroken, UpstreamDialect
+from proxy.dispatch.demands import is_met
 from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLane
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.spelled import SpelledReply
 from proxy.dispatch.streams import RunningStream, StreamCut
+from proxy.dispatch.trace import Trace
 from proxy.exchange import Exchange, Operation
 from proxy.model.collect import Collector
-from proxy.model.content import ToolUseBlock
 from proxy.model.message import Message, Usage
 from proxy.pool import Failure, Fault, Lease, classify, classify_event, classify_fault
 from proxy.settings import Policy
@@ -45,8 +46,9 @@ class UnaryOpened(msgspec.Struct):
         body: for the client.
         usage: what it used, so far as told.
         stop_reason: why it ended.
-        calls_tool: whether it holds a tool call; False for an answer that was not decoded.
+        lacks: what the client demanded and it does not hold.
         place_free: whether its place was given back while the question was asked once more.
+        message_id: its id; empty for an answer that was translated.
     """
 
     lease: Lease
@@ -54,8 +56,9 @@ class UnaryOpened(msgspec.Struct):
     body: bytes
     usage: Usage | None
     stop_reason: str | None = None
-    calls_tool: bool = False
+    lacks: Demand | None = None
     place_free: bool = False
+    message_id: str = ""
 
 
 class StreamOpened(msgspec.Struct):
@@ -65,6 +68,11 @@ class StreamOpened(msgspec.Struct):
     source: Source
     stream: RunningStream
     reply: ByteReply
+
+    @property
+    def message_id(self) -> str:
+        """Its id, in Anthropic's streams."""
+        return self.stream.observed.message_id
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -77,6 +85,7 @@ class Attempt(msgspec.Struct, frozen=True):
     policy: Policy
     clock: Clock
     watch: Watch
+    trace: Trace
 
     async def run(self) -> UnaryOpened | StreamOpened:
         """Make the call. Raises AttemptFailed; whatever it opened is closed again then, as on cancellation."""
@@ -120,7 +129,14 @@ class Attempt(msgspec.Struct, frozen=True):
             rendering = self.prepared.rendering
             if rendering is None:
                 summary = self._spoken.summarize(body)
-                return UnaryOpened(self.lease, reply.source, body, summary.usage, summary.stop_reason)
+                return UnaryOpened(
+                    self.lease,
+                    reply.source,
+                    body,
+                    summary.usage,
+                    summary.stop_reason,
+                    message_id=summary.message_id,
+                )
             return self._rendered(self._spoken.decode_message(body), reply, rendering)
         except MessageBroken:
             raise self._no_message(body, reply) from None
@@ -140,10 +156,9 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def _rendered(self, message: Message, reply: ByteReply, rendering: Rendering) -> UnaryOpened:
         body = self.exchange.dialect.encode_message(message, rendering)
-        calls_tool = any(isinstance(block, ToolUseBlock) for block in message.content)
-        return UnaryOpened(
-            self.lease, reply.source, body, message.usage, message.stop_reason, calls_tool=calls_tool
-        )
+        demand = self.prepared.demand
+        lacks = demand if demand is not None and not is_met(demand, message) else None
+        return UnaryOpened(self.lease, reply.source, body, message.usage, message.stop_reason, lacks)
 
     async def _collected(self, reply: ByteReply, due_s: float, rendering: Rendering) -> UnaryOpened:
         """Read a stream to its end for a client that wants one whole answer; all of it can still be retried."""
@@ -151,6 +166,7 @@ class Attempt(msgspec.Struct, frozen=True):
             return await self._whole(reply, due_s)
         self._demand_event_stream(reply)
         decoder = self._spoken.stream_decoder(self.policy.event_max_bytes)
+        self.trace.observed = decoder.observed
         collector = Collector()
         left_bytes = self.policy.upstream_body_max_bytes
         whole_due_s = max(due_s, self.clock.monotonic_s() + self.policy.unary_timeout_s)
@@ -185,6 +201,7 @@ class Attempt(msgspec.Struct, frozen=True):
             verbatim=verbatim,
             kind=self.lease.credential.kind,
         )
+        self.trace.observed = stream.observed
         try:
             await stream.prime(self._left_s(due_s))
         except StreamCut as cut:

@@ -4,24 +4,26 @@ import asyncio
 import datetime
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import msgspec
 
 from proxy.clock import Clock
 from proxy.credentials import Kind
+from proxy.dialects.common import Demand
+from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
-from proxy.dispatch.preparations import Preparations
+from proxy.dispatch.preparations import NEEDS_BYTES, Preparations
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.dispatch.trace import FailedAttempt, Trace
 from proxy.errors import GatewayError
-from proxy.exchange import Exchange, Operation
+from proxy.exchange import Exchange, Operation, turn_of_thread
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
@@ -47,6 +49,7 @@ from proxy.pool import (
 )
 from proxy.settings import Policy, RequestDefaults
 from proxy.upstreams.base import Source, Upstream
+from proxy.upstreams.media import Media
 from proxy.watch import Watch
 
 _log = get_logger("dispatch")
@@ -90,6 +93,7 @@ class Tools:
         rng: jitter.
         defaults: what the operator fills in where a client is silent.
         memory: the thinking of turns that called tools.
+        media: images and documents that requests only name.
     """
 
     pool: Pool
@@ -103,6 +107,7 @@ class Tools:
     rng: random.Random
     defaults: RequestDefaults
     memory: ThinkingMemory
+    media: Media = field(default_factory=Media)
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -153,6 +158,9 @@ class Dispatcher:
 
         Raises GatewayError when nobody can answer; every lease has been given back then, as on cancellation.
         """
+        media = self._tools.media
+        if media.reads_files and exchange.dialect.name != "anthropic":
+            exchange.body = await media.inlined(exchange.body)
         try:
             return await self._ask(exchange, trace, hold, watch)
         except _Unanswered as nobody:
@@ -168,6 +176,8 @@ class Dispatcher:
             left_s = exchange.deadline_s - tools.clock.monotonic_s()
             if hold.committed or left_s < tools.policy.min_attempt_s:
                 break
+            if exchange.permits is not None and not exchange.permits(model):
+                continue
             exchange.model, exchange.limit_class = model, tools.catalog.limit_class(model)
             try:
                 return await self._ask(exchange, trace, hold, watch, earlier=walk)
@@ -182,11 +192,13 @@ class Dispatcher:
     ) -> UnaryOpened | StreamOpened:
         """Ask for one model. Raises _Unanswered where no credential could answer."""
         tools = self._tools
-        want = Want(exchange.model, exchange.limit_class, exchange.client, exchange.owner)
+        want = Want(
+            exchange.model, exchange.limit_class, exchange.client, exchange.owner, exchange.credentials
+        )
         sorts = tools.pool.sorts(want)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
         if sorts.ordinary:
-            trace.dropped = prepared.first().dropped
+            trace.dropped = (await prepared.first()).dropped
         spared_s = self._breakers.turned_away_s(exchange.limit_class)
         if spared_s > 0 and not sorts.fallback:
             raise _Unanswered(answers.overloaded(spared_s), earlier)
@@ -202,14 +214,13 @@ class Dispatcher:
             home = tools.pool.affinity.preferred(exchange.conversation)
         question = _Question(exchange, prepared, want, walk, trace, hold, watch, home, spared_s)
         opened = await self._answered(question)
-        if isinstance(opened, UnaryOpened) and self._lacks_call(opened, question):
-            return await self._ask_once_more(opened, question)
+        if isinstance(opened, UnaryOpened) and opened.lacks and self._may_ask_again(opened, question):
+            return await self._ask_once_more(opened, opened.lacks, question)
         return opened
 
-    def _lacks_call(self, opened: UnaryOpened, question: "_Question") -> bool:
-        """Whether a demanded tool call is missing, and attempts, time and budget allow another."""
-        latest = question.prepared.latest
-        if latest is None or not latest.wants_call or opened.calls_tool or opened.stop_reason != "end_turn":
+    def _may_ask_again(self, opened: UnaryOpened, question: "_Question") -> bool:
+        """Whether the answer came to its end without what was demanded, and attempts, time and budget allow another."""
+        if opened.stop_reason != "end_turn":
             return False
         policy = self._tools.policy
         left_s = question.exchange.deadline_s - self._tools.clock.monotonic_s()
@@ -217,28 +228,30 @@ class Dispatcher:
             return False
         return self._budget.try_spend()
 
-    async def _ask_once_more(self, first: UnaryOpened, question: "_Question") -> UnaryOpened | StreamOpened:
-        """Ask again for a tool call; the first answer stands where there is no second one."""
+    async def _ask_once_more(
+        self, first: UnaryOpened, lacks: Demand, question: "_Question"
+    ) -> UnaryOpened | StreamOpened:
+        """Ask again for what is lacking; the first answer stands where there is no second one."""
         trace = question.trace
         self.end(first, Success())
         first.place_free = True
-        answered = trace.credential, trace.model, trace.dropped
-        self._remember(trace, "no_tool_call", 200)
+        answered = trace.credential, trace.model, trace.dropped, trace.observed
+        trace.usage = first.usage
+        self._remember(trace, lacks.value, 200)
+        asked_once = len(trace.failed)
         try:
             return await self._answered(question)
         except (GatewayError, _Unanswered):
-            trace.credential, trace.model, trace.dropped = answered
+            trace.credential, trace.model, trace.dropped, trace.observed = answered
+            # it is the answer after all, and is counted as that
+            trace.failed[asked_once - 1] = replace(trace.failed[asked_once - 1], charge=None)
             return first
 
     async def _answered(self, question: "_Question") -> UnaryOpened | StreamOpened:
         tools = self._tools
-        want, walk, hold, watch = question.want, question.walk, question.hold, question.watch
-        trace = question.trace
+        want, walk, hold, trace = question.want, question.walk, question.hold, question.trace
         while True:
-            if question.home is not None and not trace.attempts:
-                lease = await self._at_home(question.home, question)
-            else:
-                lease = tools.places.take(want, walk) or await tools.places.wait(want, walk, watch)
+            lease = await self._place(question)
             if not isinstance(lease, Lease):
                 raise _Unanswered(self._nobody(lease, question), walk)
             try:
@@ -266,13 +279,41 @@ class Dispatcher:
                 raise answers.failed(before or failure, model=want.model)
             await self._again(decision, failure, question)
 
+    async def _place(self, question: "_Question") -> Lease | Exhausted:
+        """A place for the next attempt. What a kind that fetches nothing cannot carry is taken to the others alone."""
+        places, want, walk = self._tools.places, question.want, question.walk
+        while True:
+            if question.home is not None and not question.trace.attempts:
+                lease = await self._at_home(question.home, question)
+            else:
+                lease = places.take(want, walk) or await places.wait(want, walk, question.watch)
+            if not isinstance(lease, Lease) or lease.credential.kind not in NEEDS_BYTES:
+                return lease
+            try:
+                if await question.prepared.fits(lease, self._tools.media):
+                    return lease
+            except BaseException:
+                places.end(lease, Abandoned())
+                raise
+            places.end(lease, Abandoned())
+            walk.pass_over(lease)
+            walk.leave_out(lease.credential.kind)
+
     def _nobody(self, found: Exhausted, question: "_Question") -> GatewayError:
         """What the client is told when nobody is left to ask."""
         last = question.walk.last_failure
+        unfit = question.prepared.unfit
+        if unfit is not None and last is None:
+            # whoever could have served it is not there, or rests
+            return unfit if found.retry_after_s is None else answers.resting(found.retry_after_s)
         if question.spared_s > 0 and last is None:
             return answers.overloaded(question.spared_s)
-        if question.want.credential is not None:
-            return answers.owner_out(found, last, model=question.want.model)
+        want, pool = question.want, self._tools.pool
+        anyones = msgspec.structs.replace(want, only=frozenset())
+        if want.only and not pool.sorts(want).anybody and pool.sorts(anyones).anybody:
+            return answers.no_credential_allowed(want.model)
+        if want.credential is not None:
+            return answers.owner_out(found, last, model=want.model)
         return answers.exhausted(found, last, model=question.want.model, available=self.models())
 
     async def _called(self, question: "_Question", lease: Lease) -> UnaryOpened | StreamOpened:
@@ -281,13 +322,13 @@ class Dispatcher:
         The place is kept: such a refusal did no work and says nothing about the credential. Raises AttemptFailed, and
         what `Preparations.chosen` raises.
         """
-        prepared = question.prepared.chosen(lease)
+        prepared = question.prepared.at_hand(lease) or await question.prepared.chosen(lease)
         self._begin(question.trace, lease, prepared)
         question.hold.attempt_started()
         try:
             return await self._attempt(question, lease, prepared).run()
         except AttemptFailed as failed:
-            plain = self._without_thinking(failed.failure, question, lease)
+            plain = await self._without_thinking(failed.failure, question, lease)
             if plain is None:
                 raise
             _learn(self._tools.pool, lease, failed.source)
@@ -296,7 +337,9 @@ class Dispatcher:
         _log.info("the upstream refused earlier thinking, asked again without it", credential=lease.name)
         return await self._attempt(question, lease, plain).run()
 
-    def _without_thinking(self, failure: Failure, question: "_Question", lease: Lease) -> Prepared | None:
+    async def _without_thinking(
+        self, failure: Failure, question: "_Question", lease: Lease
+    ) -> Prepared | None:
         """What to ask instead, where leaving thinking out can help and there is time and leave to ask again."""
         left_s = question.exchange.deadline_s - self._tools.clock.monotonic_s()
         if (
@@ -305,7 +348,7 @@ class Dispatcher:
             or left_s < self._tools.policy.min_attempt_s
         ):
             return None
-        return question.prepared.without_thinking(lease)
+        return await question.prepared.without_thinking(lease)
 
     def _begin(self, trace: Trace, lease: Lease, prepared: Prepared) -> None:
         """An attempt begins: who is asked now, for what, and what that leaves out."""
@@ -318,7 +361,9 @@ class Dispatcher:
     def _remember(self, trace: Trace, outcome: str, status: int) -> None:
         """Put the attempt that has just ended among those that failed."""
         took_ms = round((self._tools.clock.monotonic_s() - trace.began_s) * 1000, 1)
-        trace.failed.append(FailedAttempt(trace.credential, outcome, status, trace.began_s, took_ms))
+        charge = trace.charged()
+        trace.failed.append(FailedAttempt(trace.credential, outcome, status, trace.began_s, took_ms, charge))
+        trace.usage = trace.observed = None
 
     async def _at_home(self, home: str, question: "_Question") -> Lease | Exhausted:
         """A place at the conversation's own credential; at any other where that one is full or cannot serve."""
@@ -341,6 +386,9 @@ class Dispatcher:
         if exchange.operation is Operation.MESSAGES and not (lease.member.fallback or lease.member.retired):
             pool.affinity.heard(lease.name, self._tools.clock.monotonic_s() - question.trace.began_s)
             pool.affinity.answered(exchange.conversation, lease.name, spilled=question.trace.spilled)
+            if exchange.envelope.thread is not None and opened.message_id:
+                turn = turn_of_thread(exchange.client, short(opened.message_id))
+                pool.affinity.answered(turn, lease.name)
 
     async def _again(self, decision: Again | Stop, failure: Failure, question: "_Question") -> None:
         match decision:
@@ -362,6 +410,10 @@ class Dispatcher:
         elif opened.place_free:
             return
         self._tools.places.end(opened.lease, outcome)
+
+    async def close(self) -> None:
+        """Close what requests' images and documents were got with. Nothing may be asked any more."""
+        await self._tools.media.close()
 
     def models(self) -> tuple[str, ...]:
         """Ids of the models the pool can be asked for now."""
@@ -386,6 +438,7 @@ class Dispatcher:
             policy=tools.policy,
             clock=tools.clock,
             watch=question.watch,
+            trace=question.trace,
         )
 
 

@@ -86,6 +86,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         client: the name of the client key.
         owner: alias of the credential that holds the object; None where any may be asked.
         rather: alias of a credential that is to be asked rather than others; None for none.
+        only: aliases of the credentials the client key may use; empty for all.
         body: what the client sends along.
     """
 
@@ -93,6 +94,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     client: str
     owner: str | None = None
     rather: str | None = None
+    only: frozenset[str] = frozenset()
     body: Body | None = None
 
 
@@ -176,7 +178,7 @@ class ObjectCalls:
 
     async def _lease(self, asked: Asked, watch: Watch) -> Lease:
         kind = asked.call.operation
-        want = Want(kind, kind, asked.client, asked.owner)
+        want = Want(kind, kind, asked.client, asked.owner, asked.only)
         due_s = self.clock.monotonic_s() + self.policy.deadline_s
         walk = Walk(self.policy, self.clock, self.budget, due_s, self.rng)
         if asked.rather is not None:

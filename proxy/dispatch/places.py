@@ -14,6 +14,10 @@ _LOOK_EVERY_S = 0.025
 _LOOKS_FOR_A_PLACE = 10
 
 
+# nothing at all is for who had to make room for another client
+_Place = asyncio.Future[Lease | Exhausted | None]
+
+
 class Places:
     """The pool's leases, for callers that can wait."""
 
@@ -21,7 +25,7 @@ class Places:
         self._pool = pool
         self._policy = policy
         self._journal = journal
-        self._waiting: dict[Ticket, asyncio.Future[Lease | Exhausted]] = {}
+        self._waiting: dict[Ticket, _Place] = {}
 
     def take(self, want: Want, walk: Walk) -> Lease | Exhausted | None:
         """A lease, or why there will be none; None when one has to be waited for."""
@@ -93,24 +97,35 @@ class Places:
 
         Raises GatewayError when the queue or its time is full.
         """
-        ticket = self._pool.enqueue(want, walk)
-        if ticket is None:
-            # a deadline that has passed since the last sweep may have made room
-            self.carry_out(self._pool.sweep())
-            ticket = self._pool.enqueue(want, walk)
+        ticket = self._join(want, walk)
         if ticket is None:
             return self._last_chance(want, walk)
-        future: asyncio.Future[Lease | Exhausted] = asyncio.get_running_loop().create_future()
+        future: _Place = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = future
         try:
-            return await watch.within(self._policy.queue_wait_s, future)
+            found = await watch.within(self._policy.queue_wait_s, future)
+            return self._last_chance(want, walk) if found is None else found
         except TimeoutError:
             return self._last_look(ticket, future)
         except asyncio.CancelledError:
             self._leave(ticket, future)
             raise
 
-    def _last_look(self, ticket: Ticket, future: "asyncio.Future[Lease | Exhausted]") -> Lease | Exhausted:
+    def _join(self, want: Want, walk: Walk) -> Ticket | None:
+        """A place in the queue. None where it is full, even of those who should make room."""
+        ticket = self._pool.enqueue(want, walk)
+        if ticket is None:
+            # a deadline that has passed since the last sweep may have made room
+            self.carry_out(self._pool.sweep())
+            ticket = self._pool.enqueue(want, walk)
+        if ticket is None and (crowded_out := self._pool.crowd_out(want.client)) is not None:
+            future = self._waiting.pop(crowded_out, None)
+            if future is not None and not future.done():
+                future.set_result(None)
+            ticket = self._pool.enqueue(want, walk)
+        return ticket
+
+    def _last_look(self, ticket: Ticket, future: _Place) -> Lease | Exhausted:
         """The longest wait is over. Raises GatewayError when there is no place even now.
 
         A deadline that passed since the last sweep may have made one, which belongs to whoever waits longest.
@@ -118,8 +133,8 @@ class Places:
         if future.cancelled():
             future = self._waiting[ticket] = asyncio.get_running_loop().create_future()
             self.carry_out(self._pool.sweep())
-        if future.done():
-            return future.result()
+        if future.done() and (found := future.result()) is not None:
+            return found
         self._leave(ticket, future)
         return self._last_chance(ticket.want, ticket.walk)
 
@@ -134,7 +149,7 @@ class Places:
             raise answers.queue_full()
         return found
 
-    def _leave(self, ticket: Ticket, future: "asyncio.Future[Lease | Exhausted]") -> None:
+    def _leave(self, ticket: Ticket, future: _Place) -> None:
         """Give up waiting; a place granted in the same moment goes to the next."""
         self._waiting.pop(ticket, None)
         if future.done() and not future.cancelled():

@@ -1,18 +1,38 @@
 """One exchange made ready for whichever credential its turn is, at most once for each way of asking."""
 
+import re
+from typing import Final
+
 import msgspec
 
 from proxy.credentials import Kind
+from proxy.dialects.anthropic import read_messages
+from proxy.dialects.splicing import splice
 from proxy.dispatch import answers
-from proxy.dispatch.prepare import Prepared, prepare, prepare_chat, without_thinking
+from proxy.dispatch.prepare import (
+    Prepared,
+    plan_session,
+    prepare,
+    prepare_chat,
+    read_session,
+    without_thinking,
+)
 from proxy.dispatch.thinking import ThinkingMemory
+from proxy.errors import InvalidRequest
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.pool import Lease
 from proxy.settings import RequestDefaults
+from proxy.tasks import off_loop
+from proxy.upstreams.media import Media, resolve_media
+
+NEEDS_BYTES: Final = frozenset({Kind.CLAUDE_WEB, Kind.CLAUDE_CODE})
+"""Kinds whose upstream fetches no URL for us: they get images and documents as bytes."""
 
 _OPTIONS = "claude_options"
+_LARGE_BYTES = 128 * 1024
+_URL_SOURCE: Final = re.compile(rb'"url"\s*:')
 
 
 class _Options(msgspec.Struct):
@@ -32,9 +52,20 @@ class Preparations:
 
     Attributes:
         latest: what was chosen last; None before the first.
+        unfit: why no credential of some kind can carry the request; None where one can, or none was to.
     """
 
-    __slots__ = ("_catalog", "_defaults", "_exchange", "_made", "_memory", "_names", "latest")
+    __slots__ = (
+        "_catalog",
+        "_defaults",
+        "_exchange",
+        "_made",
+        "_memory",
+        "_names",
+        "_settled",
+        "latest",
+        "unfit",
+    )
 
     def __init__(
         self,
@@ -50,16 +81,26 @@ class Preparations:
         self._defaults = defaults
         self._memory = memory
         self._made: dict[tuple[Kind, str | None], Prepared] = {}
+        self._settled: dict[tuple[Kind, str | None], InvalidRequest | None] = {}
         self.latest: Prepared | None = None
+        self.unfit: InvalidRequest | None = None
 
-    def first(self) -> Prepared:
+    async def first(self) -> Prepared:
         """For Anthropic's API, before anybody is chosen. Raises InvalidRequest where the request cannot be carried."""
-        found = self.latest = self._made[Kind.ANTHROPIC, None] = prepare(
-            self._exchange, self._catalog, self._defaults, self._memory
-        )
+        found = self.latest = self._made[Kind.ANTHROPIC, None] = await self._ready(Kind.ANTHROPIC, None)
         return found
 
-    def chosen(self, lease: Lease) -> Prepared:
+    def at_hand(self, lease: Lease) -> Prepared | None:
+        """What `chosen` would give, where that is ready already."""
+        if lease.member.fallback:
+            return None
+        credential = lease.credential
+        found = self._made.get((credential.kind, credential.model))
+        if found is not None:
+            self.latest = found
+        return found
+
+    async def chosen(self, lease: Lease) -> Prepared:
         """For the credential of a lease, under the model it is kept to, if it is.
 
         Raises InvalidRequest where the request cannot be carried, and GatewayError for a fallback that could only
@@ -71,11 +112,45 @@ class Preparations:
         way = (credential.kind, credential.model)
         found = self._made.get(way)
         if found is None:
-            found = self._made[way] = self._make(*way)
+            found = self._made[way] = await self._ready(*way)
         self.latest = found
         return found
 
-    def without_thinking(self, lease: Lease) -> Prepared | None:
+    async def fits(self, lease: Lease, media: Media) -> bool:
+        """Whether a credential whose kind is one of `NEEDS_BYTES` can carry the request; if not, `unfit` says why.
+
+        What the request names by URL is fetched for it, once for each way of asking.
+        """
+        way = (lease.credential.kind, lease.credential.model)
+        if way not in self._settled:
+            try:
+                self._made[way] = await self._with_bytes(*way, media)
+            except InvalidRequest as problem:
+                self._settled[way] = problem
+            else:
+                self._settled[way] = None
+        self.unfit = self._settled[way] or self.unfit
+        return self._settled[way] is None
+
+    async def _with_bytes(self, kind: Kind, model: str | None, media: Media) -> Prepared:
+        exchange = self._exchange
+        if not _URL_SOURCE.search(exchange.body):
+            return await self._ready(kind, model)
+        if kind is Kind.CLAUDE_WEB:
+            asked = read_session(exchange, self._catalog, self._defaults, model=model)
+            found = await resolve_media(asked.request.messages, media, body=exchange.body)
+            request = msgspec.structs.replace(asked.request, messages=found)
+            return plan_session(exchange, self._defaults, msgspec.structs.replace(asked, request=request))
+        made = await self._ready(kind, model)
+        messages = read_messages(made.call.body)
+        resolved = await resolve_media(messages, media, body=exchange.body)
+        if resolved is messages:
+            return made
+        changes = {"messages": msgspec.json.encode(resolved)}
+        call = msgspec.structs.replace(made.call, body=splice(made.call.body, set=changes, remove=()))
+        return msgspec.structs.replace(made, call=call)
+
+    async def without_thinking(self, lease: Lease) -> Prepared | None:
         """The same for the credential that has just refused the thinking we put in; None where we put in none.
 
         Whoever is asked later in the same way is asked without it too.
@@ -83,14 +158,33 @@ class Preparations:
         credential, latest = lease.credential, self.latest
         if credential.kind is not Kind.ANTHROPIC or latest is None:
             return None
-        plain = without_thinking(latest, self._exchange, self._catalog, self._defaults, self._memory)
+        arguments = (latest, self._exchange, self._catalog, self._defaults, self._memory)
+        if self._translates_much(credential.kind):
+            plain = await off_loop(lambda: without_thinking(*arguments))
+        else:
+            plain = without_thinking(*arguments)
         if plain is not None:
             self.latest = self._made[credential.kind, credential.model] = plain
         return plain
 
+    async def _ready(self, kind: Kind, model: str | None) -> Prepared:
+        if self._translates_much(kind):
+            return await off_loop(lambda: self._make(kind, model))
+        return self._make(kind, model)
+
+    def _translates_much(self, kind: Kind) -> bool:
+        """Whether so much has to be decoded and written anew that the loop would stand still for it."""
+        exchange = self._exchange
+        if len(exchange.body) < _LARGE_BYTES:
+            return False
+        return kind is not Kind.ANTHROPIC or exchange.dialect.name != "anthropic"
+
     def _make(self, kind: Kind, model: str | None) -> Prepared:
         if kind is Kind.OPENAI:
             return prepare_chat(self._exchange, self._catalog, self._defaults, model=model)
+        if kind is Kind.CLAUDE_WEB:
+            asked = read_session(self._exchange, self._catalog, self._defaults, model=model)
+            return plan_session(self._exchange, self._defaults, asked)
         named = None if model is None else self._names.resolve(model).model
         return prepare(self._exchange, self._catalog, self._defaults, self._memory, model=named)
 

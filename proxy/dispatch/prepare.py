@@ -11,21 +11,24 @@ from proxy.dialects.anthropic import (
     with_cache_marks,
     without_foreign_thinking,
 )
-from proxy.dialects.common import Dropped, Rendering, Target, ThinkingFormat
+from proxy.dialects.claude_web import PromptOptions, encode_plan, plan_request
+from proxy.dialects.common import AnswerForm, Demand, Dropped, Rendering, Target, ThinkingFormat, Translated
 from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
+from proxy.dialects.references import refuse_local_files
 from proxy.dialects.splicing import splice
 from proxy.dispatch.thinking import ThinkingMemory
-from proxy.exchange import Exchange
+from proxy.exchange import Exchange, Operation
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
 from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
-from proxy.settings import RequestDefaults
+from proxy.settings import RequestDefaults, WebSettings
 from proxy.upstreams.base import UpstreamCall
 
 _TRANSLATED_VERSION: Final = "2023-06-01"
 _THINKING_TOKENS: Final = 8192
 _THINKING_LEAST_TOKENS: Final = 1024
 _COLLECT_ABOVE_TOKENS: Final = 21_000
+_NO_MEANING: Final = "has no meaning for this credential"
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +40,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         rendering: how the answer is translated; None where its bytes go to the client untouched.
         collect: whether a streamed answer is gathered into a whole one for a client that asked for no stream.
         dropped: what could not be carried.
-        wants_call: whether a whole answer without a tool call is worth asking once more.
+        demand: what a whole answer is asked for once more where it lacks it.
         hides_usage: whether a chunk of usage alone is kept from a client that did not ask for it.
     """
 
@@ -46,7 +49,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     rendering: Rendering | None = None
     collect: bool = False
     dropped: tuple[Dropped, ...] = ()
-    wants_call: bool = False
+    demand: Demand | None = None
     hides_usage: bool = False
 
 
@@ -101,13 +104,14 @@ def prepare_chat(
     return Prepared(
         call=_chat_call(exchange, body),
         model=model,
-        rendering=_rendering(exchange, defaults, model),
+        rendering=_rendering(exchange, defaults, model, translated.form),
         dropped=(*translated.dropped, *dropped),
     )
 
 
 def _passing(exchange: Exchange, model: str) -> Prepared:
     envelope = exchange.envelope
+    refuse_local_files(exchange.body)
     body, dropped = passing_body(
         exchange.body,
         model=model,
@@ -125,6 +129,56 @@ def _passing(exchange: Exchange, model: str) -> Prepared:
     )
 
 
+def read_session(
+    exchange: Exchange, catalog: Catalog, defaults: RequestDefaults, *, model: str | None = None
+) -> Translated:
+    """What is to be asked of claude.ai, before it is planned. Raises InvalidRequest where it cannot be read."""
+    model = exchange.model if model is None else model
+    native = exchange.dialect.name == "anthropic"
+    target = _target(exchange, catalog.facts(model), defaults, model)
+    body = exchange.body
+    if exchange.operation is Operation.COUNT_TOKENS:
+        # a count has no answer that could be too long
+        body = splice(body, set={"max_tokens": b"1"}, remove=())
+    translated = exchange.dialect.decode_request(body, target)
+    request, lost = translated.request, translated.dropped
+    if native:
+        lost += tuple(Dropped(name, _NO_MEANING) for name in exchange.envelope.own_fields)
+        if exchange.think and request.thinking is None:
+            thinking = _thinking(catalog.facts(model), request.max_tokens)
+            request = msgspec.structs.replace(request, thinking=thinking)
+    return msgspec.structs.replace(translated, request=request, dropped=lost)
+
+
+def plan_session(exchange: Exchange, defaults: RequestDefaults, asked: Translated) -> Prepared:
+    """Make it ready for claude.ai, whose answers are told in the API's events.
+
+    Raises InvalidRequest for what claude.ai has not; bytes have to stand in place of URLs.
+    """
+    request, model = asked.request, asked.request.model
+    plan = plan_request(request, _prompt_options(defaults.web), exchange.client)
+    call = UpstreamCall(
+        operation=exchange.operation, body=encode_plan(plan), stream=exchange.stream, version=""
+    )
+    return Prepared(
+        call=call,
+        model=model,
+        rendering=None
+        if exchange.dialect.name == "anthropic"
+        else _rendering(exchange, defaults, model, asked.form),
+        dropped=(*asked.dropped, *plan.dropped),
+    )
+
+
+def _prompt_options(settings: WebSettings) -> PromptOptions:
+    return PromptOptions(
+        max_history_characters=settings.max_history_characters,
+        role_prefixes=settings.role_prefixes,
+        disable_artifacts=settings.disable_artifacts,
+        continues=not settings.delete,
+    )
+
+
 def _chat_call(exchange: Exchange, body: bytes) -> UpstreamCall:
     return UpstreamCall(operation=exchange.operation, body=body, stream=exchange.stream, version="")
 
@@ -133,14 +187,14 @@ def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
     body = exchange.body
     envelope = exchange.envelope
     dropped: tuple[Dropped, ...] = ()
-    if model != envelope.model or envelope.own_fields:
+    if model != envelope.model or envelope.own_fields or exchange.rewritten:
         changes = {"model": msgspec.json.encode(model)}
         if exchange.think and not envelope.has_thinking:
             thinking = _thinking(facts, envelope.max_tokens)
             if thinking is not None:
                 changes["thinking"] = msgspec.json.encode(thinking)
         body = splice(body, set=changes, remove=envelope.own_fields)
-        dropped = tuple(Dropped(name, "has no meaning for this credential") for name in envelope.own_fields)
+        dropped = tuple(Dropped(name, _NO_MEANING) for name in envelope.own_fields)
     if envelope.continuing and holds_our_signatures(body):
         body, lost = without_foreign_thinking(body, for_anthropic=True)
         dropped += lost
@@ -182,13 +236,14 @@ def _target(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults, mo
     )
 
 
-def _rendering(exchange: Exchange, defaults: RequestDefaults, model: str) -> Rendering:
+def _rendering(exchange: Exchange, defaults: RequestDefaults, model: str, form: AnswerForm) -> Rendering:
     return Rendering(
         request_id=exchange.id,
         created_s=exchange.created_s,
         model=model,
         thinking_format=_thinking_format(exchange, defaults),
         include_usage=exchange.envelope.include_usage,
+        form=form,
     )
 
 
@@ -208,7 +263,7 @@ def _translated(
     )
     translated = exchange.dialect.decode_request(exchange.body, target)
     request = translated.request
-    if exchange.envelope.continuing and defaults.auto_cache:
+    if exchange.envelope.continuing and defaults.auto_cache and translated.auto_cache:
         request = with_cache_marks(request, facts)
     collect = not exchange.stream and request.max_tokens > _COLLECT_ABOVE_TOKENS
     if collect:
@@ -223,9 +278,10 @@ def _translated(
         call=call,
         model=model,
         rendering=msgspec.structs.replace(
-            _rendering(exchange, defaults, model), keep=partial(memory.keep, exchange.client)
+            _rendering(exchange, defaults, model, translated.form),
+            keep=partial(memory.keep, exchange.client),
         ),
         collect=collect,
         dropped=translated.dropped,
-        wants_call=translated.wants_call,
+        demand=translated.demand,
     )

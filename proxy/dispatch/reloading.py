@@ -13,7 +13,7 @@ from proxy.secrets import Secret
 from proxy.settings import ConfigurationError, Problem
 from proxy.tasks import detach, spawn
 from proxy.telemetry.redaction import REDACTOR
-from proxy.upstreams import UPSTREAMS
+from proxy.upstreams import SERVED
 
 _log = get_logger("reload")
 _LOOK_EVERY_S: Final = 0.25
@@ -130,7 +130,7 @@ class Reloader:
 
 def usable(found: Iterable[Credential]) -> tuple[Credential, ...]:
     """Those of a kind this version speaks to."""
-    return tuple(credential for credential in found if credential.kind in UPSTREAMS)
+    return tuple(credential for credential in found if credential.kind in SERVED)
 
 
 def warnings_of(found: Credentials) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ def warnings_of(found: Credentials) -> tuple[str, ...]:
     unsupported = (
         f"{credential.name}: credentials of kind {credential.kind} are not supported in this version."
         for credential in found.found
-        if credential.kind not in UPSTREAMS
+        if credential.kind not in SERVED
     )
     return (*found.warnings, *unsupported)
 

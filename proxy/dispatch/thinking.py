@@ -1,5 +1,6 @@
 """The thinking of turns that called tools, kept for clients that do not bring it back themselves."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
@@ -34,6 +35,7 @@ class ThinkingMemory:
     """Thinking blocks by client key and the id of their turn's first tool call.
 
     Nobody gets another client's, and nothing is written anywhere. The turn that was idle longest is forgotten first.
+    Large requests are made ready in a thread, so it may be used from several.
 
     Args:
         clock: the time.
@@ -42,7 +44,7 @@ class ThinkingMemory:
         idle_s: seconds without a use after which one is forgotten.
     """
 
-    __slots__ = ("_clock", "_idle_s", "_size_max_bytes", "_turns", "_turns_max", "size_bytes")
+    __slots__ = ("_clock", "_idle_s", "_lock", "_size_max_bytes", "_turns", "_turns_max", "size_bytes")
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class ThinkingMemory:
         self._idle_s = idle_s
         self._turns: OrderedDict[tuple[str, str], _Turn] = OrderedDict()
         self.size_bytes = 0
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -67,31 +70,34 @@ class ThinkingMemory:
 
     def keep(self, client: str, call_id: str, thoughts: Sequence[Thought]) -> None:
         """Remember the thinking of the turn that begins its calls with this one."""
-        self.forget(client, call_id)
         now_s = self._clock.monotonic_s()
         size_bytes = len(call_id) + sum(map(_size_bytes, thoughts))
-        if size_bytes <= self._size_max_bytes // 16:
-            self._turns[client, call_id] = _Turn(tuple(thoughts), size_bytes, now_s)
-            self.size_bytes += size_bytes
-        self._forget_old(now_s)
+        with self._lock:
+            self.forget(client, call_id)
+            if size_bytes <= self._size_max_bytes // 16:
+                self._turns[client, call_id] = _Turn(tuple(thoughts), size_bytes, now_s)
+                self.size_bytes += size_bytes
+            self._forget_old(now_s)
 
     def recall(self, client: str, call_id: str) -> Sequence[Thought]:
         """The thinking of that turn; nothing where none is remembered."""
-        turn = self._turns.get((client, call_id))
-        if turn is None:
-            return ()
-        now_s = self._clock.monotonic_s()
-        if now_s - turn.used_s >= self._idle_s:
-            return self.forget(client, call_id)
-        turn.used_s = now_s
-        self._turns.move_to_end((client, call_id))
-        return turn.thoughts
+        with self._lock:
+            turn = self._turns.get((client, call_id))
+            if turn is None:
+                return ()
+            now_s = self._clock.monotonic_s()
+            if now_s - turn.used_s >= self._idle_s:
+                return self.forget(client, call_id)
+            turn.used_s = now_s
+            self._turns.move_to_end((client, call_id))
+            return turn.thoughts
 
     def forget(self, client: str, call_id: str) -> Sequence[Thought]:
         """Remember no more of that turn; gives nothing, as `recall` will from now on."""
-        turn = self._turns.pop((client, call_id), None)
-        if turn is not None:
-            self.size_bytes -= turn.size_bytes
+        with self._lock:
+            turn = self._turns.pop((client, call_id), None)
+            if turn is not None:
+                self.size_bytes -= turn.size_bytes
         return ()
 
     def _forget_old(self, now_s: float) -> None:

@@ -5,11 +5,14 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.common import Dropped
+from proxy.dialects.common import Dropped, Observed
 from proxy.model.message import Usage
+from proxy.telemetry.usage import Charge, Settlement
 
 ABANDONED: Final = "abandoned"
 SUCCESS: Final = "success"
+CLIENT_LEFT: Final = 499
+_UNTOLD: Final = Usage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class FailedAttempt:
         status: the upstream's HTTP status, 0 where there was none.
         began_s: monotonic seconds of its start.
         took_ms: from then to its failure.
+        charge: what it used all the same; None where it told of nothing.
     """
 
     credential: str
@@ -29,6 +33,7 @@ class FailedAttempt:
     status: int
     began_s: float
     took_ms: float
+    charge: Charge | None = None
 
 
 class Trace(msgspec.Struct):
@@ -46,6 +51,7 @@ class Trace(msgspec.Struct):
         upstream_request_id: the upstream's own id of the answering call.
         first_event_s: monotonic seconds when the first real event came, or the whole unary answer.
         usage: what the answer used, so far as the upstream told.
+        observed: what has been seen of the stream of the last attempt; None where it is none, or has not begun.
         stop_reason: why the answer ended.
         spilled: whether it came from another credential than the conversation's own for want of a free place there, or
             because it has none of its own yet.
@@ -61,5 +67,51 @@ class Trace(msgspec.Struct):
     upstream_request_id: str | None = None
     first_event_s: float | None = None
     usage: Usage | None = None
+    observed: Observed | None = None
     stop_reason: str | None = None
     spilled: bool = True
+
+    def charged(self) -> Charge | None:
+        """What the last attempt has used so far; None where it has told of nothing."""
+        observed, usage = self.observed, self.usage
+        if usage is None and observed is not None and observed.usage != _UNTOLD:
+            usage = observed.usage
+        if usage is None:
+            return None
+        return Charge(self.credential, self.model, usage, observed is not None and not observed.complete)
+
+    def settlement(self, client: str, model: str, *, status: int, free: bool) -> Settlement:
+        """The exchange after its end, for the books.
+
+        Args:
+            client: name of the client key.
+            model: the one asked for; empty where the request could not be read.
+            status: of the answer; 499 where the client left before there was one.
+            free: whether answers to it cost nothing.
+        """
+        last = self.charged()
+        further = [each.charge for each in self.failed if each.charge is not None]
+        if self.first_event_s is None:
+            if last is not None:
+                further.append(last)
+            answered = None
+        elif free:
+            answered = Charge(self.credential, self.model, None)
+        else:
+            answered = last or self._untold()
+        left = status == CLIENT_LEFT or (answered is not None and self.outcome == ABANDONED)
+        return Settlement(
+            client=client,
+            model=model,
+            answered=answered,
+            further=further,
+            failed=not left and (answered is None or self.outcome != SUCCESS),
+            abandoned=left,
+        )
+
+    def _untold(self) -> Charge:
+        """An answer that has said nothing of what it used, which is not the same as nothing."""
+        observed = self.observed
+        return Charge(
+            self.credential, self.model, _UNTOLD, partial=observed is not None and not observed.complete
+        )

@@ -30,6 +30,7 @@ __all__ = [
 CLAUDE_CODE = "claude-code"
 """The word that stands for whatever model Claude Code would use; without one, for the default model."""
 
+_FRESH_DAYS = 90
 _WORDS = ("opus", "sonnet", "haiku", "fable")
 
 
@@ -206,6 +207,10 @@ class Catalog:
 
     def __iter__(self) -> Iterator[ModelFacts]:
         return iter(self._models)
+
+    def outdated(self, today: dt.date) -> bool:
+        """Whether the facts are so old, more than 90 days, that prices and limits may have changed since."""
+        return today - self.as_of > dt.timedelta(days=_FRESH_DAYS)
 
     def resolve(self, model: str, *, today: dt.date, aliases: AliasRules) -> Resolution:
         """The id to ask for, given what a client wrote.

@@ -36,6 +36,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Token counts. A field that was not told is None, which is not zero.
 
     `input_tokens` leaves out what was read from or written to the cache; `output_tokens` includes thinking.
+    `estimated` marks counts the upstream did not tell, made here from the length of the texts.
     """
 
     input_tokens: int | None = None
@@ -48,6 +49,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     service_tier: str | None = None
     speed: str | None = None
     inference_geo: str | None = None
+    estimated: bool | None = None
 
     def merge(self, later: "Usage") -> "Usage":
         """This usage brought up to date by what came later in the same answer.

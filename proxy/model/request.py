@@ -120,3 +120,4 @@ class Request(msgspec.Struct, omit_defaults=True, kw_only=True):
     metadata: Metadata | None = None
     cache_control: CacheControl | None = None
     service_tier: str | None = None
+    speed: str | None = None

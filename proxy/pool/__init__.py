@@ -16,6 +16,7 @@ from proxy.pool.failure import (
     classify,
     classify_event,
     classify_fault,
+    event_error,
 )
 from proxy.pool.headroom import LIMIT_HEADERS, LimitHeaders, limit_headers
 from proxy.pool.health import BY_CONFIGURATION, HealthChange, Reason, State
@@ -80,5 +81,6 @@ __all__ = [
     "classify",
     "classify_event",
     "classify_fault",
+    "event_error",
     "limit_headers",
 ]

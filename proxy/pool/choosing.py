@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, assert_never
 
+from proxy.credentials import Kind
 from proxy.pool.members import Availability, Seat, availability
 from proxy.pool.restraint import Rank, rank_of
 from proxy.pool.retry import Walk
@@ -28,6 +29,11 @@ class Sorts:
     ordinary: bool
     fallback: bool
 
+    @property
+    def anybody(self) -> bool:
+        """Whether there is one of either sort."""
+        return self.ordinary or self.fallback
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -39,6 +45,7 @@ class Plan:
         groups: both together.
         fallback_names: the aliases of the fallbacks.
         sorts: which of the two there are.
+        sessions: those of claude.ai sessions, of any tier.
     """
 
     tiers: tuple[Group, ...]
@@ -46,6 +53,7 @@ class Plan:
     groups: tuple[Group, ...]
     fallback_names: frozenset[str]
     sorts: Sorts
+    sessions: Group = ()
 
     @property
     def seats(self) -> Iterator[Seat]:
@@ -64,6 +72,7 @@ def make_plan(seats: Sequence[Seat]) -> Plan:
         groups=tiers + fallbacks,
         fallback_names=frozenset(seat.member.name for seat in seats if seat.member.fallback),
         sorts=Sorts(bool(tiers), bool(fallbacks)),
+        sessions=tuple(seat for seat in seats if seat.member.credential.kind is Kind.CLAUDE_WEB),
     )
 
 

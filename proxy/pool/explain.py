@@ -16,6 +16,7 @@ from proxy.pool.members import Availability, Member, Seat, availability, standin
 from proxy.pool.outcomes import Exhausted, ExhaustedReason
 from proxy.pool.restraint import Rank, rank_of
 from proxy.pool.retry import RetryBudget, Walk
+from proxy.pool.sessions import told_to_stop, while_told
 from proxy.settings import Policy, Strategy
 
 
@@ -63,6 +64,7 @@ class Usability(StrEnum):
     OTHER_MODEL = "other_model"
     OTHER_CLIENT = "other_client"
     LATER_TIER = "later_tier"
+    HELD_BACK = "held_back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,17 @@ class Question:
         model: the id to ask upstream.
         limit_class: the limit class it counts against.
         client: the name of a client key, or None for anybody's.
+        only: aliases of the credentials that key may use; empty for all.
     """
 
     model: str
     limit_class: str
     client: str | None
+    only: frozenset[str] = frozenset()
+
+    def suits(self, member: Member) -> bool:
+        """Whether a member is configured to answer it."""
+        return (not self.only or member.name in self.only) and member.serves(self.model, self.client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +160,12 @@ def outlook(
     Under the strategy that draws lots, what is told is one draw of many. `restrained` is as for `Chooser.choose`.
     """
     inquiry = _Inquiry(question, policy, clock, strategy=strategy, restrained=restrained)
-    model, client = question.model, question.client
-    serving = [member for member in members if member.serves(model, client)]
-    plan = make_plan(inquiry.copies(serving))
+    model = question.model
+    serving = [member for member in members if question.suits(member)]
+    everybody = make_plan(inquiry.copies(serving))
+    plan = while_told(everybody, model, inquiry.now_s)
+    allowed = [seat.member for seat in plan.seats]
+    told = [seat.member.name for seat in told_to_stop(everybody, model, inquiry.now_s)]
     found = inquiry.choose(plan, spill=False)
     chosen = found.member.name if isinstance(found, Seat) else None
     nobody = explain(plan, model, inquiry.now_s) if found is False else None
@@ -164,8 +175,9 @@ def outlook(
         exhausted=nobody.reason if nobody is not None else None,
         retry_after_s=nobody.retry_after_s if nobody is not None else None,
         credentials=(
-            *inquiry.in_order(make_plan(inquiry.copies(serving))),
-            *(_unsuited(member, model) for member in members if not member.serves(model, client)),
+            *inquiry.in_order(make_plan(inquiry.copies(allowed))),
+            *(_held_back(member, told) for member in serving if member not in allowed),
+            *(_unsuited(member, model) for member in members if not question.suits(member)),
         ),
     )
 
@@ -284,6 +296,11 @@ def _unsuited(member: Member, model: str) -> CredentialOutlook:
     if member.serves(model, None):
         return _outlook(member, Usability.OTHER_CLIENT, "It is kept for other client keys.")
     return _outlook(member, Usability.OTHER_MODEL, "It does not serve this model.")
+
+
+def _held_back(member: Member, told: Sequence[str]) -> CredentialOutlook:
+    sentence = f"No claude.ai session takes the place of one that is out of use: {', '.join(told)}."
+    return _outlook(member, Usability.HELD_BACK, sentence)
 
 
 def _later(member: Member, earlier: Member) -> str:

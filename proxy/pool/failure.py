@@ -39,15 +39,14 @@ class FailureClass(StrEnum):
 class Fault(StrEnum):
     """A failure below HTTP, or an answer that cannot be used.
 
-    ``STALE`` is a pooled connection that had been closed before the request was sent on it. ``PING_ONLY`` is a
-    stream that lives and says nothing. ``HEADERS_TIMEOUT`` and later ones may have done work upstream.
+    ``PING_ONLY`` is a stream that lives and says nothing. ``HEADERS_TIMEOUT`` and later ones may have done work
+    upstream.
     """
 
     CONNECT_REFUSED = "connect_refused"
     CONNECT_TIMEOUT = "connect_timeout"
     DNS = "dns"
     TLS = "tls"
-    STALE = "stale"
     RESET = "reset"
     HEADERS_TIMEOUT = "headers_timeout"
     FIRST_EVENT_TIMEOUT = "first_event_timeout"
@@ -73,6 +72,8 @@ class UpstreamError:
             ``cf-mitigated``, and those that tell of limits.
         kind: which sort of upstream answered.
         html: whether the body is a page instead of JSON.
+        details: ``error.details`` as Anthropic wrote them, a JSON object; empty without any.
+        param: ``error.param`` (OpenAI).
     """
 
     status: int
@@ -82,6 +83,8 @@ class UpstreamError:
     headers: Mapping[str, str]
     kind: Kind
     html: bool = False
+    details: bytes = b""
+    param: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,8 @@ class Failure:
         status: the upstream's HTTP status; 0 for a fault and for an error event.
         kind: the error type that fits it best.
         message: the upstream's own words, to be shown for the classes request, no_model and permission only.
+        details: ``error.details`` as Anthropic wrote them, to be shown where the message is; empty without any.
+        param: the request field it is about, in OpenAI's words, to be shown where the message is.
         retry_after_s: how long the upstream asked to be left alone, unclamped; None where it said nothing.
         until_unix_ms: the moment the upstream named for its return, unclamped.
         fault: set for faults alone.
@@ -104,6 +109,8 @@ class Failure:
     status: int
     kind: ErrorKind
     message: str
+    details: bytes = b""
+    param: str | None = None
     retry_after_s: float | None = None
     until_unix_ms: int | None = None
     fault: Fault | None = None
@@ -161,6 +168,7 @@ def _statuses(*statuses: int | range) -> frozenset[int]:
 
 
 _WEB: Final = frozenset({Kind.CLAUDE_WEB})
+_API: Final = frozenset({Kind.ANTHROPIC})
 _OPENAI: Final = frozenset({Kind.OPENAI})
 _REFUSED: Final = _statuses(range(400, 500))
 
@@ -201,6 +209,8 @@ _RULES: Final = (
     _Rule(cls=FailureClass.PERMISSION, statuses=_statuses(403)),
     _Rule(cls=FailureClass.NO_MODEL, statuses=_statuses(404), begins=("model:",)),
     _Rule(cls=FailureClass.NO_MODEL, statuses=_statuses(404), codes=("model_not_found",)),
+    # a thread, a file or a profile that the request names and the API does not know
+    _Rule(cls=FailureClass.REQUEST, statuses=_statuses(404), kinds=_API, codes=("*_not_found",)),
     _Rule(cls=FailureClass.RATE, statuses=_statuses(429)),
     _Rule(cls=FailureClass.OVERLOADED, statuses=_statuses(529)),
     _Rule(cls=FailureClass.SERVER, statuses=_statuses(408, range(500, 505), range(520, 529))),
@@ -247,6 +257,7 @@ _KIND_OF_CLASS: Final[Mapping[FailureClass, ErrorKind]] = {
     FailureClass.UNKNOWN: ErrorKind.API,
 }
 _KIND_OF_STATUS: Final[Mapping[int, ErrorKind]] = {
+    404: ErrorKind.NOT_FOUND,
     408: ErrorKind.TIMEOUT,
     413: ErrorKind.REQUEST_TOO_LARGE,
     504: ErrorKind.TIMEOUT,
@@ -262,6 +273,8 @@ def classify(error: UpstreamError, *, now_unix_ms: int) -> Failure:
         status=error.status,
         kind=_KIND_OF_STATUS.get(error.status, _KIND_OF_CLASS[cls]),
         message=error.message if error.type else "",
+        details=error.details if error.type else b"",
+        param=error.param if error.type else None,
         retry_after_s=parse_retry_after(error.headers, now_unix_ms=now_unix_ms),
         until_unix_ms=_until(cls, error, now_unix_ms),
         should_retry={"true": True, "false": False}.get(
@@ -286,10 +299,20 @@ def classify_event(
     It means what the same error means as an answer. `now_unix_ms` is needed only to work out the end of the month
     when a spend limit names no date; 0 leaves that open.
     """
-    error = UpstreamError(
-        status=_STATUS_OF_TYPE.get(type, 0), type=type, message=message, code=code, headers={}, kind=kind
-    )
+    error = event_error(type, message, code, kind=kind)
     return replace(classify(error, now_unix_ms=now_unix_ms), status=0)
+
+
+def event_error(
+    type: str,  # noqa: A002 - the wire's own word
+    message: str,
+    code: str | None,
+    *,
+    kind: Kind,
+) -> UpstreamError:
+    """An ``error`` event as the answer that the same error would have been."""
+    status = _STATUS_OF_TYPE.get(type, 0)
+    return UpstreamError(status=status, type=type, message=message, code=code, headers={}, kind=kind)
 
 
 def _class_of(error: UpstreamError) -> FailureClass:
@@ -321,7 +344,6 @@ _FAULTS: Final[Mapping[Fault, _FaultRule]] = {
     Fault.CONNECT_TIMEOUT: _FaultRule(FailureClass.ENDPOINT, ErrorKind.TIMEOUT),
     Fault.DNS: _FaultRule(FailureClass.ENDPOINT, ErrorKind.API),
     Fault.TLS: _FaultRule(FailureClass.ENDPOINT, ErrorKind.API),
-    Fault.STALE: _FaultRule(FailureClass.SERVER, ErrorKind.API),
     Fault.RESET: _FaultRule(FailureClass.SERVER, ErrorKind.API),
     Fault.HEADERS_TIMEOUT: _FaultRule(FailureClass.SERVER, ErrorKind.TIMEOUT),
     Fault.FIRST_EVENT_TIMEOUT: _FaultRule(FailureClass.SERVER, ErrorKind.TIMEOUT),

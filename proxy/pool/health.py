@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from proxy.credentials import Kind
 from proxy.pool.failure import Failure, FailureClass, Fault
 from proxy.settings import Policy
 
 AUTH_LONGEST_S: Final = 300.0
 MONTH_LONGEST_S: Final = 32 * 86_400.0
+SESSION_LIMIT_S: Final = 3600.0
+_SESSION_LIMIT_LONGEST_S: Final = 8 * 86_400.0
 _NAMED_JITTER_LONGEST_S: Final = 5.0
 BY_CONFIGURATION: Final = "configuration"
 BY_OPERATOR: Final = "operator"
@@ -74,13 +77,11 @@ _EFFECTS: Final[Mapping[FailureClass, Effect]] = {
     FailureClass.UNKNOWN: Effect.NONE,
 }
 
-# a closed pooled connection is our own doing, and a stream that still pings comes from an upstream that lives
-_BLAMELESS: Final = frozenset({Fault.STALE, Fault.PING_ONLY})
-
 
 def effect_of(failure: Failure) -> Effect:
     """The effect of `failure` on the credential that met it."""
-    return Effect.NONE if failure.fault in _BLAMELESS else _EFFECTS[failure.cls]
+    # a stream that still pings comes from an upstream that lives
+    return Effect.NONE if failure.fault is Fault.PING_ONLY else _EFFECTS[failure.cls]
 
 
 _KEY_ACCEPTED: Final = frozenset({Reason.AUTH, Reason.BLOCKED})
@@ -263,11 +264,18 @@ class CoolingTimes:
         jitter_s = self._rng.uniform(0, self._policy.jitter) * bounded_s
         return bounded_s + min(jitter_s, _NAMED_JITTER_LONGEST_S)
 
-    def longest(self, reason: Reason) -> float:
-        """The most seconds a stored deadline of this reason may lie ahead."""
+    def longest_named_limit_s(self, kind: Kind) -> float:
+        """The most seconds an upstream's own word keeps a credential of this kind from being asked after a 429.
+
+        An account of claude.ai has limits of a week, and asking it again before their end is no use to anybody.
+        """
+        return _SESSION_LIMIT_LONGEST_S if kind is Kind.CLAUDE_WEB else self._policy.retry_after_max_s
+
+    def longest(self, reason: Reason, kind: Kind = Kind.ANTHROPIC) -> float:
+        """The most seconds a stored deadline of this reason may lie ahead for a credential of this kind."""
         return {
             Reason.RATE_LIMIT: max(
-                self._policy.retry_after_max_s + _NAMED_JITTER_LONGEST_S, *self._policy.rate_ladder_s
+                self.longest_named_limit_s(kind) + _NAMED_JITTER_LONGEST_S, *self._policy.rate_ladder_s
             ),
             Reason.BILLING: MONTH_LONGEST_S,
             Reason.FAULTS: max(self.fault_s),

@@ -7,6 +7,7 @@ from proxy.pool.choosing import Plan, make_plan
 from proxy.pool.members import Member
 from proxy.pool.outcomes import Want
 from proxy.pool.restraint import Restraints
+from proxy.pool.sessions import while_told
 from proxy.pool.verdicts import Verdicts
 
 PLANS_MAX: Final = 1024
@@ -27,15 +28,19 @@ class Plans:
         self._verdicts = verdicts
         self._restraints = restraints
         self._window_s = window_s
-        self._known: dict[tuple[str, str, str, str | None], Plan] = {}
+        self._known: dict[Want, Plan] = {}
 
     def of(self, want: Want, *, epoch: int) -> Plan:
         """The plan for a request; `epoch` is the serial of the last lease granted so far."""
-        key = (want.model, want.limit_class, want.client, want.credential)
-        plan = self._known.get(key)
+        plan = self._known.get(want)
         if plan is None:
-            plan = self._known[key] = self._made(want, epoch)
+            plan = self._known[want] = self._made(want, epoch)
         return plan
+
+    def now(self, want: Want, *, epoch: int, now_s: float) -> Plan:
+        """The same, without the claude.ai sessions that may not stand in for another at this moment."""
+        plan = self.of(want, epoch=epoch)
+        return while_told(plan, want.model, now_s) if plan.sessions else plan
 
     def clear(self) -> None:
         """Forget them all."""
@@ -50,6 +55,8 @@ class Plans:
         seats = []
         for member in self.members:
             if want.credential is not None and want.credential != member.name:
+                continue
+            if want.only and member.name not in want.only:
                 continue
             if member.serves(want.model, want.client, want.limit_class):
                 seat = member.seat(want.limit_class, window_s=self._window_s)

@@ -39,6 +39,7 @@ from proxy.pool.outcomes import (
     Want,
 )
 from proxy.pool.plans import Plans
+from proxy.pool.queue import Queue
 from proxy.pool.replacing import Replaced, compare, succeed
 from proxy.pool.restoring import restore_row
 from proxy.pool.restraint import Restraints
@@ -101,7 +102,7 @@ class Pool:
             restraints=self._restraints,
             window_s=policy.strike_window_s,
         )
-        self._queue: dict[Ticket, None] = {}
+        self._queue = Queue(policy.queue_length)
         self.affinity = Affinity(clock)
         self._serial = 0
         self._verdicts.follow_configuration()
@@ -115,7 +116,7 @@ class Pool:
         now_s = self._clock.monotonic_s()
         if self._queue and now_s >= self._verdicts.next_deadline_s:
             return Saturated(len(self._queue))
-        plan = self._plans.of(want, epoch=self._serial)
+        plan = self._plans.now(want, epoch=self._serial, now_s=now_s)
         restrained = now_s < self._restraints.until_s
         found = self._chooser.choose(plan, want.model, walk, now_s, spill=spill, restrained=restrained)
         if isinstance(found, Seat):
@@ -127,7 +128,7 @@ class Pool:
     def pick_at(self, name: str, want: Want, walk: Walk) -> Lease | Saturated | None:
         """A lease of one credential, outside the rotation; None when it cannot serve this request now."""
         now_s = self._clock.monotonic_s()
-        plan = self._plans.of(want, epoch=self._serial)
+        plan = self._plans.now(want, epoch=self._serial, now_s=now_s)
         seat = next((seat for seat in plan.seats if seat.member.name == name), None)
         if seat is None or walk.excludes(seat.member) or walk.avoids(seat.member):
             return None
@@ -146,18 +147,20 @@ class Pool:
         return self._plans.of(want, epoch=self._serial).sorts
 
     def enqueue(self, want: Want, walk: Walk) -> Ticket | None:
-        """Join the queue, first come first served; None while it is full."""
-        if len(self._queue) >= self._policy.queue_length:
-            return None
+        """Join the queue, in which clients take turns; None while it is full."""
         ticket = Ticket(want, walk, self._clock.monotonic_s())
-        self._queue[ticket] = None
+        return ticket if self._queue.join(ticket) else None
+
+    def crowd_out(self, client: str) -> Ticket | None:
+        """Take a ticket out of a full queue, to make room for `client`; None where nobody has much more than it."""
+        ticket = self._queue.crowded_out(client)
+        if ticket is not None:
+            self._queue.leave(ticket)
         return ticket
 
     def withdraw(self, ticket: Ticket) -> bool:
         """Leave the queue. False if the ticket is not in it: then its lease was granted and has to be settled."""
-        waiting = ticket in self._queue
-        self._queue.pop(ticket, None)
-        return waiting
+        return self._queue.leave(ticket)
 
     def answered(self, lease: Lease) -> Settled:
         """The first real event came: a trial has passed, as far as that shows it, long before the answer ends."""
@@ -381,19 +384,19 @@ class Pool:
         hopeless: list[tuple[Ticket, Exhausted]] = []
         in_vain: set[Want] = set()
         restrained = now_s < self._restraints.until_s
-        for ticket in tuple(self._queue):
+        for ticket in self._queue:
             plain = not ticket.walk.marked
             if plain and ticket.want in in_vain:
                 continue
-            plan = self._plans.of(ticket.want, epoch=self._serial)
+            plan = self._plans.now(ticket.want, epoch=self._serial, now_s=now_s)
             found = self._chooser.choose(
                 plan, ticket.want.model, ticket.walk, now_s, spill=False, restrained=restrained
             )
             if isinstance(found, Seat):
-                del self._queue[ticket]
+                self._queue.serve(ticket)
                 grants.append((ticket, self._grant(found, plan, ticket.want, ticket.walk, now_s)))
             elif not found:
-                del self._queue[ticket]
+                self._queue.leave(ticket)
                 hopeless.append((ticket, explain(plan, ticket.want.model, now_s)))
             elif plain:
                 in_vain.add(ticket.want)
@@ -413,18 +416,21 @@ class Pool:
                 deadlines_s.append(member.probe_until_s)
         return min(deadline_s for deadline_s in deadlines_s if deadline_s > now_s)
 
-    def outlook(self, model: str, limit_class: str, client: str | None = None) -> Outlook:
+    def outlook(
+        self, model: str, limit_class: str, client: str | None = None, only: frozenset[str] = frozenset()
+    ) -> Outlook:
         """Who would get a new request for `model` now, and why not the others; changes nothing.
 
         Args:
             model: the id to ask upstream, aliases resolved.
             limit_class: the limit class it counts against.
             client: the name of a client key; None leaves restrictions to certain clients out of account.
+            only: aliases of the credentials that key may use; empty for all.
         """
         now_s = self._clock.monotonic_s()
         found = outlook(
             self._members,
-            Question(model, limit_class, client),
+            Question(model, limit_class, client, only),
             self._policy,
             self._clock,
             strategy=self._strategy,

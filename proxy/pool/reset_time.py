@@ -39,7 +39,7 @@ def stated_reset_unix_ms(
     if counted and (exhausted := exhausted_until_unix_ms(headers)) is not None:
         return exhausted
     reset = headers.get("anthropic-ratelimit-unified-reset", "")
-    if reset.isascii() and reset.isdigit() and len(reset) <= 12:
+    if reset.isascii() and reset.isdigit() and len(reset) <= 12 and int(reset) > 0:
         return int(reset) * 1000
     return _next_month(now_unix_ms) if monthly and now_unix_ms > 0 else None
 
@@ -59,7 +59,7 @@ def _from_text(message: str) -> int | None:
         moment = datetime.fromisoformat(f"{found[1]}T{found[2] or '00:00'}+00:00")
     except ValueError:
         return None
-    return _unix_ms(moment)
+    return max(_unix_ms(moment), 0) or None
 
 
 def _next_month(now_unix_ms: int) -> int:

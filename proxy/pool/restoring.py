@@ -32,7 +32,7 @@ def restore_row(
         return None
     standing, ladder = found
     ahead_s = (row.until_unix_ms - clock.unix_ms()) / 1000
-    until_s = clock.monotonic_s() + min(max(ahead_s, 0.0), times.longest(reason))
+    until_s = clock.monotonic_s() + min(max(ahead_s, 0.0), times.longest(reason, member.credential.kind))
     standing.cool(reason, until_s, cause=row.cause, since_unix_ms=since_unix_ms, epoch=0)
     ladder.rung = min(max(row.rung, 0), _RUNG_MAX)
     if reason is Reason.AUTH:

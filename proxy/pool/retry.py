@@ -2,6 +2,9 @@
 
 Refusals did no work, so the walk goes on to other credentials until the deadline. Attempts that may have done work
 are counted, and each one after the first costs a token of the budget. Fallbacks come last, once each.
+
+A claude.ai session is a person's own account, and no other takes the place of one that has said no: its limit, a death
+notice or a challenge ends the request for all sessions. Only what is paid for by use is asked after it.
 """
 
 import random
@@ -13,6 +16,7 @@ from functools import cached_property
 from typing import Final, assert_never
 
 from proxy.clock import Clock
+from proxy.credentials import Kind
 from proxy.pool.failure import Failure, FailureClass, Fault
 from proxy.pool.members import Lease, Member, WayOut
 from proxy.settings import Policy
@@ -22,6 +26,7 @@ _DEADLINE_SHARE_AFTER_TIMEOUT: Final = 0.5
 _ENDPOINT_WAIT_S: Final = (0.1, 0.5)
 _OVERLOADED_WAIT_S: Final = (1.0, 2.0)
 _NAMED_WAIT_JITTER: Final = 0.2
+_PLAIN_FAULTS: Final = frozenset({FailureClass.SERVER, FailureClass.ENDPOINT, FailureClass.OVERLOADED})
 _TIMEOUTS: Final = frozenset({Fault.HEADERS_TIMEOUT, Fault.FIRST_EVENT_TIMEOUT})
 
 
@@ -133,6 +138,7 @@ class _Marks:
     groups: set[Hashable] = field(default_factory=set)
     organizations: set[str] = field(default_factory=set)
     ways_out: set[WayOut] = field(default_factory=set)
+    kinds: set[Kind] = field(default_factory=set)
 
     def cover(self, member: Member) -> bool:
         return (
@@ -140,6 +146,7 @@ class _Marks:
             or member.way_out in self.ways_out
             or member.organization in self.organizations
             or member.group in self.groups
+            or member.credential.kind in self.kinds
         )
 
 
@@ -218,6 +225,12 @@ class Walk:
             self._fallbacks_asked.add(lease.name)
             self._excluded.names.add(lease.name)
 
+    def pass_over(self, lease: Lease) -> None:
+        """Ask somebody else: the request is not one for this credential, which was not called."""
+        self.marked = True
+        self.attempts -= 1
+        self._excluded.names.add(lease.name)
+
     def spare_the_provider(self) -> None:
         """Ask nothing but fallbacks, because the provider itself is in trouble."""
         self.marked = self.fallbacks_only = True
@@ -230,7 +243,15 @@ class Walk:
             walk._fallbacks_asked.update(self._fallbacks_asked)
             walk._excluded.names.update(self._fallbacks_asked)
             walk.marked = True
+        if self.marked and self._excluded.kinds:
+            walk._excluded.kinds.update(self._excluded.kinds)
+            walk.marked = True
         return walk
+
+    def leave_out(self, kind: Kind) -> None:
+        """Ask no member of this kind any more."""
+        self.marked = True
+        self._excluded.kinds.add(kind)
 
     def excludes(self, member: Member) -> bool:
         """Whether asking `member` is out of the question."""
@@ -249,6 +270,8 @@ class Walk:
         if lease.member.fallback:
             return self._after_fallback(failure)
         self.last_failure = failure
+        if lease.credential.kind is Kind.CLAUDE_WEB and failure.cls not in _PLAIN_FAULTS:
+            self.leave_out(Kind.CLAUDE_WEB)
         rule = _RULES[failure.cls]
         if failure.cls is FailureClass.UNKNOWN and failure.should_retry is True:
             rule = Rule.COUNTED
@@ -317,8 +340,6 @@ class Walk:
     def _count(self, failure: Failure, member: Member) -> _Next | StopReason:
         same = failure.fault or failure.cls
         self._seen[same] += 1
-        if failure.fault is Fault.STALE and self._seen[same] == 1:
-            return _Next()
         self._counted += 1
         self._avoided.names.add(member.name)
         if failure.should_retry is False:

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Final, assert_never
 
 from proxy.clock import Clock
+from proxy.credentials import Kind
 from proxy.pool.failure import Failure
 from proxy.pool.health import (
     BY_CONFIGURATION,
     MONTH_LONGEST_S,
+    SESSION_LIMIT_S,
     CoolingTimes,
     Effect,
     HealthChange,
@@ -273,7 +275,10 @@ class Verdicts:
         self._cool(lease.member, standing, Reason.PERMISSION, until_s, _cause(failure), model=lease.model)
 
     def _rate_limit(self, seat: Seat, failure: Failure, now_s: float) -> None:
-        time_s = self._named_s(failure, longest_s=self._policy.retry_after_max_s)
+        kind = seat.member.credential.kind
+        time_s = self._named_s(failure, longest_s=self._times.longest_named_limit_s(kind))
+        if time_s is None and kind is Kind.CLAUDE_WEB:
+            time_s = SESSION_LIMIT_S
         if time_s is None:
             if seat.standing.reason is Reason.RATE_LIMIT and seat.standing.closed(now_s):
                 return

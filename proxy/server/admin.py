@@ -26,9 +26,11 @@ _STATUS: Final = re.compile(r"[1-5](?:[0-9]{2}|xx)")
 
 
 async def pool(request: web.Request) -> web.Response:
-    """``GET /admin/pool``: every credential by alias, with its state, reason and times."""
+    """``GET /admin/pool``: every credential by alias, with its state and times; what is left at claude.ai."""
     services = request.app[SERVICES]
-    return _answer(request, {"credentials": [_shown(view) for view in services.pool.snapshot()]})
+    owed = services.deletions.owed if services.deletions is not None else 0
+    shown = [_shown(view) for view in services.pool.snapshot()]
+    return _answer(request, {"credentials": shown, "owed_deletions": owed})
 
 
 async def explain(request: web.Request) -> web.Response:
@@ -39,12 +41,15 @@ async def explain(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     demand_known(request, ("model", "client"))
     asked, client = word(request, "model"), word(request, "client")
-    if client is not None and client not in services.keys.clients.names:
+    known = None if client is None else services.keys.clients.named(client)
+    if client is not None and known is None:
         names = ", ".join(sorted(services.keys.clients.names))
         raise InvalidRequest(f"client names no client key. There are: {names}.", param="client")
     model = services.resolve(asked or "").model
     limit_class = services.catalog.limit_class(model)
-    outlook = services.pool.outlook(model, limit_class, client)
+    rules = known.rules if known is not None else None
+    only = rules.credentials if rules is not None else frozenset()
+    outlook = services.pool.outlook(model, limit_class, client, only)
     return _answer(
         request,
         {
@@ -105,8 +110,15 @@ def order(action: str, change: Callable[[Pool, str], Settled]) -> Handler:
             remote=request.remote,
             request_id=request[CALLER].request_id,
         )
+        request_id = request[CALLER].request_id
         try:
             await services.places.order(settled)
+            await services.admission.desk.audit.note(
+                f"pool.{action}",
+                alias,
+                remote=services.admission.addresses.of(request),
+                request_id=request_id,
+            )
         except StoreError as error:
             _log.error("order not kept", action=action, credential=alias, problem=str(error))
             raise GatewayError(

@@ -1,14 +1,16 @@
 """The composition root: from a configuration to a running application."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from uuid import uuid4
 
 from aiohttp import web
 
 from proxy.access import Keys
 from proxy.clock import Clock
-from proxy.credentials import Credential, CredentialSource
+from proxy.credentials import Credential, CredentialSource, Kind
+from proxy.dispatch.bookkeeper import Bookkeeper
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.membership import Membership, fingerprints_of
@@ -22,23 +24,30 @@ from proxy.log import get_logger
 from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
-from proxy.pool import Pool
-from proxy.server import admin, extras
+from proxy.model.pricing import Pricing
+from proxy.pool import Pool, RetryBudget
+from proxy.server import admin, clients, extras, usage
+from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
 from proxy.server.objects import OBJECT_ROUTES
+from proxy.server.orders import once
 from proxy.server.reload import reload
-from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, Access, Route, RouteTable
+from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
 from proxy.settings import Settings
 from proxy.store.base import Store
 from proxy.tasks import finish_all, spawn
 from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.anthropic_objects import AnthropicObjects
+from proxy.upstreams.base import Upstream
+from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
+from proxy.upstreams.media import Media
 
 _log = get_logger("app")
 _V1 = ("", "/hf")
@@ -46,6 +55,15 @@ _LAST_WORK_S = 3.0
 
 ROUTES = (
     Route("POST", "/v1/chat/completions", chat_handler(OPENAI_CHAT), Access.CLIENT, OPENAI_CHAT, _V1),
+    Route(
+        "POST",
+        "/openai/deployments/{model}/chat/completions",
+        chat_handler(OPENAI_CHAT),
+        Access.CLIENT,
+        OPENAI_CHAT,
+        ("", "/v1", "/hf", "/hf/v1"),
+    ),
+    Route("POST", "/v1/completions", chat_handler(OPENAI_TEXT), Access.CLIENT, OPENAI_TEXT, _V1),
     Route("POST", "/v1/messages", chat_handler(ANTHROPIC), Access.CLIENT, ANTHROPIC, _V1),
     Route(
         "POST",
@@ -56,17 +74,23 @@ ROUTES = (
         _V1,
     ),
     *OBJECT_ROUTES,
-    Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1),
-    Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1),
+    Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1, by_version=True),
+    Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/health", extras.health, Access.PUBLIC),
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
-    Route("POST", "/admin/pool/reload", reload, Access.ADMIN),
+    Route("GET", "/stats", usage.stats, Access.EITHER),
+    Route("GET", "/admin/usage", usage.usage, Access.ADMIN),
+    Route("POST", "/admin/pool/reload", once(reload), Access.ADMIN),
     Route("GET", "/admin/pool", admin.pool, Access.ADMIN),
     Route("GET", "/admin/pool/explain", admin.explain, Access.ADMIN),
-    Route("POST", "/admin/pool/{alias}/enable", admin.enable, Access.ADMIN),
-    Route("POST", "/admin/pool/{alias}/disable", admin.disable, Access.ADMIN),
-    Route("POST", "/admin/pool/{alias}/reset", admin.reset, Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/enable", once(admin.enable), Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/disable", once(admin.disable), Access.ADMIN),
+    Route("POST", "/admin/pool/{alias}/reset", once(admin.reset), Access.ADMIN),
+    Route("GET", "/admin/keys", clients.keys, Access.ADMIN),
+    Route("POST", "/admin/keys", clients.new_key, Access.ADMIN),
+    Route("DELETE", "/admin/keys/{name}", once(clients.revoke_key), Access.ADMIN),
+    Route("GET", "/admin/audit", clients.audit, Access.ADMIN),
     Route("GET", "/admin/requests", admin.requests, Access.ADMIN),
     Route("GET", "/admin/requests/{id}", admin.traced_request, Access.ADMIN),
 )
@@ -103,13 +127,14 @@ class Parts:
 
 async def build_app(parts: Parts) -> web.Application:
     """The application, with its pool restored; its background work starts and ends with it."""
-    settings, clock, policy = parts.settings, parts.clock, parts.settings.policy
+    settings, policy, clock = parts.settings, parts.settings.policy, parts.clock
     pool = Pool(parts.credentials, policy=policy, clock=clock, rng=parts.rng, strategy=settings.strategy)
     journal = Journal(parts.store, clock, fingerprints_of(parts.credentials, parts.keys.secret_key))
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
-    upstreams = {kind: make(ways_out, policy) for kind, make in UPSTREAMS.items()}
+    sessions = _sessions(parts, ways_out)
+    upstreams = _upstreams(parts, ways_out, sessions)
     membership = Membership(
         pool=pool,
         places=places,
@@ -119,26 +144,16 @@ async def build_app(parts: Parts) -> web.Application:
         fingerprint_key=parts.keys.secret_key,
     )
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
-    tools = Tools(
-        pool=pool,
-        places=places,
-        journal=journal,
-        upstreams=upstreams,
-        catalog=parts.catalog,
-        names=names,
-        policy=policy,
-        clock=clock,
-        rng=parts.rng,
-        defaults=settings.defaults,
-        memory=ThinkingMemory(clock),
-    )
-    dispatcher = Dispatcher(tools)
+    dispatcher = _dispatcher(parts, pool, places, journal, upstreams, names)
+    pricing = Pricing(parts.catalog)
+    admission = make_admission(parts.keys, settings.limits, parts.store.access, clock, pricing)
+    await admission.restore()
     services = Services(
         settings=settings,
         keys=parts.keys,
         pool=pool,
         dispatcher=dispatcher,
-        objects=_object_calls(tools, ways_out, dispatcher),
+        objects=_object_calls(parts, pool, places, ways_out, dispatcher.budget),
         ownership=Ownership(parts.store.objects, journal, clock),
         catalog=parts.catalog,
         names=names,
@@ -148,20 +163,72 @@ async def build_app(parts: Parts) -> web.Application:
         started_s=clock.monotonic_s(),
         reloader=Reloader(parts.source, membership, clock) if parts.source is not None else None,
         places=places,
+        bookkeeper=Bookkeeper(UsageLedger(pricing, clock), parts.store, clock),
+        admission=admission,
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
-    return _application(services, _Background(places, ways_out, parts.store))
+    return _application(services, _Background(places, ways_out, parts.store, sessions))
 
 
-def _object_calls(tools: Tools, ways_out: WaysOut, dispatcher: Dispatcher) -> ObjectCalls:
+def _upstreams(parts: Parts, ways_out: WaysOut, sessions: ClaudeWeb) -> dict[Kind, Upstream]:
+    """How each kind of credential is asked."""
+    others = {kind: make(ways_out, parts.settings.policy) for kind, make in UPSTREAMS.items()}
+    return {**others, Kind.CLAUDE_WEB: sessions}
+
+
+def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb:
+    """The upstream of all claude.ai sessions, those included that are configured later."""
+    secret_key = parts.keys.secret_key
+    means = WebMeans(
+        ways_out=ways_out,
+        policy=parts.settings.policy,
+        clock=parts.clock,
+        ledger=parts.store,
+        fingerprint=lambda credential: credential.fingerprint(secret_key),
+        new_uuid=lambda: str(uuid4()),
+    )
+    known = tuple(each for each in parts.credentials if each.kind is Kind.CLAUDE_WEB)
+    return ClaudeWeb(means, delete=parts.settings.defaults.web.delete, credentials=known)
+
+
+def _dispatcher(
+    parts: Parts,
+    pool: Pool,
+    places: Places,
+    journal: Journal,
+    upstreams: Mapping[Kind, Upstream],
+    names: ModelNames,
+) -> Dispatcher:
+    settings = parts.settings
+    return Dispatcher(
+        Tools(
+            pool=pool,
+            places=places,
+            journal=journal,
+            upstreams=upstreams,
+            catalog=parts.catalog,
+            names=names,
+            policy=settings.policy,
+            clock=parts.clock,
+            rng=parts.rng,
+            defaults=settings.defaults,
+            memory=ThinkingMemory(parts.clock),
+            media=Media(settings.media),
+        )
+    )
+
+
+def _object_calls(
+    parts: Parts, pool: Pool, places: Places, ways_out: WaysOut, budget: RetryBudget
+) -> ObjectCalls:
     return ObjectCalls(
-        pool=tools.pool,
-        places=tools.places,
+        pool=pool,
+        places=places,
         upstream=AnthropicObjects(ways_out),
-        policy=tools.policy,
-        clock=tools.clock,
-        rng=tools.rng,
-        budget=dispatcher.budget,
+        policy=parts.settings.policy,
+        clock=parts.clock,
+        rng=parts.rng,
+        budget=budget,
     )
 
 
@@ -172,21 +239,33 @@ class _Background:
     places: Places
     ways_out: WaysOut
     store: Store
+    sessions: ClaudeWeb
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
-        working = [spawn(self.places.sweep_for_ever(), name="sweep the pool")]
+        await self.sessions.restore()
+        working = [
+            spawn(self.places.sweep_for_ever(), name="sweep the pool"),
+            spawn(services.bookkeeper.run(), name="write down usage"),
+            spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),
+            spawn(services.admission.desk.stored.watch(), name="look after the client keys"),
+        ]
         if not await services.ownership.found_files():
             working.append(spawn(services.ownership.look_for_files(), name="look for a first file"))
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
+        services.deletions = self.sessions.deletions
         services.ready = True
         yield
         services.ready = False
         for task in working:
             task.cancel()
+        await self.sessions.deletions.settle(within_s=_LAST_WORK_S)
+        await self.sessions.close()
         await finish_all(within_s=_LAST_WORK_S)
+        await services.bookkeeper.flush()
         await self.ways_out.close()
+        await services.dispatcher.close()
         await self.store.close()
 
 
@@ -196,6 +275,8 @@ def _application(services: Services, background: _Background) -> web.Application
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
     gate.attach(RouteTable(app, ROUTES))
     app[SERVICES] = services
+    if (cors := services.admission.cors) is not None:
+        app.on_response_prepare.append(cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))
     return app
 

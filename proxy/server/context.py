@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import msgspec
 from aiohttp import web
 
-from proxy.access import Keys
+from proxy.access import Keys, Rules
 from proxy.clock import Clock
+from proxy.dispatch.bookkeeper import Bookkeeper
 from proxy.dispatch.dispatcher import Dispatcher
 from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
@@ -16,10 +17,12 @@ from proxy.dispatch.reloading import Reloader
 from proxy.model.catalog import Catalog, Resolution
 from proxy.model.names import ModelNames
 from proxy.pool import Pool
+from proxy.server.admission import Admission
 from proxy.server.inflight import Inflight
 from proxy.settings import Settings
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import Traces
+from proxy.upstreams.claude_web.deletions import Deletions
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,8 +45,11 @@ class Services:
         common_headers: on every answer.
         record: takes the line of each request.
         reloader: takes credentials over again; None where they are not the operator's.
+        admission: what decides whether a request may begin.
         places: how leases are waited for, and what an operator changed is carried out.
+        bookkeeper: has what was used and what it cost, and writes it down.
         traces: the last requests.
+        deletions: of conversations at claude.ai; None before the start.
     """
 
     settings: Settings
@@ -60,7 +66,10 @@ class Services:
     started_s: float
     reloader: Reloader | None = None
     places: Places
+    bookkeeper: Bookkeeper
+    admission: Admission
     traces: Traces = field(default_factory=Traces)
+    deletions: Deletions | None = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
 
@@ -78,12 +87,16 @@ class Caller(msgspec.Struct):
     Attributes:
         services: what its handler may use.
         request_id: ours.
-        client: name of the client key; empty on public and admin routes.
+        client: name of the client key; empty on public and admin routes, and where `admin`.
+        admin: whether the admin key opened a route that a client key opens too.
+        rules: what the client may; None where nothing limits it.
     """
 
     services: Services
     request_id: str
     client: str = ""
+    admin: bool = False
+    rules: Rules | None = None
 
 
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)

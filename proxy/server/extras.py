@@ -7,40 +7,52 @@ import msgspec
 from aiohttp import web
 
 from proxy import __version__
+from proxy.dialects.common import Dialect
 from proxy.dispatch import answers
 from proxy.errors import InvalidRequest
+from proxy.model.catalog import ModelFacts
 from proxy.server.context import CALLER, SERVICES, Services
 from proxy.server.gate import identity_headers
 from proxy.server.query import number
-from proxy.server.routes import OPENAI_CHAT
+from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, dialect_by_version
 from proxy.telemetry.redaction import REDACTOR
 
 _PAGE_DEFAULT: Final = 20
 _PAGE_MAX: Final = 1000
 _OWNER: Final = "anthropic"
+_LIFECYCLES: Final = ("active", "deprecated", "retired")
+_LISTED_LIFECYCLES: Final = ("active", "deprecated")
 
 
 def json_response(
-    request: web.Request, value: object, *, status: int = 200, redacted: bool = False
+    request: web.Request,
+    value: object,
+    *,
+    status: int = 200,
+    redacted: bool = False,
+    dialect: Dialect = OPENAI_CHAT,
 ) -> web.Response:
     """A JSON answer with the headers every answer carries; never to be kept by a cache.
 
-    `redacted` masks whatever looks like a secret in it.
+    `redacted` masks whatever looks like a secret in it; `dialect` is whose names for our request id it carries.
     """
+    body = msgspec.json.encode(value)
+    shown = REDACTOR.clean(body) if redacted else body
+    return raw_json_response(request, shown, status=status, dialect=dialect)
+
+
+def raw_json_response(
+    request: web.Request, body: bytes, *, status: int = 200, dialect: Dialect = OPENAI_CHAT
+) -> web.Response:
+    """The same for a body that is JSON already."""
     services = request.app[SERVICES]
     caller = request[CALLER]
-    body = msgspec.json.encode(value)
     headers = {
         **services.common_headers,
-        **identity_headers(OPENAI_CHAT, caller.request_id),
+        **identity_headers(dialect, caller.request_id),
         "cache-control": "no-store",
     }
-    return web.Response(
-        status=status,
-        body=REDACTOR.clean(body) if redacted else body,
-        content_type="application/json",
-        headers=headers,
-    )
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
 async def health(request: web.Request) -> web.Response:
@@ -68,9 +80,9 @@ async def ready(request: web.Request) -> web.Response:
 async def models(request: web.Request) -> web.Response:
     """``GET /v1/models`` in OpenAI's shape, or Anthropic's with paging when ``anthropic-version`` is sent."""
     services = request.app[SERVICES]
-    ids = services.dispatcher.models()
-    if "anthropic-version" in request.headers:
-        return json_response(request, _page(request, services, ids))
+    ids = _permitted(request, services.dispatcher.models())
+    if dialect_by_version(request) is ANTHROPIC:
+        return json_response(request, _page(request, services, ids), dialect=ANTHROPIC)
     return json_response(request, {"object": "list", "data": [_openai_model(services, name) for name in ids]})
 
 
@@ -78,18 +90,29 @@ async def model(request: web.Request) -> web.Response:
     """``GET /v1/models/{id}``; an alias answers with its target. Raises NotFound."""
     services = request.app[SERVICES]
     wanted = request.match_info["model"]
-    resolution = services.resolve(wanted)
-    ids = services.dispatcher.models()
-    if resolution.model not in ids:
+    # the provider has aliases of its own, which are asked for as they are
+    found = services.catalog.facts(services.resolve(wanted).model).id
+    ids = _permitted(request, services.dispatcher.models())
+    if found not in ids:
         raise answers.no_such_model(wanted, ids)
-    if "anthropic-version" in request.headers:
-        return json_response(request, _anthropic_model(services, resolution.model))
-    return json_response(request, _openai_model(services, resolution.model))
+    if dialect_by_version(request) is ANTHROPIC:
+        return json_response(request, _anthropic_model(services, found), dialect=ANTHROPIC)
+    return json_response(request, _openai_model(services, found))
+
+
+def _permitted(request: web.Request, ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Those the caller may ask for."""
+    rules = request[CALLER].rules
+    return ids if rules is None else tuple(name for name in ids if rules.permits(name))
 
 
 def _page(request: web.Request, services: Services, ids: tuple[str, ...]) -> dict[str, object]:
     """One page of Anthropic's list. Source: the models page of Anthropic's API documentation."""
     query = request.query
+    wanted = query.getall("lifecycle", _LISTED_LIFECYCLES)
+    if not set(wanted) <= set(_LIFECYCLES):
+        raise InvalidRequest(f"lifecycle must be one of {', '.join(_LIFECYCLES)}.", param="lifecycle")
+    ids = tuple(name for name in ids if _lifecycle(services.catalog.facts(name)) in wanted)
     limit = number(request, "limit", default=_PAGE_DEFAULT, most=_PAGE_MAX)
     start, stop = 0, len(ids)
     if (after := query.get("after_id")) is not None:
@@ -125,6 +148,10 @@ def _display_name(name: str) -> str:
     return " ".join([*(word.capitalize() for word in words if not word.isdigit()), ".".join(numbers)]).strip()
 
 
+def _lifecycle(facts: ModelFacts) -> str:
+    return "deprecated" if facts.retires_at is not None or facts.status == "deprecated" else "active"
+
+
 def _openai_model(services: Services, name: str) -> dict[str, object]:
     return {
         "id": name,
@@ -142,9 +169,11 @@ def _anthropic_model(services: Services, name: str) -> dict[str, object]:
         "id": name,
         "display_name": _display_name(name),
         "created_at": _listed_at(services).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "lifecycle": "deprecated" if retires is not None else "active",
+        "lifecycle": _lifecycle(facts),
         "line": facts.family,
         "max_input_tokens": facts.context_tokens,
         "max_tokens": facts.max_output_tokens,
-        "retires_at": retires,
+        "deprecated_at": None,
+        "retires_at": None if retires is None else f"{retires.isoformat()}T00:00:00Z",
+        "capabilities": None,
     }

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.hdrs import HOST
 from aiohttp.typedefs import Middleware
 
-from proxy.access import presented_key
+from proxy.access import Client, presented_key
 from proxy.dialects.common import Dialect
 from proxy.errors import ErrorKind, GatewayError, NotFound, TooLarge, Unauthorized
 from proxy.log import get_logger
@@ -20,6 +20,7 @@ from proxy.telemetry.redaction import REDACTOR
 
 _log = get_logger("gate")
 _ID_BITS: Final = 96
+_ADMIN_NEEDED: Final = "This address needs the admin key."
 _HOST: Final = re.compile(r"[A-Za-z0-9._:\-\[\]]*")
 
 
@@ -28,6 +29,7 @@ class Gate:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._cors = services.admission.cors
         self._routes: RouteTable | None = None
         self._ids = random.Random()  # noqa: S311 - an id names a request, it opens nothing
 
@@ -49,7 +51,10 @@ class Gate:
         request[CALLER] = caller
         services.inflight.enter()
         try:
-            self._admit(request, route, caller)
+            if self._cors is not None and (preflight := self._cors.preflight(request)) is not None:
+                return preflight
+            if (unknown := self._admit(request, route, caller)) is not None:
+                await self._look_again(unknown, request, route, caller)
             response = await handler(request)
         except GatewayError as error:
             response = self._rendered(error, route, request, caller)
@@ -65,35 +70,78 @@ class Gate:
             response.force_close()
         return response
 
-    def _admit(self, request: web.Request, route: Route | None, caller: Caller) -> None:
-        """Raises Unauthorized unless the matched route may be opened; a missing route needs a client key too."""
+    def _admit(self, request: web.Request, route: Route | None, caller: Caller) -> str | None:
+        """Let a caller in, or return the key it presents and nobody knows yet.
+
+        Raises Unauthorized where the matched route may not be opened; a missing route needs a client key too.
+        """
         headers = request.headers
         if not _HOST.fullmatch(headers.get(HOST, "")):
             raise GatewayError(
                 400, ErrorKind.INVALID_REQUEST, "The Host header is not a host name.", param="Host"
             )
         if route is not None and route.access is Access.PUBLIC:
-            return
+            return None
         keys = self._services.keys
         presented = presented_key(headers)
         if route is not None and route.access is Access.ADMIN:
-            if presented is None or not keys.is_admin(presented):
-                raise Unauthorized("This address needs the admin key.")
-            return
+            if presented is None:
+                raise Unauthorized(_ADMIN_NEEDED)
+            return None if keys.is_admin(presented) else presented
+        if (
+            route is not None
+            and route.access is Access.EITHER
+            and presented is not None
+            and keys.is_admin(presented)
+        ):
+            caller.admin = True
+            return None
         client = keys.clients.match(presented)
         if client is not None:
-            caller.client = client.name
+            self._enter(client, caller)
+            return None
+        if presented is None:
+            raise Unauthorized("A client key is missing.")
+        if route is None and keys.is_admin(presented):
+            return None
+        return presented
+
+    def _enter(self, client: Client, caller: Caller) -> None:
+        """A client has come in. Raises Unauthorized where its time is over."""
+        caller.client = client.name
+        if (rules := client.rules) is not None:
+            if rules.expired(self._services.clock.unix_ms()):
+                raise Unauthorized("The client key has expired.")
+            caller.rules = rules
+
+    async def _look_again(
+        self, presented: str, request: web.Request, route: Route | None, caller: Caller
+    ) -> None:
+        """A key nobody knows may have been made a moment ago. Raises Unauthorized, and GatewayError for a guesser.
+
+        Only a wrong key is a guess: not one that opens another route, nor one that was good once.
+        """
+        services, keys = self._services, self._services.keys
+        admission = services.admission
+        stored = admission.desk.stored
+        administers = route is not None and route.access is Access.ADMIN
+        client = keys.clients.match(presented) if administers else None
+        if client is None:
+            client = await stored.find(presented)
+        if client is not None and not administers:
+            self._enter(client, caller)
             return
-        if route is None and presented is not None and keys.is_admin(presented):
-            return
-        raise Unauthorized(
-            "A client key is missing." if presented is None else "The client key is not valid."
-        )
+        if client is not None or (not administers and keys.is_admin(presented)):
+            raise Unauthorized(_ADMIN_NEEDED if administers else "The client key is not valid.")
+        if stored.was_revoked(presented):
+            raise Unauthorized("The client key was revoked.")
+        admission.guesses.wrong(admission.addresses.of(request))
+        raise Unauthorized(_ADMIN_NEEDED if administers else "The client key is not valid.")
 
     def _rendered(
         self, error: GatewayError, route: Route | None, request: web.Request, caller: Caller
     ) -> web.StreamResponse:
-        dialect = route.dialect if route is not None else dialect_for_unknown(request.path)
+        dialect = route.dialect_for(request) if route is not None else dialect_for_unknown(request.path)
         return error_response(error, dialect, caller, self._services)
 
 

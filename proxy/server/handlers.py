@@ -6,21 +6,24 @@ from typing import Final
 from aiohttp import web
 from multidict import istr
 
+from proxy.access import Grant, LimitReached
 from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files, named_files
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
-from proxy.dispatch.trace import SUCCESS, Trace
+from proxy.dispatch.trace import CLIENT_LEFT, SUCCESS, Trace
 from proxy.errors import GatewayError
-from proxy.exchange import Exchange, Operation
+from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
 from proxy.server.body import read_body
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.gate import error_response, identity_headers, internal_error
 from proxy.server.headers import BETA, VERSION, answer_headers, forwardable
+from proxy.server.limiting import admitted, settle
 from proxy.server.object_request import tenant_of
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
+from proxy.tasks import off_loop
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.watch import Watch
@@ -29,6 +32,7 @@ _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
 _SHOWN_MAX: Final = 100
 _DROPPED_MAX: Final = 32
+_LARGE_BYTES: Final = 2 * 1024 * 1024
 
 
 class NoHold:
@@ -72,7 +76,8 @@ class _Call:
         self._watch = Watch(request.task)
         self._trace = Trace()
         self._exchange: Exchange | None = None
-        self._status = 499
+        self._grant: Grant | None = None
+        self._status = CLIENT_LEFT
         self._path = request.path[:_SHOWN_MAX]
         self._began_s = self._services.clock.monotonic_s()
 
@@ -81,7 +86,11 @@ class _Call:
         services = self._services
         try:
             body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
-            exchange = self._exchange = self._open_exchange(body)
+            exchange = self._exchange = self._open_exchange(
+                body, self._dialect.peek(body) if len(body) < _LARGE_BYTES else await self._peeked(body)
+            )
+            if self._caller.rules is not None:
+                self._grant = admitted(exchange, self._caller, self._caller.rules)
             if services.ownership.some_files and may_name_files(body):
                 await self._bind(exchange, body)
             del body
@@ -93,6 +102,10 @@ class _Call:
             response = error_response(error, self._dialect, self._caller, services)
             if self._exchange is not None and self._trace.attempts:
                 answer_headers(response.headers, self._exchange, self._trace)
+            if self._grant is not None:
+                response.headers.update(self._grant.headers)
+            elif isinstance(error, LimitReached):
+                response.headers.update(error.headers)
         except (ConnectionResetError, BrokenPipeError):
             raise
         except Exception:
@@ -105,10 +118,17 @@ class _Call:
         """Close the books: one log line for the request, and its place among the last ones."""
         self._watch.close()
         services = self._services
+        if self._grant is not None and self._exchange is not None:
+            settle(self._grant, self._exchange, self._trace)
         ended_s = services.clock.monotonic_s()
         line = self._line(ended_s)
         asked = self._exchange.envelope.model[:_SHOWN_MAX] if self._exchange is not None else ""
         attempts = self._attempts(ended_s) if self._trace.attempts else ()
+        model = self._exchange.model if self._exchange is not None else ""
+        free = self._operation is Operation.COUNT_TOKENS
+        services.bookkeeper.ledger.settle(
+            self._trace.settlement(self._caller.client, model, status=self._status, free=free)
+        )
         services.traces.keep(RequestTrace(line, services.clock.unix_ms(), asked, attempts))
         services.record(line)
 
@@ -163,9 +183,14 @@ class _Call:
     def _milliseconds(self, until_s: float) -> float:
         return round((until_s - self._began_s) * 1000, 1)
 
-    def _open_exchange(self, body: bytes) -> Exchange:
+    async def _peeked(self, body: bytes) -> Envelope:
+        return await off_loop(lambda: self._dialect.peek(body))
+
+    def _open_exchange(self, body: bytes, envelope: Envelope) -> Exchange:
         services = self._services
-        envelope = self._dialect.peek(body)
+        if (deployment := self._request.match_info.get("model")) is not None:
+            # clients of Azure's API name the model in the address; what their body says may be anything
+            envelope.model = deployment
         model, think = self._resolve(envelope)
         counting = self._operation is Operation.COUNT_TOKENS
         headers = self._request.headers
@@ -182,21 +207,27 @@ class _Call:
             deadline_s=self._began_s + services.settings.policy.deadline_s,
             created_s=services.clock.unix_ms() // 1000,
             think=think,
-            conversation=(
-                self._caller.client,
-                envelope.conversation or self._session(envelope),
-                envelope.opening,
-            ),
+            conversation=self._conversation(envelope),
             version=forwardable(headers.get(VERSION), VERSION),
             beta=forwardable(", ".join(headers.getall(BETA, ())) or None, BETA),
         )
 
     async def _bind(self, exchange: Exchange, body: bytes) -> None:
         """Let nobody answer but who holds the files a request names. Raises GatewayError naming the field."""
-        if files := named_files(body):
+        large = len(body) >= _LARGE_BYTES
+        files = await off_loop(lambda: named_files(body)) if large else named_files(body)
+        exchange.files = {}
+        if files:
             tenant = tenant_of(self._request, self._caller)
             bound = await self._services.ownership.holder(tenant, files)
             exchange.owner, exchange.files = bound.credential, bound.media_types
+
+    def _conversation(self, envelope: Envelope) -> Conversation:
+        """What tells it from others; turns of a thread hold nothing of how it began, only whom they follow."""
+        if envelope.thread:
+            return turn_of_thread(self._caller.client, envelope.thread)
+        name = envelope.conversation or self._session(envelope)
+        return self._caller.client, name, envelope.opening
 
     def _session(self, envelope: Envelope) -> str:
         """What the client calls its session, in a header or in its body's metadata."""
@@ -223,12 +254,16 @@ class _Call:
             **services.common_headers,
             **identity_headers(self._dialect, exchange.id),
         }
+        if self._grant is not None:
+            headers.update(self._grant.headers)
         answer_headers(headers, exchange, self._trace)
         return web.Response(body=opened.body, headers=headers)
 
     async def _stream(self, exchange: Exchange) -> web.StreamResponse:
         services = self._services
         common = {**services.common_headers, **identity_headers(self._dialect, exchange.id)}
+        if self._grant is not None:
+            common.update(self._grant.headers)
         policy = services.settings.policy
         answer = StreamAnswer(self._request, exchange, self._trace, policy, self._watch, common)
         services.inflight.stream_begins(answer)

@@ -10,6 +10,7 @@ from proxy.dialects.common import Dropped
 from proxy.dispatch.trace import Trace
 from proxy.errors import InvalidRequest
 from proxy.exchange import Exchange
+from proxy.telemetry.redaction import REDACTOR
 
 _SAFE_VALUE: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -39,8 +40,8 @@ def attempt_headers(headers: MutableMapping[str, str], trace: Trace) -> None:
 
 
 def dropped_value(dropped: Sequence[Dropped]) -> str:
-    """Field paths, sorted, ASCII, 1 KB at most."""
-    fields = sorted({item.field.encode("ascii", "replace").decode() for item in dropped})
+    """Field paths, sorted, ASCII, 1 KB at most; a secret in a field's place is masked."""
+    fields = sorted({REDACTOR.clean(item.field.encode("ascii", "replace")).decode() for item in dropped})
     value = ", ".join(field for field in fields if _SAFE_VALUE.fullmatch(field))
     if len(value) <= _DROPPED_MAX_BYTES:
         return value

@@ -149,7 +149,9 @@ class ObjectRequest:
 
     def asked(self, call: ObjectCall, owner: str | None) -> Asked:
         """The same, from this client and for one credential; for any where `owner` is None."""
-        return Asked(call=call, client=self._caller.client, owner=owner)
+        rules = self._caller.rules
+        only = rules.credentials if rules is not None else frozenset[str]()
+        return Asked(call=call, client=self._caller.client, owner=owner, only=only)
 
     async def named(self) -> Held:
         """The client's object the address names. Raises GatewayError, also where its credential is gone."""

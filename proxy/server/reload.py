@@ -5,6 +5,7 @@ from aiohttp import web
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.server.context import SERVICES
 from proxy.server.extras import json_response
+from proxy.server.orders import note
 from proxy.settings import ConfigurationError
 
 
@@ -18,6 +19,7 @@ async def reload(request: web.Request) -> web.Response:
         raise GatewayError(
             409, ErrorKind.INVALID_REQUEST, "Nothing can be read again: the server runs in demo mode."
         )
+    await note(request, "pool.reload")
     try:
         difference = await reloader.reload("administrator")
     except ConfigurationError as error:

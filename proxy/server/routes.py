@@ -10,9 +10,11 @@ from aiohttp import web
 from proxy.dialects.anthropic import AnthropicDialect
 from proxy.dialects.common import Dialect
 from proxy.dialects.openai_chat import OpenAIChatDialect
+from proxy.dialects.openai_chat.text import OpenAITextDialect
 
 ANTHROPIC: Final = AnthropicDialect()
 OPENAI_CHAT: Final = OpenAIChatDialect()
+OPENAI_TEXT: Final = OpenAITextDialect()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,6 +25,7 @@ class Access(Enum):
     PUBLIC = "nobody's key"
     CLIENT = "a client key"
     ADMIN = "the admin key"
+    EITHER = "a client key or the admin key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Route:
         handler: what answers.
         access: whose key opens it.
         dialect: whose envelope its errors use.
+        by_version: whether callers that send ``anthropic-version`` are answered as Anthropic would, errors included.
         prefixes: where else the same route lives.
     """
 
@@ -44,6 +48,11 @@ class Route:
     access: Access
     dialect: Dialect = OPENAI_CHAT
     prefixes: tuple[str, ...] = ("",)
+    by_version: bool = False
+
+    def dialect_for(self, request: web.Request) -> Dialect:
+        """Whose envelope the errors of a request use."""
+        return dialect_by_version(request) if self.by_version else self.dialect
 
 
 class RouteTable:
@@ -61,6 +70,11 @@ class RouteTable:
     def matched(self, request: web.Request) -> Route | None:
         """The route that was matched, never one read out of the address; None for an unknown path."""
         return self._known.get(request.match_info.route)
+
+
+def dialect_by_version(request: web.Request) -> Dialect:
+    """The dialect of the two that share an address: Anthropic's clients say which version of the API they mean."""
+    return ANTHROPIC if "anthropic-version" in request.headers else OPENAI_CHAT
 
 
 def dialect_for_unknown(path: str) -> Dialect:

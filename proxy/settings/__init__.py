@@ -4,12 +4,15 @@
 """
 
 from proxy.settings.loader import load_settings
+from proxy.settings.media import FetchRule, MediaSettings
 from proxy.settings.model import (
     AccessSettings,
     CredentialSources,
     Fallback,
+    LimitSettings,
     RequestDefaults,
     Settings,
+    WebSettings,
 )
 from proxy.settings.policy import POLICY_FIELDS, Policy
 from proxy.settings.problems import ConfigurationError, InvalidValueError, Problem
@@ -27,11 +30,14 @@ __all__ = [
     "ConfigurationError",
     "CredentialSources",
     "Fallback",
+    "FetchRule",
     "Findings",
     "Group",
     "InvalidValueError",
+    "LimitSettings",
     "LogFormat",
     "LogLevel",
+    "MediaSettings",
     "ModelAliases",
     "Policy",
     "Problem",
@@ -41,6 +47,7 @@ __all__ = [
     "Strategy",
     "ThinkingChoice",
     "WebSession",
+    "WebSettings",
     "load_settings",
     "read_text",
     "warn_if_readable",

@@ -4,11 +4,9 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.secrets import Secret
-from proxy.settings import shapes, values
+from proxy.settings import values
 from proxy.settings.setting import Group, Setting
-from proxy.settings.shapes import WebSession
 
-CLAUDE_WEB_URL: Final = "https://claude.ai"
 _CODE: Final = "CLAUDE_CODE__"
 
 
@@ -27,25 +25,6 @@ def _later(
     )
 
 
-SESSIONS: Final[Setting[tuple[WebSession, ...]]] = Setting(
-    name="SESSIONS",
-    parse=shapes.sessions,
-    default=(),
-    shown_default="none",
-    text="claude.ai session cookies, each cookie or cookie:organization, with commas between.",
-    group=Group.WEB,
-    secret=True,
-    effective=False,
-)
-CLAUDE_WEB_BASE_URL: Final = Setting(
-    name="CLAUDE_WEB_BASE_URL",
-    parse=values.base_url,
-    default=CLAUDE_WEB_URL,
-    shown_default=CLAUDE_WEB_URL,
-    text="Where claude.ai sessions are used.",
-    group=Group.WEB,
-    effective=False,
-)
 CLAUDE_CODE: Final = Setting(
     name="CLAUDE_CODE",
     parse=values.boolean,
@@ -87,18 +66,6 @@ WORKERS: Final = Setting(
 
 
 _WEB: Final = (
-    _later(Group.WEB, "CHAT_DELETE", values.boolean, "true", "Whether conversations are deleted after use."),
-    _later(
-        Group.WEB,
-        "MAX_CHAT_HISTORY_LENGTH",
-        values.integer(1, 10_000_000),
-        "10000",
-        "Characters of history above which it is sent as a file.",
-    ),
-    _later(Group.WEB, "NO_ROLE_PREFIX", values.boolean, "false", "Leaves out the role before each message."),
-    _later(
-        Group.WEB, "PROMPT_DISABLE_ARTIFACTS", values.boolean, "false", "Asks the model for no artifacts."
-    ),
     _later(
         Group.WEB, "ENABLE_MIRROR_API", values.boolean, "false", "Opens the API for callers' own sessions."
     ),
@@ -142,13 +109,6 @@ _CLAUDE_CODE: Final = (
         "Whether allowed tools may run without asking.",
     ),
     _later(
-        Group.CODE,
-        f"{_CODE}FILE_ACCESS__ADDITIONAL_DIRS",
-        values.words,
-        "none",
-        "Directories Claude Code may use, beside CLAUDE_CODE_ROOTS.",
-    ),
-    _later(
         Group.CODE, f"{_CODE}MCP__ENABLED", values.boolean, "false", "Whether MCP servers join each request."
     ),
     _later(Group.CODE, f"{_CODE}MCP__CONFIG_FILE", values.plain, "none", "The file of MCP servers."),
@@ -161,7 +121,6 @@ _CLAUDE_CODE: Final = (
     ),
     _later(Group.CODE, f"{_CODE}MCP__DEBUG", values.boolean, "false", "Logs what MCP servers print."),
     _later(Group.CODE, "CLAUDE_CODE_TOOLS", values.words, "none", "Tools requests may name."),
-    _later(Group.CODE, "CLAUDE_CODE_ROOTS", values.words, "none", "Directories requests may name."),
     _later(Group.CODE, "CLAUDE_CODE_MCP", values.words, "none", "MCP servers requests may name."),
     _later(
         Group.CODE, "CLAUDE_CODE_DEBUG", values.boolean, "false", "Whether requests may ask for debug output."
@@ -170,40 +129,6 @@ _CLAUDE_CODE: Final = (
         Group.CODE, "SHELL_ENV_FILE", values.plain, "off", "The file the active key is written to for shells."
     ),
     _later(Group.CODE, "PROJECT_ROOT", values.plain, "DATA_DIR/projects", "The folder of projects."),
-)
-_LIMITS: Final = (
-    _later(
-        Group.LIMITS,
-        "REQUESTS_PER_MINUTE",
-        values.integer(1, 10_000_000),
-        "none",
-        "Requests a minute of the whole server.",
-    ),
-    _later(
-        Group.LIMITS,
-        "RATE_LIMIT_REQUESTS_PER_MINUTE",
-        values.integer(1, 10_000_000),
-        "none",
-        "Requests a minute of each client key.",
-    ),
-    _later(
-        Group.LIMITS,
-        "TOKENS_PER_MINUTE",
-        values.integer(1, 10_000_000_000),
-        "none",
-        "Tokens a minute of the whole server.",
-    ),
-    _later(
-        Group.LIMITS, "CORS_ORIGINS", values.words, "none", "Web origins whose pages may call the API, or *."
-    ),
-    _later(
-        Group.LIMITS,
-        "TRUSTED_PROXIES",
-        values.networks,
-        "none",
-        "Networks whose forwarding headers are believed.",
-    ),
-    _later(Group.LIMITS, "IMAGE_FETCH", values.words, "off", "on, or the hosts images may be fetched from."),
 )
 _CONVERSATIONS: Final = (
     _later(
@@ -263,11 +188,9 @@ _CONVERSATIONS: Final = (
 )
 
 LATER_SETTINGS: Final[tuple[Setting[object], ...]] = (
-    *(SESSIONS, CLAUDE_WEB_BASE_URL),
     *_WEB,
     *(CLAUDE_CODE, CLAUDE_API_KEYS),
     *_CLAUDE_CODE,
-    *_LIMITS,
     *_CONVERSATIONS,
     *(REDIS_URL, WORKERS),
 )

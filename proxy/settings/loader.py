@@ -8,8 +8,17 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import fallbacks, later, table
-from proxy.settings.model import AccessSettings, CredentialSources, Fallback, RequestDefaults, Settings
+from proxy.settings import fallbacks, later, limits, media, table, web
+from proxy.settings.media import MediaSettings
+from proxy.settings.model import (
+    AccessSettings,
+    CredentialSources,
+    Fallback,
+    LimitSettings,
+    RequestDefaults,
+    Settings,
+    WebSettings,
+)
 from proxy.settings.policy import Policy
 from proxy.settings.problems import ConfigurationError
 from proxy.settings.resolve import Resolver
@@ -50,10 +59,11 @@ def load_settings(
     access = _access(resolver, address, findings)
     sources = _sources(resolver, _Paths(working_dir), layers, findings)
     policy = _policy(resolver, findings)
+    found = _media(resolver, _Paths(working_dir), findings)
     if findings.problems:
         raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
-    return replace(settings, warnings=tuple(findings.warnings))
+    return replace(settings, media=found, warnings=tuple(findings.warnings))
 
 
 class _Paths:
@@ -84,6 +94,7 @@ def _settings(
         address=address,
         in_image=in_image,
         access=access,
+        limits=_limits(resolver),
         sources=sources,
         defaults=RequestDefaults(
             model=resolver.get(table.ANTHROPIC_MODEL),
@@ -92,6 +103,7 @@ def _settings(
             thinking_format=resolver.get(table.THINKING_FORMAT),
             auto_cache=resolver.get(table.AUTO_CACHE),
             fallback_drops_claude_options=resolver.get(fallbacks.FALLBACK_DROPS_CLAUDE_OPTIONS),
+            web=_web(resolver),
         ),
         aliases=resolver.get(table.MODEL_ALIASES),
         model_fallbacks=resolver.get(fallbacks.MODEL_FALLBACKS),
@@ -144,9 +156,46 @@ def _access(resolver: Resolver, address: Address, findings: Findings) -> AccessS
     return access
 
 
+def _limits(resolver: Resolver) -> LimitSettings:
+    origins, proxies = resolver.get(limits.CORS_ORIGINS), resolver.get(limits.TRUSTED_PROXIES)
+    return LimitSettings(
+        requests_per_minute=resolver.get(limits.REQUESTS_PER_MINUTE),
+        client_requests_per_minute=resolver.get(limits.CLIENT_REQUESTS_PER_MINUTE),
+        tokens_per_minute=resolver.get(limits.TOKENS_PER_MINUTE),
+        wrong_keys_per_minute=resolver.get(limits.WRONG_KEYS_PER_MINUTE),
+        wrong_keys_block_s=resolver.get(limits.WRONG_KEYS_BLOCK_SECONDS),
+        cors_origins=origins or (),
+        trusted_proxies=proxies or (),
+    )
+
+
+def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettings:
+    roots: dict[Path, None] = {}
+    for setting in (media.CLAUDE_CODE_ROOTS, media.ADDITIONAL_DIRS):
+        for text in resolver.get(setting):
+            root = media.by_the_letter(paths.at(text))
+            if media.too_wide(root):
+                findings.wrong(
+                    setting.name, "names /, /proc, /sys, /dev or a directory below one of the last three"
+                )
+            elif not root.is_dir():
+                findings.warn(f"{setting.name} names a directory that does not exist.")
+            roots[root] = None
+    return MediaSettings(fetch=resolver.get(media.IMAGE_FETCH), roots=tuple(roots))
+
+
 def _check_workers(resolver: Resolver, findings: Findings) -> None:
     if resolver.get(later.WORKERS) > 1 and not resolver.given(later.REDIS_URL):
         findings.wrong("WORKERS", "more than one process needs REDIS_URL")
+
+
+def _web(resolver: Resolver) -> WebSettings:
+    return WebSettings(
+        delete=resolver.get(web.CHAT_DELETE),
+        max_history_characters=resolver.get(web.MAX_CHAT_HISTORY_LENGTH),
+        role_prefixes=not resolver.get(web.NO_ROLE_PREFIX),
+        disable_artifacts=resolver.get(web.PROMPT_DISABLE_ARTIFACTS),
+    )
 
 
 def _sources(
@@ -159,8 +208,8 @@ def _sources(
         sessions_file_required=sessions_file is not None,
         anthropic_api_keys=resolver.get(table.ANTHROPIC_API_KEYS),
         anthropic_base_url=resolver.get(table.ANTHROPIC_BASE_URL),
-        web_sessions=resolver.get(later.SESSIONS),
-        claude_web_base_url=resolver.get(later.CLAUDE_WEB_BASE_URL),
+        web_sessions=resolver.get(web.SESSIONS),
+        claude_web_base_url=resolver.get(web.CLAUDE_WEB_BASE_URL),
         claude_api_keys=resolver.get(later.CLAUDE_API_KEYS),
         claude_code=resolver.get(later.CLAUDE_CODE),
         fallbacks=_fallbacks(resolver, findings),

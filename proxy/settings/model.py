@@ -1,10 +1,11 @@
 """The values that result from all settings together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.secrets import Secret
+from proxy.settings.media import MediaSettings
 from proxy.settings.policy import Policy
 from proxy.settings.shapes import Address, ModelAliases, WebSession
 from proxy.settings.table import LogFormat, Strategy, ThinkingChoice
@@ -26,6 +27,29 @@ class AccessSettings:
     require_auth: bool
     admin_key: Secret | None
     secret_key: Secret | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """How much may be asked, how often a key may be guessed, and from where.
+
+    Attributes:
+        requests_per_minute: of the whole server, or None.
+        client_requests_per_minute: of each client key without a number of its own, or None.
+        tokens_per_minute: of the whole server, or None.
+        wrong_keys_per_minute: from one address.
+        wrong_keys_block_s: the longest time further wrong keys are answered with 429.
+        cors_origins: web origins whose pages may call the API; ``*`` alone stands for all.
+        trusted_proxies: networks whose forwarding headers are believed.
+    """
+
+    requests_per_minute: int | None
+    client_requests_per_minute: int | None
+    tokens_per_minute: int | None
+    wrong_keys_per_minute: int
+    wrong_keys_block_s: float
+    cors_origins: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +103,23 @@ class CredentialSources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """How claude.ai sessions are used.
+
+    Attributes:
+        delete: whether conversations are deleted after use.
+        max_history_characters: above so many characters a history is sent as a file.
+        role_prefixes: whether each message of a history says whose it is.
+        disable_artifacts: whether the model is asked for no artifacts.
+    """
+
+    delete: bool = True
+    max_history_characters: int = 10_000
+    role_prefixes: bool = True
+    disable_artifacts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDefaults:
     """What a request gets that does not say it itself.
 
@@ -89,6 +130,7 @@ class RequestDefaults:
         thinking_format: None for ``think`` on ``-think`` ids and ``reasoning_content`` elsewhere.
         auto_cache: whether long conversations are marked for the prompt cache where the client's dialect has no marks.
         fallback_drops_claude_options: whether a fallback answers without what Claude Code alone can do.
+        web: how it is put to a claude.ai session.
     """
 
     model: str | None
@@ -97,6 +139,7 @@ class RequestDefaults:
     thinking_format: ThinkingChoice | None
     auto_cache: bool = True
     fallback_drops_claude_options: bool = False
+    web: WebSettings = WebSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +150,7 @@ class Settings:
         address: where the server listens.
         in_image: whether the program runs in its container image.
         access: who may use it.
+        limits: how much.
         sources: where credentials come from.
         defaults: what requests get that do not say it themselves.
         aliases: how model ids are mapped.
@@ -121,11 +165,13 @@ class Settings:
         strategy: who is next among the credentials of a tier.
         policy: the numbers of the pool and the relay.
         warnings: sentences for the operator, each said once at start; they hold no secret.
+        media: what is got for requests that name images and documents instead of holding them.
     """
 
     address: Address
     in_image: bool
     access: AccessSettings
+    limits: LimitSettings
     sources: CredentialSources
     defaults: RequestDefaults
     aliases: ModelAliases
@@ -140,3 +186,4 @@ class Settings:
     strategy: Strategy
     policy: Policy
     warnings: tuple[str, ...]
+    media: MediaSettings = field(default_factory=MediaSettings)

@@ -7,9 +7,12 @@ from proxy.secrets import Secret
 from proxy.settings import shapes, values
 from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
 from proxy.settings.later import LATER_SETTINGS
+from proxy.settings.limits import LIMIT_SETTINGS
+from proxy.settings.media import MEDIA_SETTINGS
 from proxy.settings.policy import POLICY_FIELDS, PolicyField
 from proxy.settings.setting import Group, Setting
 from proxy.settings.shapes import Address, ModelAliases
+from proxy.settings.web import WEB_SETTINGS
 
 LogFormat = Literal["text", "json"]
 Strategy = Literal["round_robin", "least_busy", "weighted", "fill_first"]
@@ -302,10 +305,12 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     FALLBACK_DROPS_CLAUDE_OPTIONS,
     *(ANTHROPIC_MODEL, MODEL_TEMPERATURE, MAX_TOKENS, REQUEST_TIMEOUT),
     *(MODEL_ALIASES, MODEL_FALLBACKS, THINKING_FORMAT, AUTO_CACHE, MODEL_CATALOG_FILE),
+    *MEDIA_SETTINGS,
     *(DATA_DIR, DATABASE_URL, LOG_LEVEL, LOG_FORMAT),
     POOL_STRATEGY,
     *POLICY.values(),
+    *LIMIT_SETTINGS,
 )
 
-ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (*SERVER_SETTINGS, *LATER_SETTINGS)
+ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (*SERVER_SETTINGS, *WEB_SETTINGS, *LATER_SETTINGS)
 """Every setting there is, in the order of the documentation."""

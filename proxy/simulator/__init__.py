@@ -3,17 +3,21 @@
 Demo mode, the fire drill, the tests and the benchmark all speak to this one. It knows nothing of the gateway.
 """
 
-from proxy.simulator.behaviours import BEHAVIOURS
 from proxy.simulator.buckets import Limits
 from proxy.simulator.record import EndedBy, Received, Record, Snapshot
 from proxy.simulator.script import ANY_KEY, Insert, Pace, Step
 from proxy.simulator.server import Simulator
+from proxy.simulator.web_behaviours import BEHAVIOURS
+from proxy.simulator.web_ledger import Conversation, Leak, Ledger, StoredFile
 
 __all__ = [
     "ANY_KEY",
     "BEHAVIOURS",
+    "Conversation",
     "EndedBy",
     "Insert",
+    "Leak",
+    "Ledger",
     "Limits",
     "Pace",
     "Received",
@@ -21,4 +25,5 @@ __all__ = [
     "Simulator",
     "Snapshot",
     "Step",
+    "StoredFile",
 ]

@@ -19,8 +19,10 @@ from proxy.simulator.objects import Asking, Objects, is_about_objects
 from proxy.simulator.prefix import PromptCache, conversation_digest
 from proxy.simulator.script import Step
 from proxy.simulator.signatures import conversation_of, sign
+from proxy.simulator.threads import Threads
 from proxy.simulator.uploads import Upload
 from proxy.simulator.validation import Checked, read_request
+from proxy.simulator.web_calls import WebCall, session_key
 from proxy.simulator.wire import MessagesRequest, TokenRequest
 
 JSON = "application/json"
@@ -45,6 +47,7 @@ class Request(msgspec.Struct):
         body: whole.
         key: what it authenticated with.
         request_id: of the answer.
+        call: which of claude.ai's calls it is; None for the API's own.
         limits: headers of the answer that tell of its organization's limits, where those are on the ledger.
         upload: the file it brings, which is not in its body.
     """
@@ -56,6 +59,7 @@ class Request(msgspec.Struct):
     body: bytes
     key: str
     request_id: str
+    call: WebCall | None = None
     limits: list[tuple[str, str]] | None = None
     upload: Upload | None = None
 
@@ -83,12 +87,16 @@ def key_of(headers: dict[str, str]) -> str:
     if key := headers.get("x-api-key"):
         return key
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return session_key(headers["cookie"]) if "cookie" in headers else ""
 
 
 def error_reply(request_id: str, error: GatewayError) -> Reply:
     """An error in its envelope."""
-    return Reply(error.status, JSON, [render.error_body(error.kind, error.message, request_id=request_id)])
+    details = msgspec.json.decode(error.details, type=dict[str, object]) if error.details else None
+    body = render.error_body(error.kind, error.message, request_id=request_id, details=details)
+    return Reply(error.status, JSON, [body])
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -123,6 +131,7 @@ class Api:
         self._answers = 0
         self._remembered: dict[_Known, _Remembered] = {}
         self.cache = PromptCache()
+        self.threads = Threads()
         self.buckets = headers.buckets
         self.objects = Objects(clock, self._batched)
         self._paths: dict[tuple[str, str], Callable[[Request], Reply]] = {
@@ -165,7 +174,12 @@ class Api:
         if whole and not limited and (remembered := self._remembered.get(known)) is not None:
             self._answers += 1
             return remembered.reply(message_id(self._answers))
-        asked, checked = read_request(request.body, MessagesRequest, request.headers)
+        asked, checked = read_request(
+            request.body,
+            MessagesRequest,
+            request.headers,
+            lambda asked: self.threads.unfold(asked, organization),
+        )
         if limited:
             self._admit(request, organization, checked)
         if _names_files(request):
@@ -186,6 +200,7 @@ class Api:
             answer.caching = self.cache.serve(asked, checked.model, organization, now_s)
         if step.stop_reason is not None:
             answer.stop_reason = step.stop_reason
+        self.threads.keep(asked, answer, organization)
         if limited:
             self.buckets.charge(organization, checked.model.id, answer.output_tokens)
             request.limits = self.buckets.headers(organization, checked.model.id)
@@ -251,6 +266,7 @@ class Api:
             and not _names_files(request)
             and not self._strict_thinking
             and asked.thinking is None
+            and not bytes(asked.thread)
             and all(isinstance(part, Text) for part in answer.parts)
         )
 

@@ -47,7 +47,9 @@ _MESSAGES = {
 }
 
 
-def _named(name: str) -> Callable[[Behaviour], Behaviour]:
+def named(name: str) -> Callable[[Behaviour], Behaviour]:
+    """Puts a behaviour into the registry."""
+
     def register(behaviour: Behaviour) -> Behaviour:
         BEHAVIOURS[name] = behaviour
         return behaviour
@@ -59,9 +61,9 @@ def _reply(call: Call, step: Step) -> Reply:
     return replayed(step.stream_body) if step.stream_body is not None else call.reply(step)
 
 
-async def _send_first(call: Call, step: Step, count: int) -> list[bytes]:
+async def _send_first(call: Call, step: Step, count: int, reply: Reply | None = None) -> list[bytes]:
     """Send headers and the first events; gives the events left."""
-    reply = _reply(call, step)
+    reply = reply or _reply(call, step)
     call.begin(reply, step.headers, close_delimited=step.close_delimited)
     for frame in reply.frames[:count]:
         call.write(frame)
@@ -75,13 +77,13 @@ def _finish(call: Call, frames: list[bytes]) -> None:
     call.end()
 
 
-@_named("success")
+@named("success")
 async def _success(call: Call, step: Step) -> None:
     reply = _reply(call, step)
     await send_paced(call, reply, step.pace or call.services.pace, step)
 
 
-@_named("status")
+@named("status")
 async def _status(call: Call, step: Step) -> None:
     reply = error_reply(call, step)
     call.begin(reply, step.headers)
@@ -110,53 +112,53 @@ def _error(call: Call, step: Step, status: int) -> bytes:
     return render.error_body(kind, message, request_id=call.request.request_id, details=details)
 
 
-@_named("refuse_connection")
+@named("refuse_connection")
 async def _refuse_connection(call: Call, step: Step) -> None:
     call.services.refuse(step.seconds)
     call.cut("reset")
 
 
-@_named("reset_before_headers")
+@named("reset_before_headers")
 async def _reset_before_headers(call: Call, _step: Step) -> None:
     call.cut("reset")
 
 
-@_named("close_before_headers")
+@named("close_before_headers")
 async def _close_before_headers(call: Call, _step: Step) -> None:
     call.cut("close")
 
 
-@_named("reset_before_event")
+@named("reset_before_event")
 async def _reset_before_event(call: Call, step: Step) -> None:
     await _send_first(call, step, 0)
     call.cut("reset")
 
 
-@_named("close_before_event")
+@named("close_before_event")
 async def _close_before_event(call: Call, step: Step) -> None:
     await _send_first(call, step, 0)
     call.cut("close")
 
 
-@_named("empty_stream")
+@named("empty_stream")
 async def _empty_stream(call: Call, step: Step) -> None:
     await _send_first(call, step, 0)
     call.cut("end")
 
 
-@_named("reset_mid_stream")
+@named("reset_mid_stream")
 async def _reset_mid_stream(call: Call, step: Step) -> None:
     await _send_first(call, step, step.after)
     call.cut("reset")
 
 
-@_named("end_without_stop")
+@named("end_without_stop")
 async def _end_without_stop(call: Call, step: Step) -> None:
     await _send_first(call, step, -1)
     call.cut("end")
 
 
-@_named("cut_at_byte")
+@named("cut_at_byte")
 async def _cut_at_byte(call: Call, step: Step) -> None:
     reply = _reply(call, step)
     call.begin(reply, step.headers, close_delimited=step.close_delimited)
@@ -165,55 +167,56 @@ async def _cut_at_byte(call: Call, step: Step) -> None:
     call.cut(step.how)
 
 
-@_named("error_event_first")
+@named("error_event_first")
 async def _error_event_first(call: Call, step: Step) -> None:
     await _send_error_event(call, step, 0)
 
 
-@_named("error_event_mid")
+@named("error_event_mid")
 async def _error_event_mid(call: Call, step: Step) -> None:
     await _send_error_event(call, step, step.after)
 
 
 async def _send_error_event(call: Call, step: Step, after: int) -> None:
     status = step.status or _STATUSES.get(step.type, 529)
-    if not _reply(call, step).streamed:
+    reply = _reply(call, step)
+    if not reply.streamed:
         await _status(call, msgspec.structs.replace(step, status=status))
         return
-    await _send_first(call, step, after)
+    await _send_first(call, step, after, reply)
     error = _error(call, step, status)
     call.write(b"data: %b\n\n" % error if is_chat(call.request.path) else render.event("error", error))
     call.cut("end")
 
 
-@_named("stall_before_headers")
+@named("stall_before_headers")
 async def _stall_before_headers(call: Call, step: Step) -> None:
     await stall(call, step.seconds)
     await _success(call, step)
 
 
-@_named("stall_before_event")
+@named("stall_before_event")
 async def _stall_before_event(call: Call, step: Step) -> None:
     left = await _send_first(call, step, 0)
     await stall(call, step.seconds, ping_every_s=step.ping_every_s)
     _finish(call, left)
 
 
-@_named("stall_mid")
+@named("stall_mid")
 async def _stall_mid(call: Call, step: Step) -> None:
     left = await _send_first(call, step, step.after)
     await stall(call, step.seconds, ping_every_s=step.ping_every_s)
     _finish(call, left)
 
 
-@_named("pings_only")
+@named("pings_only")
 async def _pings_only(call: Call, step: Step) -> None:
     left = await _send_first(call, step, 0)
     await stall(call, step.seconds, ping_every_s=step.ping_every_s or 1.0)
     _finish(call, left)
 
 
-@_named("slow_bytes")
+@named("slow_bytes")
 async def _slow_bytes(call: Call, step: Step) -> None:
     reply = _reply(call, step)
     call.begin(reply, step.headers, close_delimited=step.close_delimited)
@@ -227,7 +230,7 @@ async def _slow_bytes(call: Call, step: Step) -> None:
     call.end()
 
 
-@_named("slow_head")
+@named("slow_head")
 async def _slow_head(call: Call, step: Step) -> None:
     head = http.response_head(200, call.services.headers.pairs(call.request.key, call.request.request_id))
     for value in head:
@@ -237,7 +240,7 @@ async def _slow_head(call: Call, step: Step) -> None:
     call.cut("close")
 
 
-@_named("early_hints")
+@named("early_hints")
 async def _early_hints(call: Call, step: Step) -> None:
     call.send(http.response_head(103, [("link", "</>; rel=preconnect")]))
     await call.flush()
@@ -245,7 +248,7 @@ async def _early_hints(call: Call, step: Step) -> None:
     await BEHAVIOURS[following.do](call, following)
 
 
-@_named("trailers")
+@named("trailers")
 async def _trailers(call: Call, step: Step) -> None:
     reply = _reply(call, step)
     call.begin(reply, step.headers)
@@ -256,7 +259,7 @@ async def _trailers(call: Call, step: Step) -> None:
     call.cut("close")
 
 
-@_named("one_byte_chunks")
+@named("one_byte_chunks")
 async def _one_byte_chunks(call: Call, step: Step) -> None:
     reply = _reply(call, step)
     call.begin(reply, step.headers, close_delimited=step.close_delimited)
@@ -267,7 +270,7 @@ async def _one_byte_chunks(call: Call, step: Step) -> None:
     call.end()
 
 
-@_named("slice")
+@named("slice")
 async def _slice(call: Call, step: Step) -> None:
     reply = _reply(call, step)
     call.begin(reply, step.headers, close_delimited=step.close_delimited)
@@ -289,7 +292,7 @@ def _sizes(step: Step) -> Iterator[int]:
         yield from step.sizes or (chance.randint(1, _MOST_RANDOM_BYTES),)
 
 
-@_named("garbage")
+@named("garbage")
 async def _garbage(call: Call, step: Step) -> None:
     text = step.body.encode() if step.body is not None else _GARBAGE
     call.send(step.body_bytes if step.body_bytes is not None else text)
@@ -297,28 +300,28 @@ async def _garbage(call: Call, step: Step) -> None:
     call.cut("close")
 
 
-@_named("wrong_content_type")
+@named("wrong_content_type")
 async def _wrong_content_type(call: Call, step: Step) -> None:
     reply = _reply(call, step)
     call.begin(reply, {"content-type": "text/html; charset=utf-8", **step.headers})
     _finish(call, reply.frames)
 
 
-@_named("redirect")
+@named("redirect")
 async def _redirect(call: Call, step: Step) -> None:
     reply = Reply(step.status or 307, JSON, [])
     call.begin(reply, {"location": step.location, **step.headers})
     call.end()
 
 
-@_named("delay")
+@named("delay")
 async def _delay(call: Call, step: Step) -> None:
     await call.sleep(step.seconds)
     following = step.next or Step()
     await BEHAVIOURS[following.do](call, following)
 
 
-@_named("raw")
+@named("raw")
 async def _raw(call: Call, step: Step) -> None:
     body = step.body_bytes if step.body_bytes is not None else (step.body or "").encode()
     headers = {name.lower(): value for name, value in step.headers.items()}

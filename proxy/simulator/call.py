@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
 from proxy.clock import Clock
 from proxy.simulator import http
@@ -12,6 +12,7 @@ from proxy.simulator.chat import is_chat
 from proxy.simulator.limits import AnswerHeaders
 from proxy.simulator.record import EndedBy, Received
 from proxy.simulator.script import Cut, Pace, Step
+from proxy.simulator.web_calls import set_cookies
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 
@@ -26,6 +27,7 @@ class Services:
         pace: of answers without one of their own.
         reply: makes the answer a well-behaved server would give.
         refuse: closes the listener for so many seconds, or for good when 0.
+        keeps_answers: whether the record holds what was sent.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Services:
         pace: Pace,
         reply: Callable[[Request, Step | None], Reply],
         refuse: Callable[[float], None],
+        keeps_answers: bool = False,
     ) -> None:
         self.clock = clock
         self.headers = headers
@@ -44,6 +47,7 @@ class Services:
         self.pace = pace
         self.reply = reply
         self.refuse = refuse
+        self.keeps_answers = keeps_answers
 
 
 class Call:
@@ -89,6 +93,8 @@ class Call:
     def send_whole(self, reply: Reply) -> None:
         """Answer at once, in one write."""
         body = reply.frames[0] if len(reply.frames) == 1 else b"".join(reply.frames)
+        if self.services.keeps_answers:
+            self.received.answer += body
         if reply.streamed:
             self.send(b"%b%b%b" % (self._stream_head(reply), http.chunk(body), http.LAST_CHUNK))
         else:
@@ -126,12 +132,17 @@ class Call:
         request = self.request
         if is_chat(request.path):
             return {"x-request-id": request.request_id}
+        if request.call is not None:
+            return {"request-id": request.request_id}
         return dict(self.services.headers.pairs(request.key, request.request_id, request.limits))
 
     def _header_text(self) -> str:
         request = self.request
         if is_chat(request.path):
             return f"x-request-id: {request.request_id}\r\n"
+        if request.call is not None:
+            pairs = [("request-id", request.request_id), *set_cookies(request.key)]
+            return "".join(f"{name}: {value}\r\n" for name, value in pairs)
         return self.services.headers.text(request.key, request.request_id, request.limits)
 
     def _stream_head(self, reply: Reply) -> bytes:
@@ -142,6 +153,7 @@ class Call:
         self, reply: Reply, headers: Mapping[str, str] | None = None, *, close_delimited: bool = False
     ) -> None:
         """Send status and headers of a reply; `headers` replace those of their name or come on top."""
+        of_site = self.request.call is not None
         pairs = self._header_pairs()
         pairs["content-type"] = reply.content_type
         self._chunked, self._left = False, None
@@ -154,12 +166,16 @@ class Call:
             self._left = sum(map(len, reply.frames))
             pairs["content-length"] = str(self._left)
         pairs |= {name.lower(): value for name, value in (headers or {}).items()}
-        self.begin_raw(reply.status, pairs)
+        cookies = set_cookies(self.request.key) if of_site else []
+        self._send_head(reply.status, [*pairs.items(), *cookies])
 
     def begin_raw(self, status: int, headers: Mapping[str, str]) -> None:
         """Send exactly this status and these headers."""
+        self._send_head(status, headers.items())
+
+    def _send_head(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         self.received.status = status
-        self.send(http.response_head(status, headers.items()))
+        self.send(http.response_head(status, headers))
 
     def declare(self, length: int) -> None:
         """Say how long the body after `begin_raw` will be, so that the connection may be kept."""
@@ -169,6 +185,8 @@ class Call:
         """Send a part of the body, framed as the headers said."""
         if self._left is not None:
             self._left -= len(data)
+        if self.services.keeps_answers and not self.over:
+            self.received.answer += data
         if self.request.method != "HEAD":
             self.send(http.chunk(data) if self._chunked else data)
 

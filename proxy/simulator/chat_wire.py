@@ -4,6 +4,8 @@ Source of the fields: "Create chat completion" in OpenAI's API reference. What a
 this API (Anthropic's own fields above all) is refused, so that a test sees it.
 """
 
+import re
+
 import msgspec
 
 from proxy.simulator.wire import Block, Message, MessagesRequest, Source, Tool, ToolChoice
@@ -118,6 +120,8 @@ class ChatRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     verbosity: str | None = None
 
 
+_AT = re.compile(r" - at `\$\.(.*)`$")
+_MISSING = re.compile(r"^Object missing required field `(\w+)`$")
 _decoder = msgspec.json.Decoder(ChatRequest)
 _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 
@@ -127,7 +131,7 @@ def read_chat(body: bytes) -> tuple[ChatRequest, MessagesRequest]:
     try:
         chat = _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise ChatFault(f"Invalid request: {error}", code="invalid_value") from None
+        raise ChatFault(f"Invalid request: {error}", param=_param(str(error)), code="invalid_value") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ChatFault("We could not parse the JSON body of your request.") from None
     if not chat.messages:
@@ -140,6 +144,12 @@ def read_chat(body: bytes) -> tuple[ChatRequest, MessagesRequest]:
         raise ChatFault("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
     _check_turns(chat.messages)
     return chat, _as_messages(chat)
+
+
+def _param(error: str) -> str | None:
+    """The field that is wrong, or the one that is missing at the top."""
+    found = _AT.search(error) or _MISSING.search(error)
+    return found[1] if found is not None else None
 
 
 def _check_turns(messages: list[ChatMessage]) -> None:

@@ -11,6 +11,7 @@ from proxy.simulator.call import Call, Services, reset
 from proxy.simulator.record import EndedBy, Received, Record
 from proxy.simulator.render import error_body
 from proxy.simulator.uploads import Upload, UploadBroken
+from proxy.simulator.web_calls import call_of
 from proxy.tasks import spawn
 
 _MAX_WAITING_BYTES = http.MAX_BODY_BYTES + 2 * http.MAX_HEAD_BYTES
@@ -187,8 +188,9 @@ class Connection(asyncio.Protocol):
             received.body_bytes = upload.size_bytes
         path, _, query = head.target.partition("?")
         request_id = self._host.next_request_id()
+        web_call = call_of(head.method, path)
         request = Request(
-            head.method, path, query, head.fields, body, received.key, request_id, upload=upload
+            head.method, path, query, head.fields, body, received.key, request_id, web_call, upload=upload
         )
         call = Call(request, received, self._host.services, self._transport, self._call_ended, self._flushed)
         self._call = call

@@ -1,4 +1,4 @@
-"""The paths by which other processes steer a simulator: ``/__script``, ``/__record`` and ``/__reset``."""
+"""The paths by which other processes steer a simulator: ``/__script``, ``/__record``, ``/__site`` and ``/__reset``."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,6 +10,7 @@ from proxy.errors import GatewayError, InvalidRequest
 from proxy.simulator.api import JSON, Reply, Request, error_reply
 from proxy.simulator.record import Record
 from proxy.simulator.script import Step
+from proxy.simulator.web import WebSite
 
 _encoder = msgspec.json.Encoder()
 
@@ -34,6 +35,7 @@ class Steered(Protocol):
     """What can be steered."""
 
     record: Record
+    site: WebSite
 
     def script(self, key: str, steps: Sequence[Step], *, then: Step | None = None) -> None:
         """Set a key's behaviour; raises `ValueError` for a behaviour there is not."""
@@ -63,11 +65,13 @@ def _control(request: Request, server: Steered) -> Reply:
             return Reply(200, JSON, [b"{}"])
         case "GET", "/__record":
             return Reply(200, JSON, [_record(request.query, server.record)])
+        case "GET", "/__site":
+            return Reply(200, JSON, [_encoder.encode(server.site.ledger)])
         case "POST", "/__reset":
             server.reset()
             return Reply(200, JSON, [b"{}"])
         case _:
-            raise InvalidRequest("There are POST /__script, GET /__record and POST /__reset.")
+            raise InvalidRequest("There are POST /__script, GET /__record, GET /__site and POST /__reset.")
 
 
 def _take_script(body: bytes, server: Steered) -> None:

@@ -5,6 +5,7 @@ Sources of the wordings: Anthropic's documentation of tool use and thinking, mes
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 from proxy.simulator.media import first_bytes, media_type_of
 from proxy.simulator.models import Model
@@ -109,16 +110,32 @@ def _block(block: Block, where: str, role: str, *, strict: bool) -> Iterator[str
             yield f"{where}.text.text: Field required"
         case "image":
             yield from _image(block, where)
+        case "document":
+            yield from _document(block, where)
+            if strict and role == "assistant":
+                yield f"{where}: `document` blocks are not permitted in assistant messages"
         case "tool_use" if not _TOOL_ID.fullmatch(block.id):
             yield f"{where}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
         case "thinking" if block.signature is None:
             yield f"{where}.thinking.signature: Field required"
         case "thinking" if not is_signature(block.signature or ""):
             yield f"{where}: {INVALID_SIGNATURE}"
-        case "document" if strict and role == "assistant":
-            yield f"{where}: `document` blocks are not permitted in assistant messages"
         case _:
             pass
+
+
+def _document(block: Block, where: str) -> Iterator[str]:
+    if not isinstance(block.source, Source):
+        yield f"{where}.document.source: Field required"
+        return
+    here = f"{where}.document.source.{block.source.type}"
+    declared = block.source.media_type
+    if block.source.type == "base64" and declared != "application/pdf":
+        yield f"{here}.media_type: Input should be 'application/pdf'"
+    elif block.source.type == "base64" and not first_bytes(block.source.data).startswith(b"%PDF-"):
+        yield f"{where}: The PDF specified was not valid."
+    elif block.source.type == "text" and declared != "text/plain":
+        yield f"{here}.media_type: Input should be 'text/plain'"
 
 
 def _image(block: Block, where: str) -> Iterator[str]:
@@ -146,7 +163,7 @@ def _tool_turns(messages: list[Message]) -> Iterator[str]:
     asked: list[str] = []
     for index, message in enumerate(messages):
         blocks = message.content if isinstance(message.content, list) else []
-        results = {block.tool_use_id for block in blocks if block.type == "tool_result"}
+        results = {block.tool_use_id for block in takewhile(_is_result, blocks)}
         if message.role == "system" and not results:
             continue
         if missing := [tool_id for tool_id in asked if tool_id not in results]:
@@ -160,6 +177,10 @@ def _tool_turns(messages: list[Message]) -> Iterator[str]:
         asked = [block.id for block in blocks if block.type == "tool_use"]
     if asked:
         yield _unanswered(len(messages) - 1, asked)
+
+
+def _is_result(block: Block) -> bool:
+    return block.type == "tool_result"
 
 
 def _unanswered(index: int, tool_ids: list[str]) -> str:

@@ -23,6 +23,11 @@ class Listener:
         self._servers: list[asyncio.Server] = []
         self.url = ""
 
+    @property
+    def port(self) -> int:
+        """The port; 0 before `open`."""
+        return self._port
+
     async def open(self, host: str, port: int) -> None:
         """Listen; port 0 takes a free one. Raises `OSError` where no address can be bound."""
         loop = asyncio.get_running_loop()

@@ -121,7 +121,7 @@ def compose(request: MessagesRequest, model: Model, voice: Voice) -> Answer:
         calls, text, stop_reason, stop_sequence = [], cut, "stop_sequence", met
     pieces = split_words(text)
     if voice.events is not None:
-        pieces = _exactly(pieces, voice.events)
+        pieces = exactly(pieces, voice.events)
     if pieces:
         parts.append(Text(pieces))
     parts.extend(calls)
@@ -250,7 +250,8 @@ def _cut_at_stop(text: str, sequences: list[str] | None) -> tuple[str, str | Non
     return text[:position], sequence
 
 
-def _exactly(pieces: list[str], count: int) -> list[str]:
+def exactly(pieces: list[str], count: int) -> list[str]:
+    """So many pieces: the first ones, or all and some more words."""
     if len(pieces) >= count:
         return pieces[:count]
     filler = split_words(_FILLER)

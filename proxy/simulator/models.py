@@ -35,6 +35,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         prefill: whether the last message may be the assistant's.
         forced_tools: whether ``tool_choice`` may be ``any`` or ``tool``.
         system_turns: whether ``system`` may be a role within the messages.
+        fast: whether it has a fast mode that needs no beta.
         patches: most tokens an image costs.
         lifecycle: ``active``, ``deprecated`` or ``retired``.
         retires: date, ISO 8601, where one is known.
@@ -52,6 +53,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     prefill: bool = False
     forced_tools: bool = True
     system_turns: bool = True
+    fast: bool = False
     patches: int = 4784
     lifecycle: str = "active"
     retires: str | None = None
@@ -66,6 +68,7 @@ def _fable(version: str, created: str, *, forced_tools: bool) -> list[Model]:
             line=line,
             created=created,
             forced_tools=forced_tools,
+            fast=version == "5.2",
         )
         for line in ("fable", "mythos")
     ]
@@ -110,7 +113,12 @@ _MODELS = (
     *_fable("5.1", "2026-08-31", forced_tools=False),
     *_fable("5", "2026-06-09", forced_tools=True),
     Model(
-        id="claude-opus-5-5", name="Claude Opus 5.5", line="opus", created="2026-09-01", forced_tools=False
+        id="claude-opus-5-5",
+        name="Claude Opus 5.5",
+        line="opus",
+        created="2026-09-01",
+        forced_tools=False,
+        fast=True,
     ),
     Model(id="claude-opus-5", name="Claude Opus 5", line="opus", created="2026-07-24", thinking=_OPTIONAL),
     Model(

@@ -107,6 +107,15 @@ def marks_of(request: TokenRequest) -> int:
     return marked + (request.cache_control is not None)
 
 
+def lifetimes_of(request: TokenRequest) -> list[str]:
+    """How long each marked place is to be cached, in the order of the prefix, the automatic one last."""
+    blocks = [*blocks_of(request.system or [])]
+    blocks += [block for message in request.messages for block in blocks_of(message.content)]
+    marks = [tool.cache_control for tool in request.tools or ()]
+    marks += [block.cache_control for block in blocks]
+    return [mark.ttl for mark in (*marks, request.cache_control) if mark is not None]
+
+
 def _marked(blocks: list[Block]) -> int:
     return sum(1 for block in blocks if block.cache_control is not None)
 

@@ -40,6 +40,7 @@ class Received(msgspec.Struct, eq=False):
         ended_by: ``server``: answered fully; ``client``: gone before that; ``fault``: cut on purpose.
         closed_s: when the connection's end was seen, on the last request it carried.
         closed_by: whose end that was.
+        answer: what was sent of the answer's body, where the simulator keeps answers; else empty.
     """
 
     number: int
@@ -61,6 +62,7 @@ class Received(msgspec.Struct, eq=False):
     ended_by: EndedBy | None = None
     closed_s: float | None = None
     closed_by: EndedBy | None = None
+    answer: bytes = b""
 
     def header(self, name: str) -> str | None:
         """The last value of a header, by its lower-case name."""

@@ -5,9 +5,12 @@ from typing import Literal
 
 import msgspec
 
+from proxy.simulator.web_calls import WebCall
+
 ANY_KEY = "*"
 
 Cut = Literal["reset", "close", "end"]
+MessageLimit = Literal["within_limit", "approaching_limit", "exceeded_limit"]
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +90,11 @@ class Step(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         sizes: lengths of the slices, repeated; empty is random ones by `seed`.
         seed: of random sizes.
         location: of a redirect.
+        call: only for this call of claude.ai's; None is any.
+        flags: of the account in the answer, such as ``consumer_banned`` (claude.ai).
+        message_limit: what an answer says about the account's limit (claude.ai).
+        resets_in_s: seconds until that limit ends.
+        stated: where a refusal for the limit says so.
     """
 
     times: int = 1
@@ -116,6 +124,15 @@ class Step(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     sizes: tuple[int, ...] = ()
     seed: int = 0
     location: str = ""
+    call: WebCall | None = None
+    flags: tuple[str, ...] = ()
+    message_limit: MessageLimit = "within_limit"
+    resets_in_s: float = 18_000.0
+    stated: Literal["message", "header", "both", "nowhere"] = "message"
+
+    def fits(self, path: str, call: WebCall | None) -> bool:
+        """Whether it is for a request to `path`, which is this call of claude.ai's or none."""
+        return path.startswith(self.path) and (self.call is None or self.call == call)
 
     def __post_init__(self) -> None:
         if (
@@ -159,7 +176,7 @@ class Scripts:
         self._waiting.clear()
         self._afterwards.clear()
 
-    def next(self, key: str, path: str) -> Step | None:
+    def next(self, key: str, path: str, call: WebCall | None = None) -> Step | None:
         """Take the step for a request; None is the default success."""
         if not self._waiting:
             return None
@@ -168,10 +185,10 @@ class Scripts:
         if waiting is None:
             return None
         for one in waiting:
-            if path.startswith(one.step.path):
+            if one.step.fits(path, call):
                 one.left -= 1
                 if one.left == 0:
                     waiting.remove(one)
                 return one.step
         then = self._afterwards[owner]
-        return then if then is not None and path.startswith(then.path) else None
+        return then if then is not None and then.fits(path, call) else None

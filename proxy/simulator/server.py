@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from proxy.clock import Clock, SystemClock
 from proxy.simulator import http
 from proxy.simulator.api import Api, Reply, Request
-from proxy.simulator.behaviours import BEHAVIOURS
 from proxy.simulator.buckets import Limits
 from proxy.simulator.call import Call, Services
 from proxy.simulator.chat import is_chat
@@ -19,6 +18,8 @@ from proxy.simulator.record import DEFAULT_RECORD_LIMIT, Record
 from proxy.simulator.script import Pace, Scripts, Step
 from proxy.simulator.sending import send_paced
 from proxy.simulator.uploads import Upload
+from proxy.simulator.web import WebSite
+from proxy.simulator.web_behaviours import BEHAVIOURS
 from proxy.tasks import spawn
 
 _AT_ONCE = Pace()
@@ -35,6 +36,7 @@ class Simulator:
     Attributes:
         record: what was received, and how it ended.
         connections: those open now.
+        site: the simulated claude.ai, with its ledger.
         services: what its connections share.
         objects: files and batches.
     """
@@ -50,6 +52,7 @@ class Simulator:
         record_limit: int = DEFAULT_RECORD_LIMIT,
         organization: Callable[[str], str] = organization_of,
         strict_thinking: bool = False,
+        keep_answers: bool = False,
     ) -> None:
         """Prepare a simulator; `start` opens it.
 
@@ -62,20 +65,18 @@ class Simulator:
             record_limit: how many requests the record keeps.
             organization: the organization of a key that was not assigned one.
             strict_thinking: refuse a thinking block that was not made in exactly this conversation.
+            keep_answers: record what was sent of every answer, for `proxy.simulator.ledger`; not with ``writes``.
         """
         clock = clock or SystemClock()
         self.record = Record(limit=record_limit)
         self.connections: set[Connection] = set()
         self._headers = AnswerHeaders(clock, organization)
         self._api = Api(self._headers, clock, prefix=prefix, seed=seed, strict_thinking=strict_thinking)
+        self.site = WebSite(self._headers, clock, prefix=prefix)
         self.objects = self._api.objects
         self._scripts = Scripts()
         self._pace = pace
-        self._at_once = (
-            pace.first_token_delay_s == 0
-            and pace.tokens_per_s is None
-            and (pace.events or 0) <= _MOST_BURST_EVENTS
-        )
+        self._at_once = _is_at_once(pace)
         self._answers = 0
         self._listener = Listener(lambda: Connection(self))
         self._reopening: asyncio.TimerHandle | None = None
@@ -86,12 +87,18 @@ class Simulator:
             pace=pace,
             reply=self._reply,
             refuse=self._refuse_for,
+            keeps_answers=keep_answers,
         )
 
     @property
     def url(self) -> str:
         """Where it listens, ``http://host:port``; empty before the start."""
         return self._listener.url
+
+    @property
+    def site_url(self) -> str:
+        """The same by a host name, for what keeps cookies; it has to listen on the loopback address."""
+        return f"http://localhost:{self._listener.port}" if self._listener.port else ""
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen on every address of `host`; port 0 takes a free one. Raises `OSError`."""
@@ -140,11 +147,13 @@ class Simulator:
         self._headers.buckets.limit(organization, limits)
 
     def reset(self) -> None:
-        """Forget scripts, records, organizations, limits and caches; connections stay."""
+        """Forget scripts, records, organizations, limits, caches and conversations; connections stay."""
         self._scripts.clear()
+        self.site.clear()
         self.record.clear()
         self._headers.clear()
         self._api.cache.clear()
+        self._api.threads.clear()
         self.objects.clear()
 
     def next_request_id(self) -> str:
@@ -164,10 +173,12 @@ class Simulator:
         if request.path.startswith("/__"):
             call.send_whole(control(request, self))
             return None
-        step = self._scripts.next(request.key, request.path) if request.key else None
+        if request.call is not None:
+            self.site.note(request)
+        step = self._scripts.next(request.key, request.path, request.call) if request.key else None
         call.received.step = step.do if step is not None else _PLAIN.do
-        if step is None and (self._at_once or not _paced(request.path)):
-            reply = self._api.reply(request, events=self._pace.events, step=None, whole=True)
+        if step is None and (self._at_once or not _paced(request)):
+            reply = self._whole(request)
             if len(reply.frames) > 1 and not reply.streamed:
                 return _sent_in_pieces(call, reply)
             if reply.streamed and self._pace.writes > 1:
@@ -177,9 +188,16 @@ class Simulator:
             return None
         return _run(call, step or _PLAIN)
 
+    def _whole(self, request: Request) -> Reply:
+        if request.call is not None:
+            return self.site.reply(request, events=self._pace.events, step=None)
+        return self._api.reply(request, events=self._pace.events, step=None, whole=True)
+
     def _reply(self, request: Request, step: Step | None) -> Reply:
         pace = step.pace if step is not None and step.pace is not None else self._pace
         events = pace.events
+        if request.call is not None:
+            return self.site.reply(request, events=events, step=step)
         return self._api.reply(request, events=events, step=step, whole=False)
 
     def _close(self) -> None:
@@ -208,9 +226,15 @@ class Simulator:
 _PLAIN = Step()
 
 
-def _paced(path: str) -> bool:
-    """Whether its answers are a model's speech."""
-    return path.startswith("/v1/messages") or is_chat(path)
+def _is_at_once(pace: Pace) -> bool:
+    """Whether answers at this pace are short and without a pause, so that they can be written in one go."""
+    few = (pace.events or 0) <= _MOST_BURST_EVENTS
+    return few and pace.first_token_delay_s == 0 and pace.tokens_per_s is None
+
+
+def _paced(request: Request) -> bool:
+    """Whether the answer is a model's speech."""
+    return request.path.startswith("/v1/messages") or request.call == "complete" or is_chat(request.path)
 
 
 def _check(step: Step | None) -> None:

@@ -6,6 +6,7 @@ quoted in public reports.
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
@@ -13,7 +14,8 @@ import msgspec
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.simulator.conversation import conversation_fault
 from proxy.simulator.models import Model, find_model
-from proxy.simulator.prefix import estimate_tokens, marks_of
+from proxy.simulator.prefix import estimate_tokens, lifetimes_of, marks_of
+from proxy.simulator.structure import structure_fault
 from proxy.simulator.wire import BETA_FIELDS, MessagesRequest, TokenRequest
 
 CURRENT_VERSION = "2026-10-21"
@@ -52,8 +54,17 @@ class Checked(msgspec.Struct, frozen=True):
     marked: bool
 
 
-def read_request(body: bytes, shape: type[_T], headers: dict[str, str]) -> tuple[_T, Checked]:
-    """Decode and check a request; raises `GatewayError` with the real API's status and message."""
+def _as_it_is(_request: TokenRequest) -> None:
+    pass
+
+
+def read_request(
+    body: bytes, shape: type[_T], headers: dict[str, str], unfold: Callable[[_T], None] = _as_it_is
+) -> tuple[_T, Checked]:
+    """Decode and check a request; raises `GatewayError` with the real API's status and message.
+
+    `unfold` puts in what the request leaves to be remembered, before it is checked.
+    """
     version = headers.get("anthropic-version")
     if not version:
         raise InvalidRequest("anthropic-version: header is required")
@@ -67,6 +78,7 @@ def read_request(body: bytes, shape: type[_T], headers: dict[str, str]) -> tuple
         for name in BETA_FIELDS:
             if bytes(getattr(request, name, b"")):
                 raise InvalidRequest(f"{name}: Extra inputs are not permitted")
+    unfold(request)
     model = find_model(request.model)
     if model is None:
         raise GatewayError(404, ErrorKind.NOT_FOUND, f"model: {request.model}")
@@ -80,11 +92,19 @@ def check(request: TokenRequest, model: Model, version: str) -> Checked:
             raise InvalidRequest(fault)
     if (fault := _sampling(request, model, version)) is not None:
         raise InvalidRequest(fault)
+    if (fault := structure_fault(request)) is not None:
+        raise InvalidRequest(fault)
     if (fault := conversation_fault(request, model, strict=version == CURRENT_VERSION)) is not None:
         raise InvalidRequest(fault)
     if (marks := marks_of(request)) > _MAX_MARKS:
         raise InvalidRequest(
             f"A maximum of {_MAX_MARKS} blocks with cache_control may be provided. Found {marks}."
+        )
+    lifetimes = lifetimes_of(request)
+    if any(earlier == "5m" and later == "1h" for earlier, later in pairwise(lifetimes)):
+        raise InvalidRequest(
+            "cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control "
+            "block. Note that blocks are processed in the following order: `tools`, `system`, `messages`."
         )
     tokens = estimate_tokens(request, model)
     if tokens > model.window[0]:
@@ -221,5 +241,11 @@ def _tool_choice(request: TokenRequest, model: Model) -> str | None:
     return None
 
 
+def _speed(request: TokenRequest, model: Model) -> str | None:
+    if request.speed in {None, "standard"} or (request.speed == "fast" and model.fast):
+        return None
+    return f'speed: "{request.speed}" is not supported on this model.'
+
+
 _Check = Callable[[TokenRequest, Model], str | None]
-_CHECKS: tuple[_Check, ...] = (_output, _thinking, _effort, _tools, _tool_choice)
+_CHECKS: tuple[_Check, ...] = (_output, _thinking, _effort, _tools, _tool_choice, _speed)

@@ -59,6 +59,7 @@ class Tool(msgspec.Struct, omit_defaults=True):
     type: str | None = None
     description: str | None = None
     input_schema: dict[str, object] | None = None
+    strict: bool | None = None
     cache_control: CacheControl | None = None
 
 

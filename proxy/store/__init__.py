@@ -1,6 +1,29 @@
 """What outlives a restart."""
 
-from proxy.store.base import Cut, HealthRow, ObjectRow, ObjectStore, Store, StoreError
+from proxy.store.base import (
+    Cut,
+    DeletionLedger,
+    HealthRow,
+    HeldConversation,
+    HeldLedger,
+    ObjectRow,
+    ObjectStore,
+    OwedDeletion,
+    Store,
+    StoreError,
+)
 from proxy.store.sqlite import SqliteStore
 
-__all__ = ["Cut", "HealthRow", "ObjectRow", "ObjectStore", "SqliteStore", "Store", "StoreError"]
+__all__ = [
+    "Cut",
+    "DeletionLedger",
+    "HealthRow",
+    "HeldConversation",
+    "HeldLedger",
+    "ObjectRow",
+    "ObjectStore",
+    "OwedDeletion",
+    "SqliteStore",
+    "Store",
+    "StoreError",
+]

@@ -4,6 +4,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from proxy.model.tally import Dimension, Tally, TallyRow
+from proxy.store.access import AccessStore
+
 
 class StoreError(Exception):
     """Something could not be kept or read: full, read-only, locked, damaged, too slow, or not private.
@@ -105,8 +108,85 @@ class ObjectStore(Protocol):
         ...
 
 
-class Store(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedDeletion:
+    """A conversation at claude.ai that has to be deleted there.
+
+    Attributes:
+        conversation: its uuid, ours.
+        fingerprint: of the credential it was made with.
+        organization: uuid of the organization it was made in.
+        since_unix_ms: when it was about to be made.
+        attempts: how often its deletion has failed.
+    """
+
+    conversation: str
+    fingerprint: str
+    organization: str
+    since_unix_ms: int
+    attempts: int = 0
+
+
+class DeletionLedger(Protocol):
+    """Which deletions are owed. Every call ends within 2 seconds, if need be with `StoreError`."""
+
+    async def save_deletion(self, owed: OwedDeletion) -> None:
+        """Keep one, in place of an earlier one of its conversation. When it returns it is on disk."""
+        ...
+
+    async def load_deletions(self) -> tuple[OwedDeletion, ...]:
+        """All of them, oldest first."""
+        ...
+
+    async def forget_deletion(self, conversation: str) -> None:
+        """Drop one; nothing happens if there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldConversation:
+    """A conversation that stays at claude.ai and can be gone on with.
+
+    Attributes:
+        conversation: its uuid, ours.
+        fingerprint: of the credential it was made with.
+        organization: uuid of the organization it was made in.
+        history: digest of what was said in it.
+        parent: uuid of its last message.
+        used_unix_ms: when that was said.
+    """
+
+    conversation: str
+    fingerprint: str
+    organization: str
+    history: str
+    parent: str
+    used_unix_ms: int
+
+
+class HeldLedger(Protocol):
+    """Which conversations can be gone on with. Every call ends within 2 seconds, if need be with `StoreError`."""
+
+    async def save_held(self, held: HeldConversation) -> None:
+        """Keep one, in place of an earlier state of it."""
+        ...
+
+    async def load_held(self) -> tuple[HeldConversation, ...]:
+        """All of them, those used longest ago first."""
+        ...
+
+    async def forget_held(self, conversation: str) -> None:
+        """Drop one; nothing happens if there is none."""
+        ...
+
+
+class Store(DeletionLedger, HeldLedger, Protocol):
     """What outlives a restart. Every call ends within 2 seconds, if need be with `StoreError`."""
+
+    @property
+    def access(self) -> AccessStore:
+        """What is kept about those who may use the server."""
+        ...
 
     async def save_health(self, rows: Sequence[HealthRow]) -> None:
         """Keep all of these rows or none, each in place of an earlier one. When it returns they are on disk."""
@@ -123,6 +203,23 @@ class Store(Protocol):
     @property
     def objects(self) -> ObjectStore:
         """Who owns which object."""
+        ...
+
+    async def save_usage(self, rows: Sequence[TallyRow]) -> None:
+        """Keep all of these sums or none, each in place of what was kept under its key and writer."""
+        ...
+
+    async def load_usage(
+        self, by: Dimension, from_unix_ms: int, to_unix_ms: int
+    ) -> tuple[tuple[str | int, Tally], ...]:
+        """The sums of the hours that begin from the one time on and before the other, apart for one dimension.
+
+        Each with its name, or the beginning of its hour in Unix milliseconds, ordered by that.
+        """
+        ...
+
+    async def forget_usage(self, before_unix_ms: int) -> None:
+        """Drop the sums of all hours that began before."""
         ...
 
     async def close(self) -> None:

@@ -14,10 +14,13 @@ from typing import Final
 import aiosqlite
 import msgspec
 
-from proxy.store.base import HealthRow, StoreError
+from proxy.model.tally import Dimension, Tally, TallyRow
+from proxy.store import usage
+from proxy.store.base import HealthRow, HeldConversation, OwedDeletion, StoreError
 from proxy.store.files import check_private, ensure_private_dir, make_private
 from proxy.store.migrations import migrate, shipped_migrations
 from proxy.store.objects import SqliteObjects
+from proxy.store.sqlite_access import SqliteAccess, Value
 from proxy.tasks import spawn
 
 CALL_TIMEOUT_S: Final = 2.0
@@ -39,6 +42,31 @@ SELECT fingerprint, limit_class, model, state, reason, cause, since_unix_ms, unt
 FROM health ORDER BY fingerprint, limit_class, model
 """
 _FORGET: Final = "DELETE FROM health WHERE fingerprint IN (SELECT value FROM json_each(?))"
+_SAVE_DELETION: Final = """
+INSERT INTO owed_deletions (conversation, fingerprint, organization, since_unix_ms, attempts)
+SELECT value->>'conversation', value->>'fingerprint', value->>'organization', value->>'since_unix_ms',
+       value->>'attempts'
+FROM json_each(?) WHERE true
+ON CONFLICT (conversation) DO UPDATE SET attempts = excluded.attempts
+"""
+_LOAD_DELETIONS: Final = """
+SELECT conversation, fingerprint, organization, since_unix_ms, attempts
+FROM owed_deletions ORDER BY since_unix_ms, conversation
+"""
+_FORGET_DELETION: Final = "DELETE FROM owed_deletions WHERE conversation = ?"
+_SAVE_HELD: Final = """
+INSERT INTO held_conversations (conversation, fingerprint, organization, history, parent, used_unix_ms)
+SELECT value->>'conversation', value->>'fingerprint', value->>'organization', value->>'history', value->>'parent',
+       value->>'used_unix_ms'
+FROM json_each(?) WHERE true
+ON CONFLICT (conversation) DO UPDATE SET
+    history = excluded.history, parent = excluded.parent, used_unix_ms = excluded.used_unix_ms
+"""
+_LOAD_HELD: Final = """
+SELECT conversation, fingerprint, organization, history, parent, used_unix_ms
+FROM held_conversations ORDER BY used_unix_ms, conversation
+"""
+_FORGET_HELD: Final = "DELETE FROM held_conversations WHERE conversation = ?"
 
 _REASONS: Final = (
     ("SQLITE_FULL", "the disk is full"),
@@ -88,6 +116,11 @@ class SqliteStore:
         self._closed = False
         self.objects: Final = SqliteObjects(self._run)
 
+    @property
+    def access(self) -> SqliteAccess:
+        """See `Store.access`."""
+        return SqliteAccess(self._run)
+
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}{' closed' if self._closed else ''}>"
 
@@ -118,6 +151,65 @@ class SqliteStore:
         if fingerprints:
             await self._run(_FORGET, msgspec.json.encode(tuple(fingerprints)).decode())
 
+    async def save_usage(self, rows: Sequence[TallyRow]) -> None:
+        """See `Store.save_usage`."""
+        if rows:
+            await self._run(usage.SAVE, usage.spelled(rows))
+
+    async def load_usage(
+        self, by: Dimension, from_unix_ms: int, to_unix_ms: int
+    ) -> tuple[tuple[str | int, Tally], ...]:
+        """See `Store.load_usage`."""
+        found = await self._run(usage.LOAD[by], from_unix_ms, to_unix_ms)
+        return tuple((row[0], Tally(*row[1:])) for row in found)
+
+    async def forget_usage(self, before_unix_ms: int) -> None:
+        """See `Store.forget_usage`."""
+        await self._run(usage.FORGET, before_unix_ms)
+
+    async def save_deletion(self, owed: OwedDeletion) -> None:
+        """See `DeletionLedger.save_deletion`."""
+        await self._run(_SAVE_DELETION, msgspec.json.encode((owed,)).decode())
+
+    async def load_deletions(self) -> tuple[OwedDeletion, ...]:
+        """See `DeletionLedger.load_deletions`."""
+        return tuple(
+            OwedDeletion(
+                conversation=row[0],
+                fingerprint=row[1],
+                organization=row[2],
+                since_unix_ms=row[3],
+                attempts=row[4],
+            )
+            for row in await self._run(_LOAD_DELETIONS)
+        )
+
+    async def forget_deletion(self, conversation: str) -> None:
+        """See `DeletionLedger.forget_deletion`."""
+        await self._run(_FORGET_DELETION, conversation)
+
+    async def save_held(self, held: HeldConversation) -> None:
+        """See `HeldLedger.save_held`."""
+        await self._run(_SAVE_HELD, msgspec.json.encode((held,)).decode())
+
+    async def load_held(self) -> tuple[HeldConversation, ...]:
+        """See `HeldLedger.load_held`."""
+        return tuple(
+            HeldConversation(
+                conversation=row[0],
+                fingerprint=row[1],
+                organization=row[2],
+                history=row[3],
+                parent=row[4],
+                used_unix_ms=row[5],
+            )
+            for row in await self._run(_LOAD_HELD)
+        )
+
+    async def forget_held(self, conversation: str) -> None:
+        """See `HeldLedger.forget_held`."""
+        await self._run(_FORGET_HELD, conversation)
+
     async def close(self) -> None:
         """See `Store.close`."""
         if self._closed:
@@ -126,7 +218,7 @@ class SqliteStore:
         # Closing waits for calls that were given up, so it is left to itself when the time is over.
         await asyncio.wait({spawn(self._connection.close(), name="close store")}, timeout=CALL_TIMEOUT_S)
 
-    async def _run(self, statement: str, *parameters: str) -> Iterable[sqlite3.Row]:
+    async def _run(self, statement: str, *parameters: Value) -> Iterable[sqlite3.Row]:
         if self._closed:
             raise StoreError(f"{self._path} has been closed.")
         try:

@@ -3,7 +3,7 @@
 import msgspec
 
 
-class RequestLine(msgspec.Struct, kw_only=True, omit_defaults=True):
+class RequestLine(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """What is kept of a request: who, what, how it went. Nothing of its texts.
 
     Attributes:

@@ -11,7 +11,7 @@ from proxy.telemetry.requests import RequestLine
 KEPT: Final = 1000
 
 
-class AttemptTrace(msgspec.Struct, frozen=True):
+class AttemptTrace(msgspec.Struct, frozen=True, gc=False):
     """One upstream call.
 
     Attributes:
@@ -29,7 +29,7 @@ class AttemptTrace(msgspec.Struct, frozen=True):
     took_ms: float
 
 
-class RequestTrace(msgspec.Struct, frozen=True):
+class RequestTrace(msgspec.Struct, frozen=True, gc=False):
     """One request after its end.
 
     Attributes:

@@ -13,3 +13,6 @@ UPSTREAMS: Mapping[Kind, Callable[[WaysOut, Policy], Upstream]] = {
     Kind.ANTHROPIC: AnthropicApi,
     Kind.OPENAI: OpenAIApi,
 }
+
+SERVED: frozenset[Kind] = frozenset({*UPSTREAMS, Kind.CLAUDE_WEB})
+"""The kinds this version can ask. Sessions need more than connections, so that `proxy.server.app` makes theirs."""

@@ -101,6 +101,7 @@ async def refusal(reply: HttpReply, watch: Watch, limit_s: float) -> UpstreamRef
         type=facts.type,
         message=facts.message,
         code=facts.code,
+        details=facts.details,
         headers={name: headers[name] for name in _TELLING_HEADERS if name in headers},
         kind=Kind.ANTHROPIC,
         html=reply.content_type in _HTML_TYPES,

@@ -73,7 +73,7 @@ class AnthropicObjects:
         """
         url = URL(f"{credential.base_url.rstrip('/')}/{call.path}").with_query(call.query)
         way_out = self._ways_out.via(credential.way_out)
-        reply = await way_out.send(call.method, url, _headers(call, credential), body, watch, limit_s)
+        reply = await way_out.request(call.method, url, _headers(call, credential), body, watch, limit_s)
         if reply.status == 200 and reply.plain:
             return reply
         if reply.status < 300:

@@ -1,12 +1,12 @@
 """HTTP towards upstreams: one client session per way out, and calls whose heads are made once.
 
-No redirect is followed, no cookie is kept, and no proxy is taken from the environment.
+No redirect is followed, no cookie is kept but by who brings a jar, and no proxy is taken from the environment.
 """
 
 import asyncio
 import io
 from collections.abc import AsyncIterator, Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -19,7 +19,7 @@ from yarl import URL
 from proxy import __version__
 from proxy.secrets import Secret
 from proxy.settings import Policy
-from proxy.upstreams.reply import SENDING, HttpReply, StaleConnection
+from proxy.upstreams.reply import SENDING, HttpReply
 from proxy.watch import Watch
 
 # Every call says who makes it, and none leaves anything for the client library to fill in.
@@ -27,6 +27,7 @@ _ALWAYS: Final = {"user-agent": f"carousel/{__version__}", "accept": "*/*", "acc
 _SOCKS_SCHEMES = ("socks4", "socks5", "socks5h")
 _IDLE_CONNECTION_S = 30.0
 _AT_ONCE_BYTES = 1024 * 1024
+_STALE_WITHIN_S = 0.5
 _LINE_MAX_BYTES = 16_384
 _NO_TIMER: Final = TimerNoop()
 
@@ -57,25 +58,38 @@ class WaysOut:
         self._sessions.clear()
 
 
+class _Shared(NamedTuple):
+    """Connections of a way out, and the cookies of one who uses them."""
+
+    connector: aiohttp.TCPConnector
+    jar: aiohttp.abc.AbstractCookieJar
+
+
+def _connector(proxy: URL | None) -> aiohttp.TCPConnector:
+    if proxy is None or proxy.scheme not in _SOCKS_SCHEMES:
+        return aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ttl_dns_cache=60)
+    address = str(proxy).replace("socks5h://", "socks5://", 1)
+    return ProxyConnector.from_url(address, rdns=proxy.scheme == "socks5h" or None, limit=0)
+
+
 class WayOut:
     """One network path with its own connections."""
 
-    def __init__(self, proxy: Secret | None, policy: Policy) -> None:
+    def __init__(self, proxy: Secret | None, policy: Policy, shared: _Shared | None = None) -> None:
+        """A way through `proxy`, or the direct one; `shared` is another way's connections and a jar of one's own."""
+        self._proxy = proxy
+        self._policy = policy
+        self._apart: list[WayOut] = []
         url = URL(proxy.reveal()) if proxy is not None else None
         socks = url is not None and url.scheme in _SOCKS_SCHEMES
         self._http_proxy = None if socks else url
         self._max_body_bytes = policy.upstream_body_max_bytes
-        connector: aiohttp.TCPConnector
-        if socks:
-            remote_names = url is not None and url.scheme == "socks5h"
-            address = str(url).replace("socks5h://", "socks5://", 1)
-            connector = ProxyConnector.from_url(address, rdns=remote_names or None, limit=0)
-        else:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ttl_dns_cache=60)
+        self._connector = shared.connector if shared is not None else _connector(url)
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector,
+            connector_owner=shared is None,
             headers=_ALWAYS,
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=shared.jar if shared is not None else aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=None, sock_connect=policy.connect_timeout_s, sock_read=None
             ),
@@ -90,35 +104,55 @@ class WayOut:
         """POST calls to one address with the same headers; worth keeping, its head is made here and not per call."""
         return Posting(self._session, url, headers, self._http_proxy, self._max_body_bytes)
 
-    async def send(
+    def apart(self, jar: aiohttp.abc.AbstractCookieJar) -> "WayOut":
+        """The same way and its connections, with cookies of one's own; closing it leaves the connections open."""
+        self._apart = [each for each in self._apart if not each.closed]
+        self._apart.append(WayOut(self._proxy, self._policy, _Shared(self._connector, jar)))
+        return self._apart[-1]
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be sent on it any more."""
+        return self._session.closed
+
+    async def request(
         self,
         method: str,
         url: URL,
         headers: CIMultiDict[str],
-        body: AsyncIterator[bytes] | None,
+        body: bytes | aiohttp.FormData | AsyncIterator[bytes] | None,
         watch: Watch,
         limit_s: float,
     ) -> HttpReply:
-        """One call, for what is asked too seldom to prepare; a body goes out piece by piece, as it comes.
+        """Make any other call, and read the head of the answer within `limit_s` seconds.
 
-        Where `body` raises, the connection is closed without an end of the body. Raises UpstreamFault.
+        A body that is an iterator goes out piece by piece, as it comes; where it raises, the connection is closed
+        without an end of the body. Raises UpstreamFault.
         """
-        sending = self._session.request(
-            method, url, data=body, headers=headers, allow_redirects=False, proxy=self._http_proxy
-        )
+        # Plain bytes are written in one go, which for a large body holds up every other request.
+        large = isinstance(body, bytes) and len(body) > _AT_ONCE_BYTES
+        data = io.BytesIO(body) if large and isinstance(body, bytes) else body
         with SENDING:
-            response = await watch.within(limit_s, sending)
+            response = await watch.within(
+                limit_s,
+                self._session.request(
+                    method, url, data=data, headers=headers, allow_redirects=False, proxy=self._http_proxy
+                ),
+            )
         return HttpReply(response, self._max_body_bytes)
 
     async def close(self) -> None:
-        """Close every connection of this way out."""
+        """Close every connection of this way out, and those who use them."""
+        for each in self._apart:
+            await each.close()
         await self._session.close()
 
 
 class Posting:
     """POST calls to one address with the same headers.
 
-    An ordinary call is written to its connection as one piece of prepared head and body. The library's own way, which
+    An ordinary call is written to its connection as one piece of prepared head and body; one that finds a connection
+    kept from an earlier call to be closed is sent once more, over a new one. The library's own way, which
     makes a dozen objects and a task a call, is taken by large bodies, as it reads an early refusal while the body is
     still going out, and by calls through an HTTP proxy, whose heads differ.
     """
@@ -159,17 +193,35 @@ class Posting:
         """Send `body` and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
         direct = self._http_proxy is None and len(body) <= _AT_ONCE_BYTES
         with SENDING:
-            response = await watch.within(limit_s, self._direct(body) if direct else self._library(body))
+            sending = self._direct(body, watch) if direct else self._library(body)
+            response = await watch.within(limit_s, sending)
         return HttpReply(response, self._max_body_bytes)
 
-    async def _direct(self, body: bytes) -> aiohttp.ClientResponse:
+    async def _direct(self, body: bytes, watch: Watch) -> aiohttp.ClientResponse:
+        connection = await self._connection()
+        if not _kept(connection):
+            return await self._over(connection, body)
+        began_s = watch.now_s()
+        try:
+            return await self._over(connection, body)
+        except aiohttp.ClientConnectionError:
+            if watch.now_s() - began_s > _STALE_WITHIN_S:
+                raise
+        # the other side had closed it since the last call, which says nothing about whose call this is
+        while _kept(connection := await self._connection()):
+            connection.close()
+        return await self._over(connection, body)
+
+    async def _connection(self) -> Connection:
         session = self._session
         if (connector := session.connector) is None:
             raise aiohttp.ClientConnectionError("the session is closed")
         try:
-            connection = await connector.connect(self._request, traces=[], timeout=session.timeout)
+            return await connector.connect(self._request, traces=[], timeout=session.timeout)
         except TimeoutError as late:
             raise aiohttp.ConnectionTimeoutError from late
+
+    async def _over(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
         try:
             return await self._answered(connection, body)
         except BaseException:
@@ -179,7 +231,6 @@ class Posting:
     async def _answered(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
         if (protocol := connection.protocol) is None:
             raise aiohttp.ClientConnectionError("the connection is gone")
-        kept = protocol._parser is not None  # noqa: SLF001 - nothing else tells a kept connection from a new one
         protocol.set_response_params(
             read_until_eof=True,
             auto_decompress=False,
@@ -203,11 +254,6 @@ class Posting:
         try:
             await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), drain=False)
             return await response.start(connection)
-        except aiohttp.ClientConnectionError as gone:
-            response.close()
-            if kept:
-                raise StaleConnection from gone
-            raise
         except BaseException:
             response.close()
             raise
@@ -218,6 +264,11 @@ class Posting:
         return await self._session.post(
             self._url, data=data, headers=self._headers, allow_redirects=False, proxy=self._http_proxy
         )
+
+
+def _kept(connection: Connection) -> bool:
+    """Whether an earlier call went over it; a new one has no parser yet, and nothing else tells them apart."""
+    return connection.protocol is not None and connection.protocol._parser is not None  # noqa: SLF001 - as said
 
 
 def _head(url: URL, headers: CIMultiDict[str]) -> bytes:

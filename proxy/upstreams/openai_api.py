@@ -88,6 +88,7 @@ def _error(reply: HttpReply, body: bytes) -> UpstreamError:
         type=facts.type,
         message=facts.message,
         code=facts.code,
+        param=facts.param,
         headers={name: headers[name] for name in _TELLING_HEADERS if name in headers},
         kind=Kind.OPENAI,
         html=reply.content_type in _HTML_TYPES,

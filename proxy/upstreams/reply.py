@@ -25,13 +25,8 @@ _ORGANIZATION: Final = istr("anthropic-organization-id")
 _WORKSPACE: Final = istr("anthropic-workspace-id")
 
 
-class StaleConnection(aiohttp.ClientConnectionError):
-    """A connection kept from an earlier call was closed before anything came back on it."""
-
-
 # The first line that fits counts: most of these are kinds of others, and of OSError.
 _MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Fault | None], ...]] = (
-    ((StaleConnection,), Fault.STALE),
     ((aiohttp.ConnectionTimeoutError, ProxyTimeoutError), Fault.CONNECT_TIMEOUT),
     ((TimeoutError,), None),
     ((aiohttp.ClientConnectorDNSError,), Fault.DNS),

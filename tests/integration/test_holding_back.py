@@ -159,7 +159,7 @@ async def test_a_fault_after_the_early_headers_is_an_error_frame_and_the_end(
 
 
 @pytest.mark.parametrize("spoken", Spoken)
-@pytest.mark.parametrize("fault", [Step("reset_before_headers"), PINGS_ALONE], ids=["reset", "pings alone"])
+@pytest.mark.parametrize("fault", [Step("reset_before_event"), PINGS_ALONE], ids=["reset", "pings alone"])
 async def test_a_fault_within_the_hold_back_is_made_good(
     reserved: House, spoken: Spoken, fault: Step
 ) -> None:

@@ -158,6 +158,28 @@ async def test_nobody_sees_what_belongs_to_another_client(house: Storehouse, kin
     assert (await house.ask("GET", f"{root}/{theirs}", key=ALICE)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ({"type": "file", "file": {"file_id": "ID"}}, "file"),
+        ({"type": "image_url", "image_url": {"file_id": "ID"}}, "image_url"),
+        ({"type": "file", "file": {"file_id": "ID", "type": "bash_code_execution_output"}}, "file"),
+    ],
+)
+async def test_a_chat_names_no_file_of_another_client(
+    house: Storehouse, part: dict[str, object], field: str
+) -> None:
+    """Protects files from every way a chat can name one, also where the name is dressed up as a tool's."""
+    theirs = await house.upload()
+    before = house.simulator.record.requests_total
+    chat = {"model": "claude-sonnet-5-5", "messages": [{"role": "user", "content": [part]}]}
+    body = msgspec.json.encode(chat).replace(b'"ID"', f'"{theirs}"'.encode())
+    answer = await house.ask("POST", "/v1/chat/completions", body, key=BOB)
+    assert answer.status == 404
+    assert answer.error.error.param == f"messages[0].content[0].{field}.file_id"
+    assert house.simulator.record.requests_total == before
+
+
 async def test_files_of_two_credentials_cannot_be_read_at_once(house: Storehouse) -> None:
     """Protects clients from an answer that has read half of what they named."""
     one, other = [await house.upload(), await house.upload()]

@@ -66,10 +66,12 @@ async def test_a_hundred_streams_live_through_twenty_changes(tmp_path: Path) -> 
             entries = [running.entry(name, key, weight=number) for name, key in wanted.items()]
             ways[number % 4](text_of(*entries))
             await running.taken(dict.fromkeys(wanted, number))
-            assert {key: counted[key] for key in spent} == spent, "a removed key was used again"
+            still_gone = {key: calls for key, calls in spent.items() if key not in wanted.values()}
+            assert {key: counted[key] for key in still_gone} == still_gone, "a removed key was used again"
             gone = set(_version(number - 1).values()) - set(wanted.values())
             interrupted += sum(running.simulator.record.in_flight[key] for key in gone)
-            # what comes back later in the list is another generation, or has been gone in between
+            # calls that were on their way while the file was taken over arrive
+            await asyncio.sleep(0.25)
             spent = {key: counted[key] for key in gone}
         crowd.enough = True
         await asyncio.gather(*clients)
@@ -104,7 +106,7 @@ _FAULTY: Final = {
     ),
     "an empty list": (b'{"credentials": []}', "leaves no credential"),
     "kinds that cannot be used yet": (
-        b'{"credentials": [{"name": "w", "kind": "claude_web", "session_key": "canary-cookie"}]}',
+        b'{"credentials": [{"name": "c", "kind": "claude_code", "token": "canary-token"}]}',
         "leaves no credential",
     ),
     "no UTF-8": (b"\xff\xfe\x00", "UTF-8"),

@@ -164,7 +164,13 @@ def _settings(folder: Path, claude: Simulator) -> dict[str, str]:
     where = urlsplit(claude.url)
     entries = [
         {"name": "variable", "kind": "anthropic", "key": "$TEAM_KEY", "base_url": claude.url, "tier": 1},
-        {"name": "web", "kind": "claude_web", "session_key": CANARIES["claude.ai cookie"]},
+        {
+            "name": "web",
+            "kind": "claude_web",
+            "session_key": CANARIES["claude.ai cookie"],
+            "base_url": claude.site_url,
+            "clients": ["env-2"],
+        },
         {"name": "code", "kind": "claude_code", "token": CANARIES["Claude Code token"]},
     ]
     file = folder / "sessions.json"

@@ -25,7 +25,14 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE",
 _PUBLIC = {"/health", "/live", "/ready"}
 
 
-_EXAMPLES = {"{model}": "claude-sonnet-5-5", "{alias}": "api-1", "{id}": "req_0123456789abcdef01234567"}
+# the wrong keys of these tests all come from one address, and it is the refusals that are looked at
+SETTINGS = {"WRONG_KEYS_PER_MINUTE": "1000000"}
+_EXAMPLES = {
+    "{name}": "work",
+    "{model}": "claude-sonnet-5-5",
+    "{alias}": "api-1",
+    "{id}": "req_0123456789abcdef01234567",
+}
 
 
 def _paths(route: Route) -> Iterator[str]:
@@ -104,8 +111,13 @@ async def test_the_administrators_list_is_the_one_written_down() -> None:
                 ("/admin/pool", "GET"),
                 ("/admin/pool/explain", "GET"),
                 ("/admin/requests", "GET"),
+                ("/admin/usage", "GET"),
                 (f"/admin/requests/{_EXAMPLES['{id}']}", "GET"),
                 *orders,
+                ("/admin/audit", "GET"),
+                ("/admin/keys", "GET"),
+                ("/admin/keys", "POST"),
+                ("/admin/keys/work", "DELETE"),
                 ("/admin/pool/reload", "POST"),
             ]
         )

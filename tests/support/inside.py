@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from aiohttp.test_utils import TestServer
+from aiohttp import web
+from aiohttp.test_utils import BaseTestServer, TestServer
 
 from proxy.access import Keys, load_or_make_keys
 from proxy.clock import Clock, SystemClock
@@ -41,6 +42,11 @@ class Inside:
 
     url: str
     services: Services
+
+    @classmethod
+    def of(cls, app: web.Application, server: BaseTestServer) -> "Inside":
+        """That of an application, run by a server."""
+        return cls(str(server.make_url("")).rstrip("/"), app[SERVICES])
 
     @property
     def in_flight(self) -> int:
@@ -87,9 +93,10 @@ class Circumstances:
     patient: bool = False
 
 
-def _configured(
+def configured(
     environment: Mapping[str, str], folder: Path
 ) -> tuple[Settings, tuple[Credential, ...], Keys, Catalog]:
+    """What a server is made of, from its settings. Reads files."""
     settings = load_settings({}, environment, folder)
     found = load_credentials(settings, environment).found
     return settings, found, load_or_make_keys(settings, settings.data_dir), Catalog.load(None)
@@ -114,7 +121,7 @@ async def house_inside(
             "DATA_DIR": str(folder),
             **settings,
         }
-        settled, credentials_found, keys, catalog = await asyncio.to_thread(_configured, environment, folder)
+        settled, credentials_found, keys, catalog = await asyncio.to_thread(configured, environment, folder)
         parts = Parts(
             settings=settled,
             credentials=credentials_found,
@@ -127,5 +134,5 @@ async def house_inside(
         )
         app = await build_app(parts)
         async with TestServer(app) as server, client(patient=given.patient) as session:
-            inside = Inside(str(server.make_url("")).rstrip("/"), app[SERVICES])
+            inside = Inside.of(app, server)
             yield House(inside, claude, session), inside

@@ -76,7 +76,11 @@ RECORDINGS: Final = {
         output_config={
             "format": {
                 "type": "json_schema",
-                "schema": {"type": "object", "properties": {"a": {"type": "array"}}},
+                "schema": {
+                    "type": "object",
+                    "properties": {"a": {"type": "array"}},
+                    "additionalProperties": False,
+                },
             }
         }
     ),

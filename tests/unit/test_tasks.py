@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import threading
 import weakref
+from functools import partial
 
 import pytest
 
-from proxy.tasks import detach, finish_all, spawn
+from proxy.tasks import detach, finish_all, off_loop, spawn
 from tests.unit.telemetry.recording import RecordedLog
 
 
@@ -113,3 +115,39 @@ async def test_finishing_with_nothing_to_do_is_no_mistake() -> None:
 async def test_a_task_that_finishes_all_does_not_wait_for_itself() -> None:
     """Protects the end of the program from waiting for ever when it runs in a spawned task."""
     await asyncio.wait_for(spawn(finish_all(within_s=60.0), name="ending"), 20)
+
+
+async def test_work_off_the_loop_leaves_the_loop_to_others() -> None:
+    """Protects everybody else's streams while one client's large body is decoded."""
+    may_end = threading.Event()
+    working = spawn(off_loop(lambda: may_end.wait(20)), name="working")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not working.done()
+    may_end.set()
+    assert await working
+
+
+async def test_work_off_the_loop_is_done_one_after_the_other() -> None:
+    """Protects the loop from several threads that would all have their turn before it."""
+    running: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> None:
+        running.append(number)
+        most.append(len(running))
+        threading.Event().wait(0.001)
+        running.remove(number)
+
+    await asyncio.gather(*(off_loop(partial(work, number)) for number in range(8)))
+    assert most == [1] * 8
+
+
+async def test_a_failure_off_the_loop_is_that_of_whoever_waits() -> None:
+    """Protects clients from an error that nobody tells them."""
+
+    def work() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await off_loop(work)

@@ -2,6 +2,7 @@
 
 from proxy.dialects.anthropic.caching import with_cache_marks
 from proxy.dialects.anthropic.client import AnthropicDialect
+from proxy.dialects.anthropic.request import read_messages
 from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
 from proxy.dialects.anthropic.thinking import holds_our_signatures, without_foreign_thinking
 from proxy.dialects.anthropic.upstream import MessagesUpstream, decode_error, encode_request, summarize
@@ -16,6 +17,7 @@ __all__ = [
     "decode_message",
     "encode_request",
     "holds_our_signatures",
+    "read_messages",
     "summarize",
     "with_cache_marks",
     "without_foreign_thinking",

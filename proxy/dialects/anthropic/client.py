@@ -18,9 +18,10 @@ from proxy.model.message import Message, Usage
 _encoder = msgspec.json.Encoder()
 
 
-class _ErrorBody(msgspec.Struct):
+class _ErrorBody(msgspec.Struct, omit_defaults=True):
     type: str
     message: str
+    details: msgspec.Raw = msgspec.Raw()
 
 
 class _ErrorEnvelope(msgspec.Struct, tag_field="type", tag="error"):
@@ -81,7 +82,10 @@ class AnthropicDialect:
 
 
 def _envelope(error: GatewayError, request_id: str) -> _ErrorEnvelope:
-    return _ErrorEnvelope(_ErrorBody(error.kind.value, error.message), request_id)
+    body = _ErrorBody(error.kind.value, error.message)
+    if error.details:
+        body.details = msgspec.Raw(error.details)
+    return _ErrorEnvelope(body, request_id)
 
 
 def _shown(message: Message, rendering: Rendering) -> Message:

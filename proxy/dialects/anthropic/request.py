@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import msgspec
 
 from proxy.dialects.common import Envelope, Target, Translated
-from proxy.dialects.conversation import name_in, opening, session_in
+from proxy.dialects.conversation import name_in, opening, session_in, short
 from proxy.dialects.decoding import Anything, decode_json, invalid, is_given, unknown_fields
 from proxy.errors import InvalidRequest
 from proxy.model.content import Block, CacheControl, TextBlock, decode_block
@@ -24,6 +24,7 @@ from proxy.model.request import (
     ToolChoice,
 )
 
+_NO_THREADS: Final = b'{"error_code":"thread_unsupported_request"}'
 OWN_FIELDS = ("claude_options", "conversation_id", "session_id", "project_id", "system_prompt")
 
 
@@ -35,6 +36,7 @@ class _Peek(msgspec.Struct):
     metadata: Anything = msgspec.UNSET
     max_tokens: int | None = None
     thinking: Anything = msgspec.UNSET
+    thread: Anything = msgspec.UNSET
     claude_options: Anything = msgspec.UNSET
     conversation_id: Anything = msgspec.UNSET
     session_id: Anything = msgspec.UNSET
@@ -62,14 +64,34 @@ def peek(body: bytes) -> Envelope:
         opening=begun.digest,
         conversation=name_in(seen.conversation_id),
         session=session_in(seen.metadata),
+        thread=_thread_in(seen.thread),
         has_thinking=is_given(seen.thinking),
         max_tokens=seen.max_tokens,
     )
 
 
+class _Thread(msgspec.Struct):
+    type: str
+    previous_message_id: str = ""
+
+
+def _thread_in(field: Anything) -> str | None:
+    """The answer a turn of a thread continues, empty for the first turn; None for what is no thread."""
+    if field is msgspec.UNSET:
+        return None
+    try:
+        return short(msgspec.json.decode(field, type=_Thread).previous_message_id)
+    except (ValueError, RecursionError):
+        return None
+
+
 class _WireMessage(msgspec.Struct):
     role: Role
     content: str | list[msgspec.Raw]
+
+
+class _Messages(msgspec.Struct):
+    messages: list[_WireMessage]
 
 
 class _WireTool(msgspec.Struct):
@@ -93,17 +115,22 @@ class _WireRequest(msgspec.Struct):
     metadata: Metadata | None = None
     cache_control: CacheControl | None = None
     service_tier: str | None = None
+    speed: str | None = None
+    thread: Anything = msgspec.UNSET
 
 
 def decode_request(body: bytes, target: Target) -> Translated:
     """See `proxy.dialects.common.Dialect.decode_request`."""
     wire = decode_json(_WireRequest, body)
-    if not wire.messages:
-        raise InvalidRequest("messages: at least one message is required.", param="messages")
+    if is_given(wire.thread):
+        # the SDKs send the whole conversation instead when they read these details
+        raise InvalidRequest(
+            "thread: whoever answers here holds no conversations.", param="thread", details=_NO_THREADS
+        )
     request = Request(
         model=target.model,
         max_tokens=min(wire.max_tokens, target.facts.max_output_tokens),
-        messages=[_message(message, place) for place, message in enumerate(wire.messages)],
+        messages=_messages(wire.messages),
         system=_system(wire.system),
         stop_sequences=wire.stop_sequences or [],
         temperature=wire.temperature,
@@ -117,8 +144,20 @@ def decode_request(body: bytes, target: Target) -> Translated:
         metadata=wire.metadata,
         cache_control=wire.cache_control,
         service_tier=wire.service_tier,
+        speed=wire.speed,
     )
     return Translated(request, unknown_fields(body, _WireRequest.__struct_fields__))
+
+
+def read_messages(body: bytes) -> list[InputMessage]:
+    """The messages alone, also of a request to count tokens. Raises InvalidRequest naming the field."""
+    return _messages(decode_json(_Messages, body).messages)
+
+
+def _messages(messages: list[_WireMessage]) -> list[InputMessage]:
+    if not messages:
+        raise InvalidRequest("messages: at least one message is required.", param="messages")
+    return [_message(message, place) for place, message in enumerate(messages)]
 
 
 def _system(system: str | list[TextBlock] | None) -> list[TextBlock]:

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
-from proxy.dialects.anthropic.wire import decode_message, error_code
+from proxy.dialects.anthropic.wire import decode_message, error_code, shown_details
 from proxy.dialects.sse import encode_frame
 from proxy.dialects.upstream import ErrorFacts, MessageBroken, Summary
 from proxy.model.events import Event
@@ -28,6 +28,7 @@ class _Summary(msgspec.Struct):
     type: Literal["message"]
     usage: Usage | None = None
     stop_reason: str | None = None
+    id: str = ""
 
 
 class _Error(msgspec.Struct):
@@ -59,7 +60,7 @@ def summarize(body: bytes) -> Summary:
     except (ValueError, RecursionError):
         pass
     else:
-        return Summary(found.usage, found.stop_reason)
+        return Summary(found.usage, found.stop_reason, found.id)
     try:
         _message_decoder.decode(body)
     except (ValueError, RecursionError):
@@ -75,7 +76,7 @@ def decode_error(body: bytes) -> ErrorFacts:
         return ErrorFacts()
     if error is None:
         return ErrorFacts()
-    return ErrorFacts(error.type, error.message, error_code(error.details))
+    return ErrorFacts(error.type, error.message, error_code(error.details), shown_details(error.details))
 
 
 class MessagesUpstream:

@@ -54,6 +54,7 @@ class _WireBlockDelta(msgspec.Struct):
 _KNOWN_DELTAS = frozenset(
     ("text_delta", "thinking_delta", "signature_delta", "input_json_delta", "citations_delta")
 )
+_DETAILS_MAX_BYTES = 2048
 _event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 decode_known_event = _event_decoder.decode
 """The fast way for events that hold nothing new. Raises ValueError or RecursionError: then ask `decode_event`."""
@@ -145,6 +146,7 @@ def observe(observed: Observed, event: Event) -> None:
     match event:
         case MessageStart(message=message):
             observed.model = message.model
+            observed.message_id = message.id
             observed.usage = message.usage
         case MessageDelta(delta=delta, usage=usage):
             observed.stop_reason = delta.stop_reason
@@ -173,6 +175,14 @@ def error_code(details: bytes | msgspec.Raw | msgspec.UnsetType) -> str | None:
     except (ValueError, RecursionError):
         return None
     return found.error_code if found is not None else None
+
+
+def shown_details(details: msgspec.Raw | msgspec.UnsetType) -> bytes:
+    """``error.details`` without blanks where they are an object of at most 2 KiB, else nothing."""
+    if details is msgspec.UNSET or not bytes(details).startswith(b"{"):
+        return b""
+    compact: bytes = msgspec.json.format(bytes(details), indent=-1)
+    return compact if len(compact) <= _DETAILS_MAX_BYTES else b""
 
 
 def _cause(error: Exception) -> str:

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from proxy.dialects.common import Envelope, RenderedError, Rendering, Target, Translated
+from proxy.dialects.common import Envelope, RenderedError, Rendering, StreamEncoder, Target, Translated
 from proxy.dialects.openai_chat import errors, request, response
+from proxy.dialects.openai_chat.shaping import shaped_message, shaped_stream
 from proxy.dialects.openai_chat.stream import ChatStreamEncoder
 from proxy.dialects.openai_chat.upstream import ChatUpstream
 from proxy.errors import GatewayError
@@ -28,11 +29,11 @@ class OpenAIChatDialect:
 
     def encode_message(self, message: Message, rendering: Rendering) -> bytes:
         """See `Dialect.encode_message`."""
-        return response.encode_message(message, rendering)
+        return response.encode_message(shaped_message(message, rendering.form), rendering)
 
-    def stream_encoder(self, rendering: Rendering) -> ChatStreamEncoder:
+    def stream_encoder(self, rendering: Rendering) -> StreamEncoder:
         """See `Dialect.stream_encoder`."""
-        return ChatStreamEncoder(rendering)
+        return shaped_stream(ChatStreamEncoder(rendering), rendering.form)
 
     def render_error(self, error: GatewayError, request_id: str) -> RenderedError:
         """See `Dialect.render_error`."""

@@ -4,6 +4,7 @@ Source: "Error codes" in OpenAI's documentation. All four keys are always there;
 402 means nothing to OpenAI's clients, so they become the status that does.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -18,6 +19,25 @@ _INVALID: Final = "invalid_request_error"
 _SERVER: Final = "server_error"
 _UNAVAILABLE: Final = "service_unavailable_error"
 _PROMPT_TOO_LONG: Final = "prompt is too long"
+_TOLD_OF: Final = re.compile(r"`?(?P<field>[a-z_]+)(?P<inner>\.[a-z0-9_]+)?[a-z0-9_.]*`?(?::| )")
+_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "max_tokens": "max_tokens",
+        "messages": "messages",
+        "model": "model",
+        "output_config.effort": "reasoning_effort",
+        "output_config.format": "response_format",
+        "prompt": "messages",
+        "stop_sequences": "stop",
+        "system": "messages",
+        "temperature": "temperature",
+        "thinking": "reasoning_effort",
+        "tool_choice": "tool_choice",
+        "tools": "tools",
+        "top_p": "top_p",
+    }
+)
+"""Which field of a chat request became the field that the Messages API tells of at the start of its message."""
 
 KINDS: Final[Mapping[ErrorKind, tuple[int, str, str | None]]] = MappingProxyType(
     {
@@ -69,5 +89,13 @@ def _body(error: GatewayError, request_id: str) -> bytes:
     elif error.kind is ErrorKind.INVALID_REQUEST and error.message.startswith(_PROMPT_TOO_LONG):
         code = "context_length_exceeded"
     return msgspec.json.encode(
-        _Envelope(_Error(error.message, kind, error.param, error.code or code), request_id)
+        _Envelope(_Error(error.message, kind, error.param or _param(error), error.code or code), request_id)
     )
+
+
+def _param(error: GatewayError) -> str | None:
+    """The field that an upstream's refusal tells of, where it tells of one that a chat request has."""
+    found = _TOLD_OF.match(error.message) if error.kind is ErrorKind.INVALID_REQUEST else None
+    if found is None:
+        return None
+    return _FIELDS.get(found["field"]) or _FIELDS.get(found["field"] + (found["inner"] or ""))

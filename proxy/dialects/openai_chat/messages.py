@@ -5,14 +5,15 @@ Source: "Create chat completion" in OpenAI's API reference and "Create a Message
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
 from proxy.dialects.common import Dropped, Thought
 from proxy.dialects.decoding import is_given
-from proxy.dialects.openai_chat.marks import mark_last
-from proxy.dialects.openai_chat.media import NO_FILES, file_block, image_block
+from proxy.dialects.openai_chat.fields import loss, refusal
+from proxy.dialects.openai_chat.marks import mark_last, mark_of
+from proxy.dialects.openai_chat.media import file_block, image_block
 from proxy.dialects.openai_chat.reasoning_details import read_details, with_thoughts
 from proxy.dialects.openai_chat.schema import (
     AssistantMessage,
@@ -23,6 +24,7 @@ from proxy.dialects.openai_chat.schema import (
     FilePart,
     FunctionMessage,
     ImagePart,
+    ImageUrl,
     RefusalPart,
     SystemMessage,
     TextPart,
@@ -34,8 +36,19 @@ from proxy.dialects.openai_chat.schema import (
 from proxy.dialects.openai_chat.tool_ids import ToolIds
 from proxy.errors import InvalidRequest
 from proxy.model.collect import json_object, raw_arguments
-from proxy.model.content import Block, ResultContent, TextBlock, ToolResultBlock, ToolUseBlock
+from proxy.model.content import (
+    Block,
+    DocumentBlock,
+    ImageBlock,
+    ResultContent,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
 from proxy.model.request import InputMessage
+
+_USUAL_DETAIL: Final = frozenset((None, "auto"))
+_Attachment: TypeAlias = ImageBlock | DocumentBlock
 
 
 @dataclass(slots=True)
@@ -52,7 +65,7 @@ def read_messages(
     *,
     recall: Callable[[str], Sequence[Thought]],
     thinking_back: bool = True,
-    files: Mapping[str, str] = NO_FILES,
+    files: Mapping[str, str] | None = None,
 ) -> Conversation:
     """Translate message by message. Raises InvalidRequest naming the field that cannot be carried.
 
@@ -66,7 +79,11 @@ def read_messages(
 
 class _Reader:
     def __init__(
-        self, recall: Callable[[str], Sequence[Thought]], files: Mapping[str, str], *, thinking_back: bool
+        self,
+        recall: Callable[[str], Sequence[Thought]],
+        files: Mapping[str, str] | None,
+        *,
+        thinking_back: bool,
     ) -> None:
         self.conversation = Conversation()
         self._recall = recall
@@ -80,17 +97,19 @@ class _Reader:
             case SystemMessage() | DeveloperMessage():
                 self._instruct(message)
             case UserMessage(content=content, cache_control=mark):
-                self._add("user", mark_last(_user_blocks(content, f"{at}.content", self._files), mark))
+                self._add("user", mark_last(self._user_blocks(content, f"{at}.content"), mark))
             case AssistantMessage():
                 self._add("assistant", self._assistant_blocks(message, place, at))
-            case ToolMessage():
-                self._add("user", [self._result(message, f"{at}.content")])
-            case FunctionMessage():
-                raise _legacy(f"{at}.role")
+            case ToolMessage(tool_call_id=call):
+                self._add("user", [self._result(message, self._ids.for_result(call), f"{at}.content")])
+            case FunctionMessage(name=name):
+                self._add(
+                    "user", [self._result(message, self._ids.for_result(_legacy(name)), f"{at}.content")]
+                )
             case _:
                 assert_never(message)
         if not isinstance(message, FunctionMessage) and message.name:
-            self._drop(f"{at}.name", "messages have no names")
+            self._lose("messages[].name", f"{at}.name")
 
     def _instruct(self, message: SystemMessage | DeveloperMessage) -> None:
         parts = [TextPart(message.content)] if isinstance(message.content, str) else message.content
@@ -103,14 +122,18 @@ class _Reader:
             self.conversation.system += blocks
 
     def _assistant_blocks(self, message: AssistantMessage, place: int, at: str) -> list[Block]:
-        if is_given(message.function_call):
-            raise _legacy(f"{at}.function_call")
         if is_given(message.audio):
-            self._drop(f"{at}.audio", "the upstream has no audio")
+            self._lose("messages[].audio", f"{at}.audio")
         blocks: list[Block] = [block for block in _said(message) if block.text]
         for index, call in enumerate(message.tool_calls or ()):
             name, tool_input = _called(call, f"{at}.tool_calls[{index}]")
             blocks.append(ToolUseBlock(self._ids.for_call(call.id, place), name, tool_input))
+        if (called := message.function_call) is not None:
+            blocks.append(
+                ToolUseBlock(
+                    self._ids.for_call(_legacy(called.name), place), called.name, _input(called.arguments)
+                )
+            )
         blocks = mark_last(blocks, message.cache_control)
         return with_thoughts(blocks, self._thoughts(message, at))
 
@@ -128,18 +151,47 @@ class _Reader:
         calls = message.tool_calls
         return self._recall(calls[0].id) if calls and not brought else brought
 
-    def _result(self, message: ToolMessage, at: str) -> ToolResultBlock:
+    def _result(self, message: ToolMessage | FunctionMessage, call: str, at: str) -> ToolResultBlock:
         content: list[ResultContent] = []
         parts = [TextPart(message.content)] if isinstance(message.content, str) else message.content or ()
         mark = message.cache_control
         for index, part in enumerate(parts):
-            mark = part.cache_control or mark
-            if isinstance(part, ImagePart):
-                content.append(image_block(part, f"{at}[{index}]"))
-            elif part.text:
-                content.append(TextBlock(part.text))
+            mark = mark_of(part.cache_control, part.prompt_cache_breakpoint) or mark
+            match part:
+                case TextPart(text=text):
+                    content += [TextBlock(text)] if text else []
+                case ImagePart():
+                    content.append(self._image(part, f"{at}[{index}]"))
+                case FilePart():
+                    content.append(file_block(part, f"{at}[{index}]", self._files))
+                case _:
+                    assert_never(part)
         # a mark inside a result would not be taken, one on the result itself is
-        return ToolResultBlock(self._ids.for_result(message.tool_call_id), content, cache_control=mark)
+        return ToolResultBlock(call, content, cache_control=mark)
+
+    def _user_blocks(self, content: str | Sequence[UserPart], at: str) -> list[Block]:
+        if isinstance(content, str):
+            return [TextBlock(content)]
+        return [self._user_block(part, f"{at}[{index}]") for index, part in enumerate(content)]
+
+    def _user_block(self, part: UserPart, at: str) -> Block:
+        match part:
+            case TextPart():
+                return _text(part)
+            case ImagePart():
+                return _marked(self._image(part, at), part)
+            case FilePart():
+                return _marked(file_block(part, at, self._files), part)
+            case AudioPart():
+                raise refusal("messages[].content[].input_audio", f"{at}.type", "unsupported_value")
+            case _:
+                assert_never(part)
+
+    def _image(self, part: ImagePart, at: str) -> ImageBlock:
+        given = part.image_url
+        if isinstance(given, ImageUrl) and given.detail not in _USUAL_DETAIL:
+            self._lose("messages[].content[].image_url.detail", f"{at}.image_url.detail")
+        return image_block(part, at, self._files)
 
     def _add(self, role: str, blocks: list[Block]) -> None:
         turn = InputMessage("assistant" if role == "assistant" else "user", blocks)
@@ -150,31 +202,18 @@ class _Reader:
     def _drop(self, name: str, reason: str) -> None:
         self.conversation.dropped.append(Dropped(name, reason))
 
-
-def _user_blocks(content: str | Sequence[UserPart], at: str, files: Mapping[str, str]) -> list[Block]:
-    if isinstance(content, str):
-        return [TextBlock(content)]
-    return [_user_block(part, f"{at}[{index}]", files) for index, part in enumerate(content)]
+    def _lose(self, field: str, path: str) -> None:
+        self.conversation.dropped.append(loss(field, path))
 
 
-def _user_block(part: UserPart, at: str, files: Mapping[str, str]) -> Block:
-    match part:
-        case TextPart():
-            return _text(part)
-        case ImagePart():
-            return msgspec.structs.replace(image_block(part, at), cache_control=part.cache_control)
-        case FilePart():
-            return msgspec.structs.replace(file_block(part, at, files), cache_control=part.cache_control)
-        case AudioPart():
-            raise InvalidRequest(
-                "Audio is not supported by the upstream.", param=f"{at}.type", code="unsupported_value"
-            )
-        case _:
-            assert_never(part)
+def _marked(block: _Attachment, part: ImagePart | FilePart) -> _Attachment:
+    return msgspec.structs.replace(
+        block, cache_control=mark_of(part.cache_control, part.prompt_cache_breakpoint)
+    )
 
 
 def _text(part: TextPart) -> TextBlock:
-    return TextBlock(part.text, cache_control=part.cache_control)
+    return TextBlock(part.text, cache_control=mark_of(part.cache_control, part.prompt_cache_breakpoint))
 
 
 def _said(message: AssistantMessage) -> Iterable[TextBlock]:
@@ -200,8 +239,7 @@ def _part(part: AssistantPart) -> TextBlock:
 def _called(call: ToolCall, at: str) -> tuple[str, msgspec.Raw]:
     """A call's name and its input, which has to be an object whatever the model wrote."""
     if call.function is not None:
-        arguments = call.function.arguments
-        return call.function.name, json_object(arguments) or raw_arguments(arguments)
+        return call.function.name, _input(call.function.arguments)
     if call.custom is not None:
         return call.custom.name, msgspec.Raw(msgspec.json.encode({"input": call.custom.input}))
     raise InvalidRequest(
@@ -209,9 +247,10 @@ def _called(call: ToolCall, at: str) -> tuple[str, msgspec.Raw]:
     )
 
 
-def _legacy(param: str) -> InvalidRequest:
-    return InvalidRequest(
-        "Function calls in the style before tools are not supported: use tools, tool_calls and the role tool.",
-        param=param,
-        code="unsupported_parameter",
-    )
+def _input(arguments: str) -> msgspec.Raw:
+    return json_object(arguments) or raw_arguments(arguments)
+
+
+def _legacy(name: str) -> str:
+    """The id of a call in the style before tools: it has none, but its function's name."""
+    return f"function_{name}"

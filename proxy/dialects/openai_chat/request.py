@@ -3,20 +3,33 @@
 The same history always gives the same bytes: prompt caches and thinking signatures depend on it.
 """
 
+from collections.abc import Mapping
 from hashlib import sha256
+from types import MappingProxyType
+from typing import Final
 
-from proxy.dialects.common import Envelope, Target, Translated
+import msgspec
+
+from proxy.dialects.common import AnswerForm, Demand, Envelope, Target, Translated
 from proxy.dialects.conversation import name_in, opening, session_in
 from proxy.dialects.decoding import decode_json, is_given, unknown_fields
-from proxy.dialects.openai_chat.fields import check_supported, lost_fields, service_tier
-from proxy.dialects.openai_chat.marks import within_limit
+from proxy.dialects.openai_chat.definitions import StrictRoom
+from proxy.dialects.openai_chat.fields import check_supported, lost_fields, service_tier, speed
+from proxy.dialects.openai_chat.formats import Format, read_format
+from proxy.dialects.openai_chat.marks import lawful, only_marked, whole_mark
 from proxy.dialects.openai_chat.messages import read_messages
 from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest, PeekedRequest
-from proxy.dialects.openai_chat.thinking import read_reasoning, read_sampling
+from proxy.dialects.openai_chat.thinking import Reasoning, read_reasoning, read_sampling
 from proxy.dialects.openai_chat.tools import Tooling, read_tools
 from proxy.dialects.openai_chat.turns import begins_with_thinking, closed, in_tool_turn, ordered, reminder
 from proxy.errors import InvalidRequest
-from proxy.model.request import InputMessage, Metadata, OutputConfig, Request
+from proxy.model.content import TextBlock
+from proxy.model.request import InputMessage, Metadata, OutputConfig, Request, Tool, ToolChoiceTool
+
+_LENGTHS: Final[Mapping[str, str]] = MappingProxyType(
+    {"low": "Keep your answers short.", "high": "Answer at length and in detail."}
+)
+"""What ``verbosity`` asks for in words; the middle is what models do anyway."""
 
 
 def peek(body: bytes) -> Envelope:
@@ -39,41 +52,86 @@ def peek(body: bytes) -> Envelope:
 def decode_request(body: bytes, target: Target) -> Translated:
     """See `proxy.dialects.common.Dialect.decode_request`."""
     chat = decode_json(ChatRequest, body)
+    translated = translate(chat, target)
+    unknown = unknown_fields(body, ChatRequest.__struct_fields__)
+    if not unknown:
+        return translated
+    return msgspec.structs.replace(translated, dropped=(*translated.dropped, *unknown))
+
+
+def translate(chat: ChatRequest, target: Target) -> Translated:
+    """The canonical form of a decoded request. Raises InvalidRequest naming the field."""
     check_supported(chat)
     if not chat.messages:
         raise InvalidRequest("messages has to hold at least one message.", param="messages")
+    facts, room = target.facts, StrictRoom()
+    wanted = read_format(chat, facts, room)
     conversation = read_messages(
         chat.messages, recall=target.recall, thinking_back=target.thinking_back, files=target.files
     )
-    turns = ordered(conversation.turns, target.facts)
-    tooling = read_tools(chat, turns, target.facts)
+    turns = ordered(conversation.turns, facts)
+    tooling = _with_answer_tool(read_tools(chat, turns, facts, room), wanted.tool)
     reasoning = read_reasoning(chat, target, no_budget=_no_budget(tooling, turns))
-    thinks = reasoning.thinks(target.facts)
+    thinks = reasoning.thinks(facts)
     sampling = read_sampling(chat, target, thinks=thinks)
-    turns = closed(turns, prefill=target.facts.prefill and not thinks)
+    turns = closed(turns, prefill=facts.prefill and not thinks and wanted.compiled is msgspec.UNSET)
     request = Request(
         model=target.model,
         max_tokens=reasoning.max_tokens,
         messages=turns if tooling.wish is None else _with_wish(turns, tooling.wish),
-        system=conversation.system,
+        system=conversation.system + _sentences(chat, wanted),
         stop_sequences=_stop(chat),
         temperature=sampling.temperature,
         top_p=sampling.top_p,
+        top_k=sampling.top_k,
         stream=target.stream,
         tools=tooling.tools,
         tool_choice=tooling.choice,
         thinking=reasoning.thinking,
-        output_config=None if reasoning.effort is None else OutputConfig(effort=reasoning.effort),
+        output_config=_output_config(reasoning, wanted),
         metadata=_metadata(chat),
-        cache_control=chat.cache_control,
+        cache_control=whole_mark(chat),
         service_tier=service_tier(chat),
+        speed=speed(chat, facts),
     )
-    request, lost_marks = within_limit(request)
-    dropped = (
-        conversation.dropped + tooling.dropped + reasoning.dropped + sampling.dropped + lost_fields(chat)
+    request, lost_marks = lawful(request)
+    lost = conversation.dropped + tooling.dropped + reasoning.dropped + sampling.dropped
+    return Translated(
+        request,
+        (*lost, *wanted.dropped, *lost_fields(chat, facts), *lost_marks),
+        Demand.CALL if tooling.wants_call else wanted.demand,
+        _form(chat, tooling, wanted),
+        auto_cache=not only_marked(chat),
     )
-    unknown = unknown_fields(body, ChatRequest.__struct_fields__)
-    return Translated(request, (*dropped, *lost_marks, *unknown), tooling.wish is not None)
+
+
+def _form(chat: ChatRequest, tooling: Tooling, wanted: Format) -> AnswerForm:
+    if not tooling.custom and not chat.functions:
+        return wanted.form
+    return msgspec.structs.replace(wanted.form, custom_tools=tooling.custom, legacy_call=bool(chat.functions))
+
+
+def _with_answer_tool(tooling: Tooling, tool: Tool | None) -> Tooling:
+    """The tools with the one the model has to give its answer to, if there is one."""
+    if tool is None:
+        return tooling
+    choice = ToolChoiceTool(tool.name, disable_parallel_tool_use=True)
+    others = [other for other in tooling.tools if not isinstance(other, Tool) or other.name != tool.name]
+    return Tooling([*others, tool], choice, None, tooling.dropped)
+
+
+def _sentences(chat: ChatRequest, wanted: Format) -> list[TextBlock]:
+    """What is asked for in words, behind the client's own instructions."""
+    if chat.verbosity is None and wanted.sentence is None:
+        return []
+    sentences = (_LENGTHS.get(chat.verbosity or ""), wanted.sentence)
+    return [TextBlock(sentence) for sentence in sentences if sentence is not None]
+
+
+def _output_config(reasoning: Reasoning, wanted: Format) -> OutputConfig | None:
+    if reasoning.effort is None and wanted.compiled is msgspec.UNSET:
+        return None
+    return OutputConfig(effort=reasoning.effort, format=wanted.compiled)
 
 
 def _no_budget(tooling: Tooling, turns: list[InputMessage]) -> str | None:

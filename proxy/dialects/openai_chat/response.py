@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.common import Rendering, ThinkingFormat
+from proxy.dialects.common import AnswerForm, Rendering, ThinkingFormat
 from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN, details_of, thoughts_of
 from proxy.dialects.openai_chat.schema import ReasoningDetail
 from proxy.model.content import Block, TextBlock, ThinkingBlock, ToolUseBlock
@@ -48,13 +48,29 @@ class ToolCall(msgspec.Struct):
     type: str = "function"
 
 
+class Custom(msgspec.Struct):
+    """A called tool that takes plain text."""
+
+    name: str
+    input: str
+
+
+class CustomCall(msgspec.Struct):
+    """One call of such a tool."""
+
+    id: str
+    custom: Custom
+    type: str = "custom"
+
+
 class Answer(msgspec.Struct):
     """The assistant's message."""
 
     content: str | None
     role: str = "assistant"
     refusal: str | None = None
-    tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
+    tool_calls: list[ToolCall | CustomCall] | msgspec.UnsetType = msgspec.UNSET
+    function_call: Function | msgspec.UnsetType = msgspec.UNSET
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
     reasoning_details: list[ReasoningDetail] | msgspec.UnsetType = msgspec.UNSET
 
@@ -104,7 +120,12 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     system_fingerprint: None = None
 
 
+class _CustomInput(msgspec.Struct, gc=False):
+    input: str
+
+
 _encoder = msgspec.json.Encoder()
+_custom_decoder = msgspec.json.Decoder(_CustomInput)
 
 
 def encode_message(message: Message, rendering: Rendering) -> bytes:
@@ -114,7 +135,7 @@ def encode_message(message: Message, rendering: Rendering) -> bytes:
         id=completion_id(message.id or rendering.request_id),
         created=rendering.created_s,
         model=rendering.model or message.model,
-        choices=[Choice(answer, finish_reason(message.stop_reason))],
+        choices=[Choice(answer, finish_reason(message.stop_reason, legacy=rendering.form.legacy_call))],
         usage=completion_usage(message.usage),
         service_tier=_service_tier(message.usage),
     )
@@ -126,9 +147,21 @@ def completion_id(message_id: str) -> str:
     return "chatcmpl-" + message_id.removeprefix("msg_")
 
 
-def finish_reason(stop_reason: str | None) -> str:
-    """OpenAI's word for why an answer ended; ``stop`` for reasons yet to be invented."""
-    return FINISH_REASONS.get(stop_reason or "", "stop")
+def finish_reason(stop_reason: str | None, *, legacy: bool = False) -> str:
+    """OpenAI's word for why an answer ended; ``stop`` for reasons yet to be invented.
+
+    `legacy` is for clients from before there were tools.
+    """
+    reason = FINISH_REASONS.get(stop_reason or "", "stop")
+    return "function_call" if legacy and reason == "tool_calls" else reason
+
+
+def custom_input(tool_input: bytes | msgspec.Raw | str) -> str:
+    """The plain text a tool was called with, which the model had to wrap into JSON; its JSON where it has not."""
+    try:
+        return _custom_decoder.decode(tool_input).input
+    except (ValueError, RecursionError):
+        return tool_input if isinstance(tool_input, str) else bytes(tool_input).decode("utf-8", "replace")
 
 
 def refusal_text(details: StopDetails | None) -> str:
@@ -164,11 +197,16 @@ def _answer(message: Message, rendering: Rendering) -> Answer:
         # What came before a refusal is to be thrown away, its tool calls above all.
         return Answer(content=None, refusal=refusal_text(message.stop_details))
     thinking = "".join([block.thinking for block in message.content if isinstance(block, ThinkingBlock)])
-    calls = [_tool_call(block) for block in message.content if isinstance(block, ToolUseBlock)]
+    form = rendering.form
+    calls = [_tool_call(block, form) for block in message.content if isinstance(block, ToolUseBlock)]
     thinking_format = rendering.thinking_format
     in_content = thinking_format in {ThinkingFormat.THINK, ThinkingFormat.BOTH}
     text = "".join([_shown(block, thinking=in_content) for block in message.content])
-    answer = Answer(content=text if text or not calls else None, tool_calls=calls or msgspec.UNSET)
+    answer = Answer(content=text if text or not calls else None)
+    if form.legacy_call and calls:
+        answer.function_call = _function(message)
+    elif calls:
+        answer.tool_calls = calls
     if thinking and thinking_format in {ThinkingFormat.REASONING_CONTENT, ThinkingFormat.BOTH}:
         answer.reasoning_content = thinking
     if thoughts := thoughts_of(message.content):
@@ -187,5 +225,16 @@ def _shown(block: Block, *, thinking: bool) -> str:
     return ""
 
 
-def _tool_call(block: ToolUseBlock) -> ToolCall:
-    return ToolCall(block.id, Function(block.name, bytes(block.input).decode("utf-8", "replace")))
+def _tool_call(block: ToolUseBlock, form: AnswerForm) -> ToolCall | CustomCall:
+    if block.name in form.custom_tools:
+        return CustomCall(block.id, Custom(block.name, custom_input(block.input)))
+    return ToolCall(block.id, _called(block))
+
+
+def _function(message: Message) -> Function:
+    """The first call: there is no room for more."""
+    return next(_called(block) for block in message.content if isinstance(block, ToolUseBlock))
+
+
+def _called(block: ToolUseBlock) -> Function:
+    return Function(block.name, bytes(block.input).decode("utf-8", "replace"))

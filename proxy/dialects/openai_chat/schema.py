@@ -14,11 +14,19 @@ Penalty: TypeAlias = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
+class CacheBreakpoint(msgspec.Struct, frozen=True, gc=False):
+    """The end of a prefix worth caching, for `ttl`, which is ``30m`` or ``12h``."""
+
+    mode: str = "explicit"
+    ttl: str | None = None
+
+
 class TextPart(msgspec.Struct, tag_field="type", tag="text", gc=False):
     """Text; `cache_control` is Anthropic's cache mark, which some clients set here too."""
 
     text: str
     cache_control: CacheControl | None = None
+    prompt_cache_breakpoint: CacheBreakpoint | None = None
 
 
 class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal", gc=False):
@@ -28,9 +36,11 @@ class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal", gc=False):
 
 
 class ImageUrl(msgspec.Struct, gc=False):
-    """Where an image is: an http(s) URL or a data URL."""
+    """Where an image is: an http(s) URL, a data URL, or the id of a file uploaded before."""
 
-    url: str
+    url: str = ""
+    file_id: str | None = None
+    detail: str | None = None
 
 
 class ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):
@@ -38,13 +48,15 @@ class ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):
 
     image_url: ImageUrl | str
     cache_control: CacheControl | None = None
+    prompt_cache_breakpoint: CacheBreakpoint | None = None
 
 
 class FileData(msgspec.Struct, gc=False):
-    """A file in the request itself, or the id of one uploaded before."""
+    """A file in the request itself, the id of one uploaded before, or where it can be fetched."""
 
     file_data: str | None = None
     file_id: str | None = None
+    file_url: str | None = None
     filename: str | None = None
 
 
@@ -53,6 +65,7 @@ class FilePart(msgspec.Struct, tag_field="type", tag="file"):
 
     file: FileData
     cache_control: CacheControl | None = None
+    prompt_cache_breakpoint: CacheBreakpoint | None = None
 
 
 class AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):
@@ -61,7 +74,7 @@ class AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):
 
 UserPart: TypeAlias = TextPart | ImagePart | FilePart | AudioPart
 AssistantPart: TypeAlias = TextPart | RefusalPart
-ToolPart: TypeAlias = TextPart | ImagePart
+ToolPart: TypeAlias = TextPart | ImagePart | FilePart
 
 
 class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):
@@ -138,7 +151,7 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
     refusal: str | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
-    function_call: Anything = msgspec.UNSET
+    function_call: FunctionCall | None = None
     audio: Anything = msgspec.UNSET
     cache_control: CacheControl | None = None
     reasoning_details: list[ReasoningDetail] | None = None
@@ -154,7 +167,11 @@ class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
 
 
 class FunctionMessage(msgspec.Struct, tag_field="role", tag="function"):
-    """The answer to a call in the style before tools."""
+    """The answer to the latest call of this function in the style before tools."""
+
+    name: str
+    content: str | list[TextPart] | None = None
+    cache_control: CacheControl | None = None
 
 
 ChatMessage: TypeAlias = (
@@ -171,11 +188,34 @@ class FunctionDefinition(msgspec.Struct):
     strict: bool | None = None
 
 
+class Grammar(msgspec.Struct, gc=False):
+    """What a custom tool's text has to keep to."""
+
+    syntax: str = ""
+    definition: str = ""
+
+
+class CustomFormat(msgspec.Struct):
+    """The form of a custom tool's text: any, or by a grammar."""
+
+    type: str = "text"
+    grammar: Grammar | None = None
+
+
+class CustomDefinition(msgspec.Struct):
+    """A tool that is called with plain text."""
+
+    name: str
+    description: str | None = None
+    format: CustomFormat | None = None
+
+
 class ToolDefinition(msgspec.Struct):
-    """A tool; `function` is there where `type` is ``function``."""
+    """A tool; `function` is there where `type` is ``function``, `custom` where it is ``custom``."""
 
     type: str
     function: FunctionDefinition | None = None
+    custom: CustomDefinition | None = None
     cache_control: CacheControl | None = None
 
 
@@ -185,10 +225,19 @@ class NamedFunction(msgspec.Struct, gc=False):
     name: str
 
 
+class AllowedTool(msgspec.Struct):
+    """One of the tools that may be called."""
+
+    type: str = "function"
+    function: NamedFunction | None = None
+    custom: NamedFunction | None = None
+
+
 class AllowedTools(msgspec.Struct):
     """A choice among some of the tools."""
 
     mode: Literal["auto", "required"] = "auto"
+    tools: list[AllowedTool] | None = None
 
 
 class NamedChoice(msgspec.Struct):
@@ -196,6 +245,7 @@ class NamedChoice(msgspec.Struct):
 
     type: str
     function: NamedFunction | None = None
+    custom: NamedFunction | None = None
     allowed_tools: AllowedTools | None = None
 
 
@@ -206,10 +256,42 @@ class StreamOptions(msgspec.Struct):
     include_obfuscation: bool | None = None
 
 
-class ResponseFormat(msgspec.Struct, gc=False):
-    """The shape the answer has to have."""
+class JsonSchema(msgspec.Struct):
+    """A schema for the answer, and what it is called."""
+
+    name: str = "answer"
+    description: str | None = None
+    schema: Anything = msgspec.UNSET
+    strict: bool | None = None
+
+
+class ResponseFormat(msgspec.Struct):
+    """The shape the answer has to have: ``text``, ``json_object``, or ``json_schema``."""
 
     type: str
+    json_schema: JsonSchema | None = None
+
+
+class CacheOptions(msgspec.Struct, gc=False):
+    """What is cached: what seems worth it (``implicit``) or only what is marked (``explicit``), for `ttl`."""
+
+    mode: Literal["implicit", "explicit"] | None = None
+    ttl: str | None = None
+
+
+class ReasoningOptions(msgspec.Struct, gc=False):
+    """How much to reason, in the shape OpenRouter gave it: an effort, or a budget of tokens."""
+
+    effort: Effort | None = None
+    max_tokens: int | None = None
+    enabled: bool | None = None
+
+
+class ThinkingOptions(msgspec.Struct, gc=False):
+    """Anthropic's own ``thinking``, which clients of its models send in an extra body."""
+
+    type: Literal["adaptive", "enabled", "disabled", "between_tools"]
+    budget_tokens: int | None = None
 
 
 class ChatRequest(msgspec.Struct, kw_only=True):
@@ -220,8 +302,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     audio: Anything = msgspec.UNSET
     cache_control: CacheControl | None = None
     frequency_penalty: Penalty | None = None
-    function_call: Anything = msgspec.UNSET
-    functions: Anything = msgspec.UNSET
+    function_call: str | NamedFunction | None = None
+    functions: list[FunctionDefinition] | None = None
     logit_bias: dict[str, float] | None = None
     logprobs: bool | None = None
     max_completion_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -234,8 +316,9 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     prediction: Anything = msgspec.UNSET
     presence_penalty: Penalty | None = None
     prompt_cache_key: str | None = None
-    prompt_cache_options: Anything = msgspec.UNSET
-    prompt_cache_retention: Anything = msgspec.UNSET
+    prompt_cache_options: CacheOptions | None = None
+    prompt_cache_retention: str | None = None
+    reasoning: ReasoningOptions | None = None
     reasoning_effort: Effort | None = None
     response_format: ResponseFormat | None = None
     safety_identifier: str | None = None
@@ -246,12 +329,14 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    thinking: ThinkingOptions | None = None
     tool_choice: str | NamedChoice | None = None
     tools: list[ToolDefinition] | None = None
+    top_k: Annotated[int, msgspec.Meta(ge=0)] | None = None
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     user: str | None = None
-    verbosity: str | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
     web_search_options: Anything = msgspec.UNSET
 
 

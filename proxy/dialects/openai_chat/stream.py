@@ -17,6 +17,7 @@ from proxy.dialects.openai_chat.response import (
     REFUSAL,
     completion_id,
     completion_usage,
+    custom_input,
     finish_reason,
     refusal_text,
 )
@@ -55,6 +56,7 @@ class ChatStreamEncoder:
         "_arguments",
         "_as_content",
         "_as_reasoning",
+        "_custom",
         "_first_call",
         "_open",
         "_prefix",
@@ -65,6 +67,7 @@ class ChatStreamEncoder:
         "_thinking_shown",
         "_thoughts",
         "_tool_prefix",
+        "_tool_suffix",
         "_tools",
         "_usage",
     )
@@ -80,10 +83,12 @@ class ChatStreamEncoder:
         self._first_call = ""
         self._tools = 0
         self._arguments = b""
+        self._custom: list[str] | None = None
         self._stop = Stop()
         self._usage = Usage()
         self._suffix = b'},"logprobs":null,"finish_reason":null}]' + self._end()
         self._tool_prefix = b""
+        self._tool_suffix = (b"}" if rendering.form.legacy_call else b"}}]") + self._suffix
         self._begin(Message())
 
     def encode(self, events: Sequence[Event]) -> bytes:
@@ -151,7 +156,10 @@ class ChatStreamEncoder:
                 if not text or self._open is not ToolUseBlock:
                     return b""
                 self._arguments = b""
-                return self._tool_prefix + _encode(text) + b"}}]" + self._suffix
+                if self._custom is not None:
+                    self._custom.append(text)
+                    return b""
+                return self._tool_prefix + _encode(text) + self._tool_suffix
             case ThinkingDelta(thinking=text):
                 if self._open is not ThinkingBlock:
                     return b""
@@ -194,30 +202,43 @@ class ChatStreamEncoder:
                 return b""
 
     def _tool_start(self, block: ToolUseBlock) -> bytes:
-        index = self._tools
+        form, index = self._rendering.form, self._tools
+        if form.legacy_call and index:
+            # there is no room for a second call in the style before tools
+            self._open = None
+            return b""
         self._tools += 1
         self._first_call = self._first_call or block.id
         # What to send at the block's end, should no delta bring anything.
         self._arguments = bytes(block.input)
-        self._tool_prefix = b'%b{"index":0,"delta":{"tool_calls":[{"index":%d,"function":{"arguments":' % (
+        kind, text = (b"custom", b"input") if block.name in form.custom_tools else (b"function", b"arguments")
+        self._custom = [] if kind == b"custom" else None
+        if form.legacy_call:
+            self._tool_prefix = self._prefix + b'{"index":0,"delta":{"function_call":{"arguments":'
+            return self._chunk(b'"function_call":{"name":%b,"arguments":""}' % _encode(block.name))
+        self._tool_prefix = b'%b{"index":0,"delta":{"tool_calls":[{"index":%d,"%b":{"%b":' % (
             self._prefix,
             index,
+            kind,
+            text,
         )
         return self._chunk(
-            b'"tool_calls":[{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}]'
-            % (index, _encode(block.id), _encode(block.name))
+            b'"tool_calls":[{"index":%d,"id":%b,"type":"%b","%b":{"name":%b,"%b":""}}]'
+            % (index, _encode(block.id), kind, kind, _encode(block.name), text)
         )
 
     def _block_stop(self) -> bytes:
         kind, self._open = self._open, None
-        if kind is ToolUseBlock and self._arguments:
-            return (
-                self._tool_prefix
-                + _encode(self._arguments.decode("utf-8", "replace"))
-                + b"}}]"
-                + self._suffix
-            )
+        if kind is ToolUseBlock:
+            return self._tool_stop()
         return self._thought_stop() if kind is ThinkingBlock else b""
+
+    def _tool_stop(self) -> bytes:
+        """What no delta has brought; a custom tool's text comes whole, because it has to be taken out of its JSON."""
+        text = self._arguments.decode("utf-8", "replace")
+        if self._custom is not None:
+            text = custom_input("".join(self._custom) or text)
+        return self._tool_prefix + _encode(text) + self._tool_suffix if text else b""
 
     def _thought_stop(self) -> bytes:
         details = self._details(self._thoughts.end())
@@ -240,7 +261,7 @@ class ChatStreamEncoder:
             refused = self._chunk(b'"refusal":' + _encode(refusal_text(self._stop.stop_details)))
         finish = b'%b{"index":0,"delta":{},"logprobs":null,"finish_reason":%b}]%b' % (
             self._prefix,
-            _encode(finish_reason(self._stop.stop_reason)),
+            _encode(finish_reason(self._stop.stop_reason, legacy=self._rendering.form.legacy_call)),
             self._end(),
         )
         usage = b""

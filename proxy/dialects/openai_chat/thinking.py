@@ -60,15 +60,54 @@ def read_reasoning(request: ChatRequest, target: Target, *, no_budget: str | Non
     """
     facts = target.facts
     reasoning = Reasoning(_max_tokens(request, target))
+    wanted = _wanted(request)
     if ThinkingMode.ADAPTIVE in facts.thinking_modes:
-        _adaptive(reasoning, request.reasoning_effort, target)
-    elif request.reasoning_effort in _BUDGETS or (target.think and request.reasoning_effort is None):
+        _adaptive(reasoning, wanted.effort, target, small=_leaves_little(request))
+    elif wanted.effort in _BUDGETS or (target.think and wanted.effort is None):
         if no_budget is None:
-            _budget(reasoning, request.reasoning_effort or "medium", facts)
+            _budget(reasoning, wanted, facts)
         else:
-            name = "model" if request.reasoning_effort is None else "reasoning_effort"
-            reasoning.dropped.append(Dropped(name, no_budget))
+            reasoning.dropped.append(Dropped(wanted.field, no_budget))
     return reasoning
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a client says about reasoning: how much, in tokens where it counts them, and the field that says it."""
+
+    effort: str | None
+    field: str
+    budget_tokens: int | None = None
+
+
+def _wanted(request: ChatRequest) -> _Wanted:
+    """Anthropic's own field comes first, then OpenAI's, then OpenRouter's."""
+    if (thinking := request.thinking) is not None:
+        if thinking.type in {"disabled", "between_tools"}:
+            return _Wanted("none", "thinking")
+        return _Wanted(_effort_of(thinking.budget_tokens), "thinking", thinking.budget_tokens)
+    if request.reasoning_effort is not None:
+        return _Wanted(request.reasoning_effort, "reasoning_effort")
+    if (options := request.reasoning) is None:
+        return _Wanted(None, "model")
+    if options.enabled is False:
+        return _Wanted("none", "reasoning")
+    if options.effort is not None or options.max_tokens is None:
+        return _Wanted(options.effort or ("medium" if options.enabled else None), "reasoning")
+    return _Wanted(_effort_of(options.max_tokens), "reasoning", options.max_tokens)
+
+
+def _effort_of(budget_tokens: int | None) -> str:
+    """The least level whose budget is no smaller; the middle one where none is said."""
+    if budget_tokens is None:
+        return "medium"
+    return next((level for level, budget in _BUDGETS.items() if budget_tokens <= budget), "max")
+
+
+def _leaves_little(request: ChatRequest) -> bool:
+    """Whether the client asks for so short an answer that thinking could use it up."""
+    asked = request.max_completion_tokens or request.max_tokens
+    return asked is not None and asked <= _BUDGET_MIN
 
 
 def _max_tokens(request: ChatRequest, target: Target) -> int:
@@ -78,7 +117,7 @@ def _max_tokens(request: ChatRequest, target: Target) -> int:
     return min(wanted, target.facts.max_output_tokens)
 
 
-def _adaptive(reasoning: Reasoning, effort: str | None, target: Target) -> None:
+def _adaptive(reasoning: Reasoning, effort: str | None, target: Target, *, small: bool) -> None:
     facts = target.facts
     if effort == "none":
         match facts.thinking_off:
@@ -93,14 +132,17 @@ def _adaptive(reasoning: Reasoning, effort: str | None, target: Target) -> None:
         reasoning.effort = _accepted("low" if effort == "minimal" else effort, facts)
     elif target.think:
         reasoning.thinking = ThinkingAdaptive(_SUMMARIZED)
+    elif small and facts.thinks_by_default and facts.thinking_off is None:
+        reasoning.effort = _accepted("low", facts)
 
 
-def _budget(reasoning: Reasoning, effort: str, facts: ModelFacts) -> None:
+def _budget(reasoning: Reasoning, wanted: _Wanted, facts: ModelFacts) -> None:
     """A budget beside the answer's own tokens, as far as the model's limit has room for both."""
+    effort = wanted.effort or "medium"
     limit, answer = facts.max_output_tokens, reasoning.max_tokens
-    budget = min(_BUDGETS[effort], max(limit - answer, limit // 2))
+    budget = min(wanted.budget_tokens or _BUDGETS[effort], max(limit - answer, limit // 2))
     if budget < _BUDGET_MIN:
-        reasoning.dropped.append(Dropped("reasoning_effort", "no room for a thinking budget"))
+        reasoning.dropped.append(Dropped(wanted.field, "no room for a thinking budget"))
         return
     reasoning.max_tokens = min(limit, budget + answer)
     reasoning.thinking = ThinkingEnabled(budget)
@@ -119,17 +161,21 @@ class SamplingFields:
 
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
     dropped: list[Dropped] = field(default_factory=list)
 
 
 def read_sampling(request: ChatRequest, target: Target, *, thinks: bool) -> SamplingFields:
-    """Temperature and top_p by the model's rules. A temperature of 1 is every model's own: nothing is lost."""
+    """Temperature, top_p and top_k by the model's rules. A temperature of 1 is every model's own: nothing is lost."""
     found = SamplingFields()
     if target.facts.sampling is not Sampling.ACCEPTED:
         _drop_sampling(request, found, "the model takes no sampling fields")
-    elif thinks:
+        return found
+    if thinks:
         _drop_sampling(request, found, "not together with thinking")
-    elif request.temperature is not None:
+        return found
+    found.top_k = request.top_k
+    if request.temperature is not None:
         found.temperature = min(request.temperature, 1.0)
         if request.top_p not in {None, 1}:
             found.dropped.append(Dropped("top_p", "not together with temperature"))
@@ -145,3 +191,5 @@ def _drop_sampling(request: ChatRequest, found: SamplingFields, reason: str) -> 
     for name, value in (("temperature", request.temperature), ("top_p", request.top_p)):
         if value not in {None, 1}:
             found.dropped.append(Dropped(name, reason))
+    if request.top_k is not None:
+        found.dropped.append(Dropped("top_k", reason))

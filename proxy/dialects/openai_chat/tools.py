@@ -1,17 +1,18 @@
-"""Tool definitions and the choice among them.
+"""The tools of a request and the choice among them.
 
-Sources: "Function calling" in OpenAI's documentation; "Tool use" and "Structured outputs" in Anthropic's.
+Sources: "Function calling" in OpenAI's documentation; "Tool use" in Anthropic's.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from proxy.dialects.common import Dropped
-from proxy.dialects.openai_chat.schema import ChatRequest, FunctionDefinition, NamedChoice, ToolDefinition
+from proxy.dialects.openai_chat.definitions import StrictRoom, read_definitions
+from proxy.dialects.openai_chat.fields import loss
+from proxy.dialects.openai_chat.schema import AllowedTools, ChatRequest, NamedChoice, NamedFunction
 from proxy.errors import InvalidRequest
 from proxy.model.catalog import ForcedToolChoice, ModelFacts
 from proxy.model.content import ToolUseBlock
@@ -25,17 +26,8 @@ from proxy.model.request import (
     ToolChoiceTool,
 )
 
-_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ANY_OBJECT: Final = msgspec.Raw(b'{"type":"object"}')
-_NO_PROPERTIES: Final = {"type": msgspec.Raw(b'"object"'), "properties": msgspec.Raw(b"{}")}
-_STRICT_TOOLS_MAX: Final = 20
-_NOT_IN_STRICT: Final = frozenset(
-    (
-        "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength",
-        "minItems", "maxItems", "uniqueItems", "patternProperties", "propertyNames", "not", "if", "then", "else",
-        "dependentSchemas", "dependentRequired", "unevaluatedProperties", "unevaluatedItems", "oneOf", "pattern",
-    )
-)  # fmt: skip
+_ALLOWED: Final = "tool_choice.allowed_tools.tools"
 
 
 @dataclass(slots=True)
@@ -45,14 +37,18 @@ class Tooling:
     Attributes:
         tools: what the model may call.
         choice: how it has to choose; None leaves it the choice.
-        wish: a sentence that asks for the call a model cannot be made to make.
+        wish: a sentence that asks for what a model cannot be made to do.
         dropped: what was lost.
+        wants_call: whether a call is demanded that can only be wished for.
+        custom: the tools whose calls are told with plain text.
     """
 
     tools: list[Tool | msgspec.Raw]
     choice: ToolChoice | None
     wish: str | None
     dropped: list[Dropped]
+    wants_call: bool = False
+    custom: frozenset[str] = frozenset()
 
     @property
     def forced(self) -> bool:
@@ -60,101 +56,52 @@ class Tooling:
         return isinstance(self.choice, ToolChoiceAny | ToolChoiceTool)
 
 
-def read_tools(request: ChatRequest, turns: Sequence[InputMessage], facts: ModelFacts) -> Tooling:
+def read_tools(
+    request: ChatRequest, turns: Sequence[InputMessage], facts: ModelFacts, room: StrictRoom
+) -> Tooling:
     """The tools and the choice. Raises InvalidRequest naming the field that cannot be carried."""
-    dropped: list[Dropped] = []
-    tools: list[Tool | msgspec.Raw] = [*_defined(request.tools or (), dropped)]
+    defined = read_definitions(request, room)
+    dropped = defined.dropped
+    tools: list[Tool | msgspec.Raw] = [*defined.tools]
+    given, at = _given(request)
     if not tools:
-        if _demands(request.tool_choice):
-            raise InvalidRequest("tool_choice is only allowed when tools are given.", param="tool_choice")
+        if _demands(given):
+            raise InvalidRequest(f"{at} is only allowed when tools are given.", param=at)
         stubs = _stubs(turns)
         return Tooling(stubs, ToolChoiceNone() if stubs else None, None, dropped)
-    choice, wish = _choice(request.tool_choice, {tool.name for tool in tools if isinstance(tool, Tool)}), None
-    if isinstance(choice, ToolChoiceAny | ToolChoiceTool) and (
+    chosen = _choice(given, {tool.name for tool in defined.tools}, at)
+    wish = None
+    if isinstance(given, NamedChoice) and given.allowed_tools is not None:
+        chosen, wish = _among(given.allowed_tools, chosen, {tool.name for tool in defined.tools})
+        dropped += [loss(_ALLOWED)] if wish else []
+    wants_call = False
+    if isinstance(chosen, ToolChoiceAny | ToolChoiceTool) and (
         facts.forced_tool_choice is ForcedToolChoice.REFUSED
     ):
-        wish = _wish(choice)
-        dropped.append(Dropped("tool_choice", "the model cannot be forced; asked in words"))
-        choice = ToolChoiceAuto()
-    return Tooling(tools, _one_at_a_time(choice, request.parallel_tool_calls), wish, dropped)
+        wants_call = True
+        wish = wish or _wish(chosen)
+        dropped.append(Dropped(at, "the model cannot be forced; asked in words"))
+        chosen = ToolChoiceAuto()
+    # an answer in the style before tools has room for one call
+    parallel = False if request.functions else request.parallel_tool_calls
+    return Tooling(
+        tools, _one_at_a_time(chosen, parallel), wish, dropped, wants_call, frozenset(defined.custom)
+    )
 
 
-def _defined(definitions: Sequence[ToolDefinition], dropped: list[Dropped]) -> list[Tool]:
-    tools: list[Tool] = []
-    strict = 0
-    for index, definition in enumerate(definitions):
-        function, at = definition.function, f"tools[{index}]"
-        if definition.type != "function":
-            raise InvalidRequest(
-                "Only tools of type function are supported.", param=f"{at}.type", code="unsupported_value"
-            )
-        if function is None:
-            raise InvalidRequest(
-                "The tool has no function.", param=f"{at}.function", code="missing_required_parameter"
-            )
-        if _NAME.fullmatch(function.name) is None:
-            raise InvalidRequest(
-                "A function's name has 1 to 64 of the characters a-z, A-Z, 0-9, _ and -.",
-                param=f"{at}.function.name",
-                code="invalid_value",
-            )
-        schema = _schema(function)
-        keeps_strict = bool(function.strict) and strict < _STRICT_TOOLS_MAX and fits_strict(schema)
-        strict += keeps_strict
-        if function.strict and not keeps_strict:
-            dropped.append(
-                Dropped(f"{at}.function.strict", "the schema is outside what strict tools support")
-            )
-        tools.append(
-            Tool(
-                function.name,
-                schema,
-                function.description,
-                keeps_strict or None,
-                cache_control=definition.cache_control,
-            )
-        )
-    return tools
-
-
-def _schema(function: FunctionDefinition) -> msgspec.Raw:
-    fields = function.parameters or _NO_PROPERTIES
-    if "type" not in fields:
-        fields = {"type": _NO_PROPERTIES["type"], **fields}
-    return msgspec.Raw(msgspec.json.encode(fields))
-
-
-def fits_strict(schema: msgspec.Raw) -> bool:
-    """Whether every part of a JSON schema is one that strict tools support."""
-    try:
-        return _fits(msgspec.json.decode(schema))
-    except (ValueError, RecursionError):
-        return False
-
-
-def _fits(schema: object) -> bool:
-    if isinstance(schema, list):
-        return all(map(_fits, schema))
-    if not isinstance(schema, dict):
-        return True
-    if schema.keys() & _NOT_IN_STRICT:
-        return False
-    if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
-        return False
-    named = [part for key in ("properties", "$defs") for part in _values(schema.get(key))]
-    others = [schema.get(key) for key in ("items", "anyOf", "allOf")]
-    return all(map(_fits, named + others))
-
-
-def _values(schemas: object) -> list[object]:
-    return list(schemas.values()) if isinstance(schemas, dict) else []
+def _given(request: ChatRequest) -> tuple[str | NamedChoice | None, str]:
+    """The choice as the client made it, and the field it made it in."""
+    if request.functions and request.function_call is not None:
+        call = request.function_call
+        return (NamedChoice("function", call) if isinstance(call, NamedFunction) else call), "function_call"
+    return request.tool_choice, "tool_choice"
 
 
 def _demands(choice: str | NamedChoice | None) -> bool:
     return choice == "required" or (isinstance(choice, NamedChoice) and choice.type != "allowed_tools")
 
 
-def _choice(given: str | NamedChoice | None, names: set[str]) -> ToolChoice | None:
+def _choice(given: str | NamedChoice | None, names: set[str], at: str) -> ToolChoice | None:
     match given:
         case None:
             return None
@@ -162,25 +109,53 @@ def _choice(given: str | NamedChoice | None, names: set[str]) -> ToolChoice | No
             return ToolChoiceAuto()
         case "none":
             return ToolChoiceNone()
-        case "required":
+        case "required" if at == "tool_choice":
             return ToolChoiceAny()
         case NamedChoice(type="allowed_tools", allowed_tools=allowed):
             required = allowed is not None and allowed.mode == "required"
             return ToolChoiceAny() if required else ToolChoiceAuto()
-        case NamedChoice(type="function", function=function) if function is not None:
-            if function.name not in names:
+        case (
+            NamedChoice(type="function" as kind, function=NamedFunction(name=name))
+            | NamedChoice(type="custom" as kind, custom=NamedFunction(name=name))
+        ):
+            if name not in names:
                 raise InvalidRequest(
-                    "tool_choice names a function that is not among the tools.",
-                    param="tool_choice.function.name",
+                    f"{at} names a {kind} that is not among the tools.",
+                    param=f"{at}.{kind}.name" if at == "tool_choice" else f"{at}.name",
                     code="invalid_value",
                 )
-            return ToolChoiceTool(function.name)
+            return ToolChoiceTool(name)
         case _:
             raise InvalidRequest(
-                "tool_choice has to be auto, none, required, or an object that names a function.",
-                param="tool_choice",
+                f"{at} has to be auto, none, required, or an object that names a function.",
+                param=at,
                 code="invalid_value",
             )
+
+
+def _among(
+    allowed: AllowedTools, chosen: ToolChoice | None, names: set[str]
+) -> tuple[ToolChoice | None, str | None]:
+    """The choice among some of the tools, and the sentence that names them; taking tools away would cost the cache."""
+    wanted = list(_names(allowed))
+    if set(wanted) >= names or not wanted:
+        return chosen, None
+    if not set(wanted) <= names:
+        raise InvalidRequest(
+            "allowed_tools names a tool that is not among the tools.", param=_ALLOWED, code="invalid_value"
+        )
+    if len(wanted) == 1 and isinstance(chosen, ToolChoiceAny):
+        return ToolChoiceTool(wanted[0]), None
+    must = isinstance(chosen, ToolChoiceAny)
+    asked = "Answer by calling at least one of these tools" if must else "Of your tools call none but these"
+    return chosen, f"{asked}: {', '.join(wanted)}."
+
+
+def _names(allowed: AllowedTools) -> Iterable[str]:
+    for tool in allowed.tools or ():
+        named = tool.custom if tool.type == "custom" else tool.function
+        if named is not None:
+            yield named.name
 
 
 def _wish(choice: ToolChoiceAny | ToolChoiceTool) -> str:

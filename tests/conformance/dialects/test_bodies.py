@@ -9,6 +9,8 @@ from proxy.dialects.anthropic import AnthropicDialect, encode_request
 from proxy.dialects.common import Dialect, Target
 from proxy.dialects.openai_chat import OpenAIChatDialect
 from proxy.dialects.openai_chat.schema import ChatRequest
+from proxy.dialects.openai_chat.text import OpenAITextDialect
+from proxy.dialects.openai_chat.text.request import TextRequest
 from proxy.errors import InvalidRequest
 from proxy.model.catalog import Catalog
 
@@ -18,7 +20,7 @@ _TARGETS = [
     for model in ("claude-opus-5-5", "claude-opus-4-6", "claude-haiku-4-5", "claude-sonnet-5-5")
     for think in (False, True)
 ]
-_DIALECTS: list[Dialect] = [OpenAIChatDialect(), AnthropicDialect()]
+_DIALECTS: list[Dialect] = [OpenAIChatDialect(), OpenAITextDialect(), AnthropicDialect()]
 
 _texts = st.sampled_from(["", " ", "a", "\x00", "ä\U0001f600", "x" * 300])
 _json = st.recursive(
@@ -39,18 +41,42 @@ _calls = st.builds(
     _texts,
 )
 _messages = st.fixed_dictionaries(
-    {"role": st.sampled_from(["system", "developer", "user", "assistant", "tool", "robot"])},
+    {"role": st.sampled_from(["system", "developer", "user", "assistant", "tool", "function", "robot"])},
     optional={
         "content": _texts | st.lists(_parts, max_size=3) | _json,
         "tool_calls": st.lists(_calls, max_size=3),
+        "function_call": st.just({"name": "f", "arguments": "{"}) | _json,
+        "name": _texts,
         "tool_call_id": st.sampled_from(["a", "b", "a|b"]),
     },
+)
+_keywords = st.sampled_from(["type", "properties", "anyOf", "allOf", "$ref", "$defs", "items", "required"])
+_schemas = st.recursive(
+    st.sampled_from(["object", "string", "#/$defs/a"]) | _json,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_keywords | _texts, inner, max_size=3),
+    max_leaves=8,
+)
+_formats = st.builds(
+    lambda schema: {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}, _schemas
+)
+_tools = st.lists(
+    st.builds(
+        lambda name, schema: {
+            "type": "function",
+            "function": {"name": name, "strict": True, "parameters": schema},
+        },
+        _texts,
+        _schemas,
+    ),
+    max_size=2,
 )
 _bodies = st.builds(
     lambda messages, fields: {"max_tokens": 5, **fields, "messages": messages},
     st.lists(_messages, max_size=5),
     st.dictionaries(
-        st.sampled_from([*ChatRequest.__struct_fields__, "system", "thinking"]), _json, max_size=2
+        st.sampled_from(sorted({*ChatRequest.__struct_fields__, *TextRequest.__struct_fields__, "system"})),
+        _json | _formats | _tools,
+        max_size=2,
     ),
 )
 
@@ -111,6 +137,10 @@ def test_odd_bodies(dialect: Dialect, body: bytes) -> None:
         b'{"messages":[{"role":"user","content":[{"type":"text","text":%b}]}],"max_tokens":5}',
         b'{"messages":[{"role":"user","content":"a"}],"max_tokens":5,"tools":[%b]}',
         b'{"messages":[],"tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"a":%b}}}]}',
+        b'{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_schema","json_schema":{"schema":%b}}}',
+        b'{"messages":[{"role":"user","content":"a"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"anyOf":[%b]}}}]}',
+        b'{"prompt":%b}',
+        b'{"prompt":[%b]}',
         b"%b",
     ],
 )

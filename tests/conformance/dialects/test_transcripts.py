@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from proxy.dialects.anthropic import AnthropicDialect, StreamDecoder, StreamTap
 from proxy.dialects.common import Observed, Rendering, ThinkingFormat
 from proxy.dialects.openai_chat import OpenAIChatDialect
+from proxy.dialects.openai_chat.text import OpenAITextDialect
 from proxy.dialects.sse import SseDecoder
 from proxy.model.collect import Collector
 from tests.conformance.dialects.slicing import NAMES, cut, slicings, stream
@@ -16,7 +17,7 @@ _CAP_BYTES = 1 << 20
 _RENDERING = Rendering(
     request_id="req_1", created_s=1795210000, model="claude-opus-5-5", thinking_format=ThinkingFormat.BOTH
 )
-_DIALECTS = (OpenAIChatDialect(), AnthropicDialect())
+_DIALECTS = (OpenAIChatDialect(), AnthropicDialect(), OpenAITextDialect())
 
 
 def _verbatim(chunks: list[bytes]) -> tuple[bytes, Observed]:
@@ -86,9 +87,9 @@ def test_a_cut_off_stream_never_ends_cleanly(name: str) -> None:
     """Neither ``[DONE]`` nor a finish reason nor ``message_stop`` is ever invented."""
     data = stream(name)
     last = data.rindex(b"event: message_stop") if name != "error_mid_stream" else len(data)
-    (chat, messages), observed = _translated([data[:last]])
+    (chat, messages, text), observed = _translated([data[:last]])
     assert not observed.complete
-    for frame in SseDecoder(_CAP_BYTES).feed(chat):
+    for frame in SseDecoder(_CAP_BYTES).feed(chat + text):
         chunk = msgspec.json.decode(frame.data)
         assert chunk["choices"][0]["finish_reason"] is None
     assert all(frame.event != "message_stop" for frame in SseDecoder(_CAP_BYTES).feed(messages))
@@ -97,7 +98,7 @@ def test_a_cut_off_stream_never_ends_cleanly(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "error_mid_stream"])
 def test_decoding_our_own_stream_gives_the_same_answer(name: str) -> None:
     """What we send to Messages clients means what we were sent."""
-    (_, messages), _ = _translated([stream(name)])
+    (_, messages, _), _ = _translated([stream(name)])
     answers = []
     for data in (stream(name), messages):
         collector = Collector()

@@ -26,6 +26,8 @@ from tests.support.inside import Circumstances, Inside, house_inside
 SETTINGS: Final = {
     "POOL_BUDGET_MAX": "10000",
     "POOL_OVERLOAD_CALLS": "100000",
+    # all places share a few addresses, and each has to find out for itself that one is dead
+    "POOL_ENDPOINT_STRIKES": "1000",
     "RELAY_EVENT_MAX_BYTES": "16384",
 }
 _ENDS: Final = {

@@ -58,12 +58,19 @@ async def test_kinds_that_are_not_there_yet_are_named_and_left_out(tmp_path: Pat
     async with started(
         tmp_path,
         ANTHROPIC_API_KEY="a-key",
-        SESSIONS="sk-ant-sid01-cookie",
-        CLAUDE_WEB_BASE_URL="https://x.test",
+        CLAUDE_CODE="true",
     ) as program:
         await program.wrote("not supported in this version")
         assert "with 1 credential(s): api-1" in program.output
-    assert "sid01-cookie" not in program.output
+
+
+async def test_old_prices_are_told_at_the_start(tmp_path: Path) -> None:
+    """Protects an operator from a bill at the prices of last year."""
+    file = tmp_path / "catalog.json"
+    for as_of, told in (("2001-01-01", True), ("2999-01-01", False)):
+        file.write_text(f'{{"as_of": "{as_of}"}}')
+        async with started(tmp_path, "serve", "--demo", MODEL_CATALOG_FILE=str(file)) as program:
+            assert ("what is known of models and their prices is old" in program.output) is told
 
 
 async def test_the_first_start_makes_keys_and_the_second_keeps_them(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_every_field_arrives_where_it_belongs() -> None:
         "version": 1,
         "credentials": [
             {"name": "a", "kind": "anthropic", "key": "$TEAM_KEY", "model": "m", **common},
-            {"name": "w", "kind": "claude_web", "session_key": "cookie", **common},
+            {"name": "w", "kind": "claude_web", "session_key": "cookie", **common, "max_concurrency": 1},
             {
                 "name": "c",
                 "kind": "claude_code",
@@ -69,7 +69,8 @@ def test_every_field_arrives_where_it_belongs() -> None:
     for draft, secret in zip(drafts, ("sk-team", "cookie", "t", "k"), strict=True):
         assert draft.secret == Secret(secret)
         assert (draft.weight, draft.tier, draft.models) == (2, 3, ("claude-haiku-*",))
-        assert (draft.max_concurrency, draft.requests_per_minute) == (8, 60)
+        places = 1 if draft.kind is Kind.CLAUDE_WEB else 8
+        assert (draft.max_concurrency, draft.requests_per_minute) == (places, 60)
         assert draft.way_out == Secret("socks5://u:p@h:1")
         assert (draft.base_url, draft.organization) == ("https://x.example", "org-1")
         assert (draft.clients, draft.enabled) == (frozenset({"env-1", "env-2"}), False)
@@ -100,6 +101,13 @@ def test_every_field_arrives_where_it_belongs() -> None:
 def test_a_wrong_field_is_named_with_its_path(change: dict[str, object], lines: list[str]) -> None:
     """Protects operators from a file that is refused as a whole."""
     assert read({"credentials": [{**KEY, **change}]})[1] == lines
+
+
+def test_a_session_serves_one_request_at_a_time() -> None:
+    """Protects a person's account from the traffic of a service."""
+    entry = {"name": "w", "kind": "claude_web", "session_key": "cookie", "max_concurrency": 2}
+    lines = ["f credentials[0].max_concurrency: expected 1: a session is one person's"]
+    assert read({"credentials": [entry]})[1] == lines
 
 
 @pytest.mark.parametrize(

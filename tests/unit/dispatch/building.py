@@ -21,11 +21,13 @@ from proxy.exchange import Exchange, Operation
 from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
+from proxy.model.tally import Dimension, Tally, TallyKey, TallyRow
 from proxy.pool import Fault, Pool, UpstreamError
 from proxy.settings import Policy, RequestDefaults
-from proxy.store.base import Cut, HealthRow, ObjectRow, StoreError
+from proxy.store.base import Cut, HealthRow, HeldConversation, ObjectRow, OwedDeletion, StoreError
 from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
+from tests.support.access import MemoryAccess
 from tests.support.clock import FakeClock
 
 MODEL = "claude-sonnet-5-5"
@@ -173,14 +175,20 @@ class MemoryStore:
     """A store that can be told to fail.
 
     Attributes:
-        rows: what was saved, in order.
+        rows: what was saved of health, in order.
         problem: raised by every call, if set.
         objects: who owns what.
+        usage: what was saved of usage, each sum under its key and writer.
+        usage_saves: how often some was saved.
+        access: see `Store.access`.
     """
 
     rows: list[HealthRow] = field(default_factory=list)
     problem: StoreError | None = None
     objects: MemoryObjects = field(default_factory=MemoryObjects)
+    usage: dict[tuple[TallyKey, str], Tally] = field(default_factory=dict)
+    usage_saves: int = 0
+    access: MemoryAccess = field(default_factory=MemoryAccess)
 
     async def save_health(self, rows: Sequence[HealthRow]) -> None:
         """See `Store.save_health`."""
@@ -200,6 +208,55 @@ class MemoryStore:
         if self.problem is not None:
             raise self.problem
         self.rows[:] = [row for row in self.rows if row.fingerprint not in fingerprints]
+
+    async def save_usage(self, rows: Sequence[TallyRow]) -> None:
+        """See `Store.save_usage`."""
+        await asyncio.sleep(0)
+        if self.problem is not None:
+            raise self.problem
+        self.usage_saves += 1
+        self.usage |= {(row.key, row.writer): row.tally for row in rows}
+
+    async def load_usage(
+        self, by: Dimension, from_unix_ms: int, to_unix_ms: int
+    ) -> tuple[tuple[str | int, Tally], ...]:
+        """See `Store.load_usage`."""
+        if self.problem is not None:
+            raise self.problem
+        found: dict[str | int, Tally] = {}
+        for (key, _), tally in self.usage.items():
+            if from_unix_ms <= key.hour_unix_ms < to_unix_ms:
+                name = key.hour_unix_ms if by is Dimension.HOUR else getattr(key, by.value)
+                found.setdefault(name, Tally()).add(tally)
+        return tuple(sorted(found.items()))
+
+    async def forget_usage(self, before_unix_ms: int) -> None:
+        """See `Store.forget_usage`."""
+        if self.problem is not None:
+            raise self.problem
+        self.usage = {
+            under: tally for under, tally in self.usage.items() if under[0].hour_unix_ms >= before_unix_ms
+        }
+
+    async def save_deletion(self, owed: OwedDeletion) -> None:
+        """See `DeletionLedger`."""
+
+    async def load_deletions(self) -> tuple[OwedDeletion, ...]:
+        """See `DeletionLedger`."""
+        return ()
+
+    async def forget_deletion(self, conversation: str) -> None:
+        """See `DeletionLedger`."""
+
+    async def save_held(self, held: HeldConversation) -> None:
+        """See `HeldLedger`."""
+
+    async def load_held(self) -> tuple[HeldConversation, ...]:
+        """See `HeldLedger`."""
+        return ()
+
+    async def forget_held(self, conversation: str) -> None:
+        """See `HeldLedger`."""
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -355,7 +412,7 @@ def bench(
         pool=pool,
         places=places,
         journal=journal,
-        upstreams={Kind.ANTHROPIC: upstream, Kind.OPENAI: other},
+        upstreams={Kind.ANTHROPIC: upstream, Kind.CLAUDE_WEB: upstream, Kind.OPENAI: other},
         catalog=CATALOG,
         names=ModelNames(CATALOG, AliasRules(), clock, fallbacks),
         policy=numbers,

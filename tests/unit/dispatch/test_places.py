@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from proxy.errors import ErrorKind, GatewayError
@@ -39,23 +40,23 @@ def _walk(house: Bench) -> Walk:
     return Walk(house.policy, house.clock, budget, house.clock.now_s + 600.0, random.Random(1))
 
 
-async def _found(house: Bench) -> Lease | Exhausted:
-    watch = Watch()
+async def _found(house: Bench, client: str = "client") -> Lease | Exhausted:
+    watch, want = Watch(), msgspec.structs.replace(_WANT, client=client)
     try:
         walk = _walk(house)
-        return house.places.take(_WANT, walk) or await house.places.wait(_WANT, walk, watch)
+        return house.places.take(want, walk) or await house.places.wait(want, walk, watch)
     finally:
         watch.close()
 
 
-async def _take(house: Bench) -> Lease:
-    found = await _found(house)
+async def _take(house: Bench, client: str = "client") -> Lease:
+    found = await _found(house, client)
     assert isinstance(found, Lease)
     return found
 
 
-def _asked(house: Bench) -> "asyncio.Task[Lease]":
-    return asyncio.create_task(_take(house))  # noqa: TID251 - held by the test
+def _asked(house: Bench, client: str = "client") -> "asyncio.Task[Lease]":
+    return asyncio.create_task(_take(house, client))  # noqa: TID251 - held by the test
 
 
 async def _turns(count: int = 5) -> None:
@@ -201,6 +202,41 @@ async def test_after_the_longest_wait_a_later_tier_will_do() -> None:
     assert (held.name, spare.name) == ("first", "reserve")
     house.places.end(held, Success())
     house.places.end(spare, Success())
+
+
+async def test_one_clients_crowd_holds_up_nobody_else() -> None:
+    """Protects a client with one question from another's fifty: it waits for one of them and is next."""
+    house = _narrow()
+    held = await _take(house)
+    crowd = [_asked(house, "busy") for _ in range(50)]
+    await _turns()
+    quiet = _asked(house, "quiet")
+    await _turns()
+    house.places.end(held, Success())
+    house.places.end(await crowd[0], Success())
+    house.places.end(await asyncio.wait_for(quiet, 20), Success())
+    assert sum(each.done() for each in crowd) == 1
+    for each in crowd[1:]:
+        house.places.end(await each, Success())
+    assert house.pool.in_flight == 0
+
+
+async def test_a_queue_that_one_client_has_filled_makes_room_for_another() -> None:
+    """Protects a client from being turned away because somebody else asks too much; that one is told instead."""
+    house = _narrow(queue_length=3)
+    held = await _take(house)
+    crowd = [_asked(house, "busy") for _ in range(3)]
+    await _turns()
+    quiet = _asked(house, "quiet")
+    with pytest.raises(GatewayError) as refused:
+        await crowd.pop()
+    assert refused.value.status == 503
+    with pytest.raises(GatewayError):
+        await _take(house, "busy")
+    house.places.end(held, Success())
+    for each in (crowd[0], quiet, crowd[1]):
+        house.places.end(await asyncio.wait_for(each, 20), Success())
+    assert house.pool.in_flight == 0
 
 
 async def test_a_client_that_leaves_the_queue_takes_no_place() -> None:

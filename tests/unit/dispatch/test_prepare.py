@@ -5,7 +5,8 @@ import dataclasses
 import msgspec
 import pytest
 
-from proxy.dialects.common import ThinkingFormat, Thought
+from proxy.dialects.common import Demand, ThinkingFormat, Thought
+from proxy.dialects.openai_chat.text import OpenAITextDialect
 from proxy.dispatch.prepare import Prepared, prepare, prepare_chat, without_thinking
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.errors import InvalidRequest
@@ -15,6 +16,7 @@ from proxy.settings import RequestDefaults
 from tests.support.clock import FakeClock
 from tests.unit.dispatch.building import CATALOG, CHAT, MEMORY, MODEL, NO_DEFAULTS, body, exchange
 
+_TEXT = OpenAITextDialect()
 _OWN = ("claude_options", "conversation_id", "session_id", "project_id", "system_prompt")
 _ODD = (
     b' {"unknown" : [1,  2.50, {"deep":null}],\n"model":"' + MODEL.encode() + b'","max_tokens":64,'
@@ -50,6 +52,14 @@ def test_under_another_model_only_the_model_changes() -> None:
     assert _sent(prepared.call.body) == _sent(_ODD) | {"model": "claude-opus-5-5"}
     assert b"[1,  2.50, {" in prepared.call.body
     assert b"caf\\u00e9" in prepared.call.body
+
+
+def test_a_body_whose_model_matters_is_written_anew_with_one_model() -> None:
+    """Protects lists of models: of two models in one body the upstream must read the one we have read."""
+    twice = b'{"model":"claude-opus-5-5","model":"' + MODEL.encode() + b'", "messages":[],"x":[1,  2]}'
+    sent = prepare(exchange(twice, rewritten=True), CATALOG, NO_DEFAULTS, MEMORY).call.body
+    assert sent == b'{"model":"' + MODEL.encode() + b'","messages":[],"x":[1,  2]}'
+    assert prepare(exchange(twice), CATALOG, NO_DEFAULTS, MEMORY).call.body is twice
 
 
 @pytest.mark.parametrize("name", _OWN)
@@ -104,6 +114,21 @@ def test_a_chat_request_is_translated() -> None:
     assert not prepared.collect
     assert (sent["model"], sent["max_tokens"], sent["stream"]) == (MODEL, 99, True)
     assert [item.field for item in prepared.dropped] == ["logit_bias"]
+
+
+def test_the_form_a_client_asks_for_is_that_of_its_answer() -> None:
+    """Protects JSON mode, functions of the old style and the like, for Claude and for other APIs."""
+    raw = body(response_format={"type": "json_object"})
+    prepared = prepare(exchange(raw, dialect=CHAT), CATALOG, NO_DEFAULTS, MEMORY)
+    assert prepared.rendering is not None
+    assert (prepared.rendering.form.unfence, prepared.demand) == (True, Demand.JSON)
+    prompt = msgspec.json.encode({"model": MODEL, "prompt": "Hi", "echo": True})
+    for ready in (
+        prepare(exchange(prompt, dialect=_TEXT), CATALOG, NO_DEFAULTS, MEMORY),
+        prepare_chat(exchange(prompt, dialect=_TEXT), CATALOG, NO_DEFAULTS),
+    ):
+        assert ready.rendering is not None
+        assert ready.rendering.form.echo == "Hi"
 
 
 def test_a_chat_clients_version_and_betas_are_not_passed_on() -> None:
@@ -312,13 +337,21 @@ def test_signatures_of_ours_never_leave_for_anthropic() -> None:
 
 
 @pytest.mark.parametrize(
-    ("auto_cache", "continuing", "marked"), [(True, True, True), (False, True, False), (True, False, False)]
+    ("auto_cache", "continuing", "explicit", "marked"),
+    [
+        (True, True, False, True),
+        (False, True, False, False),
+        (True, False, False, False),
+        (True, True, True, False),
+    ],
 )
 def test_only_conversations_that_go_on_are_marked_for_the_cache(
-    auto_cache: bool, continuing: bool, marked: bool
+    auto_cache: bool, continuing: bool, explicit: bool, marked: bool
 ) -> None:
-    """Protects first turns from paying for a cache nobody may read, and operators who want none."""
+    """Protects first turns from paying for a cache nobody may read, and operators and clients who want none."""
     messages = [{"role": "system", "content": "x" * 10_000}, *_CALLED[: 3 if continuing else 1]]
     defaults = dataclasses.replace(NO_DEFAULTS, auto_cache=auto_cache)
-    sent = prepare(exchange(body(messages=messages), dialect=CHAT), CATALOG, defaults, MEMORY).call.body
+    options = {"mode": "explicit"} if explicit else None
+    raw = body(messages=messages, prompt_cache_options=options)
+    sent = prepare(exchange(raw, dialect=CHAT), CATALOG, defaults, MEMORY).call.body
     assert (b"cache_control" in sent) is marked

@@ -168,7 +168,7 @@ async def test_old_keys_are_masked_until_a_minute_after_their_last_use(desk: _De
         (b"", "sessions.json: is not valid JSON"),
         (b'{"credentials": []}', "sessions.json: leaves no credential to answer with"),
         (
-            b'{"credentials": [{"name": "w", "kind": "claude_web", "session_key": "canary-cookie"}]}',
+            b'{"credentials": [{"name": "w", "kind": "claude_code", "token": "canary-token"}]}',
             "sessions.json: leaves no credential to answer with",
         ),
         (
@@ -213,9 +213,9 @@ async def test_a_vanished_file_is_refused_where_it_was_the_only_source(desk: _De
 
 async def test_a_warning_is_told_once_and_again_after_it_was_gone(desk: _Desk) -> None:
     """Protects the log from the same sentence with each change."""
-    web = {"name": "w", "kind": "claude_web", "session_key": "canary-cookie"}
-    told = "w: credentials of kind claude_web are not supported in this version."
-    for weight, entries in enumerate(([web], [web], [], [web]), 2):
+    code = {"name": "w", "kind": "claude_code", "token": "canary-token"}
+    told = "w: credentials of kind claude_code are not supported in this version."
+    for weight, entries in enumerate(([code], [code], [], [code]), 2):
         desk.write(_entry("a", weight=weight), *entries)
         await desk.look()
     assert [event for _, event, _ in desk.log.lines].count(told) == 2
@@ -267,9 +267,9 @@ async def test_a_mistake_of_ours_does_not_end_the_watch(desk: _Desk, monkeypatch
 
 def test_only_kinds_that_can_be_asked_are_used_and_the_others_named(tmp_path: Path) -> None:
     """Protects an operator from believing that a credential is used."""
-    environ = {"ANTHROPIC_API_KEYS": "k1", "SESSIONS": "sk-ant-sid01-cookie"}
+    environ = {"ANTHROPIC_API_KEYS": "k1", "SESSIONS": "sk-ant-sid01-cookie", "CLAUDE_CODE": "true"}
     found = CredentialSource(load_settings({}, environ, tmp_path), environ).load()
-    assert [each.name for each in usable(found.found)] == ["api-1"]
-    assert (
-        warnings_of(found)[-1] == "web-1: credentials of kind claude_web are not supported in this version."
+    assert [each.name for each in usable(found.found)] == ["api-1", "web-1"]
+    assert warnings_of(found)[-1].endswith(
+        "credentials of kind claude_code are not supported in this version."
     )

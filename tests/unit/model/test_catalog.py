@@ -218,3 +218,9 @@ def test_a_wrong_overlay_is_refused(overlay: bytes) -> None:
     """A slip in the operator's file stops the start instead of the first request."""
     with pytest.raises(CatalogError):
         Catalog.load(overlay)
+
+
+def test_facts_are_old_after_ninety_days() -> None:
+    """Protects operators from costs at prices that have changed since."""
+    assert not _CATALOG.outdated(_CATALOG.as_of + dt.timedelta(days=90))
+    assert _CATALOG.outdated(_CATALOG.as_of + dt.timedelta(days=91))

@@ -26,8 +26,13 @@ _LONGEST_S: Final = {
 }
 
 
-def longest_s(reason: Reason) -> float:
-    """The most seconds anything may be out of use for a reason before it is tried."""
+def longest_s(name: str, reason: Reason) -> float:
+    """The most seconds anything of a credential may be out of use for a reason before it is tried.
+
+    The limit of a person's account lasts as long as claude.ai says: a week, and a day for clocks that differ.
+    """
+    if reason is Reason.RATE_LIMIT and name == "web":
+        return 8 * _DAY_S + 5
     return _LONGEST_S[reason]
 
 
@@ -44,6 +49,14 @@ def _hindrances(member: Member, want: Want) -> list[Standing]:
     if (closing := member.closed.get(want.model)) is not None:
         found.append(closing)
     return [standing for standing in found if not standing.ready]
+
+
+def held_back_until_s(member: Member, want: Want) -> float:
+    """Until when others may be asked rather, as long as they are free."""
+    ends_s = [member.way_out.avoided_until_s]
+    if (seat := member.seats.get(want.limit_class)) is not None:
+        ends_s += [seat.allowance.short_until_s, seat.slow_start.until_s if seat.slow_start else 0.0]
+    return max(ends_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +119,15 @@ class Healing:
     def _due(self) -> dict[tuple[str, str], float]:
         """By when each credential has to serve each class."""
         now_s = self.table.clock.now_s
+        for want in self.wants:
+            # whoever shares a limit is found out with the first request for its class
+            self.table.pool.sorts(want)
         due = {}
         for member in self.table.pool._members:
             for want in self.wants:
                 limits = [now_s]
+                if (until_s := held_back_until_s(member, want)) > now_s:
+                    limits.append(until_s + TRIED_WITHIN_S)
                 for standing in _hindrances(member, want):
                     if standing.reason in _OURS:
                         limits.append(now_s + HEALED_WITHIN_S)

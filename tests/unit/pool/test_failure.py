@@ -1,5 +1,6 @@
 """The table from an upstream's answer to what it means."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -45,6 +46,8 @@ SPENT = "You have reached your specified API usage limits. You will regain acces
         (upstream_error(404, message="model: claude-9"), FailureClass.NO_MODEL),
         (upstream_error(404, code="model_not_found", kind=Kind.OPENAI), FailureClass.NO_MODEL),
         (upstream_error(404, message="file not found"), FailureClass.UNKNOWN),
+        (upstream_error(404, code="thread_not_found"), FailureClass.REQUEST),
+        (upstream_error(404, code="file_not_found", kind=Kind.OPENAI), FailureClass.UNKNOWN),
         (upstream_error(429), FailureClass.RATE),
         (upstream_error(429, code="ramp_limit_exceeded"), FailureClass.RATE),
         (upstream_error(402), FailureClass.BILLING),
@@ -69,6 +72,13 @@ SPENT = "You have reached your specified API usage limits. You will regain acces
 def test_an_answer_has_one_meaning(error: UpstreamError, cls: FailureClass) -> None:
     """Protects the table: each answer an upstream is known to give falls into its class."""
     assert classify(error, now_unix_ms=NOW).cls is cls
+
+
+def test_details_are_kept_where_there_is_an_error_envelope() -> None:
+    """Protects clients that act on them, and clients from what stands in no envelope."""
+    error = replace(upstream_error(400), details=b'{"error_code":"x"}')
+    assert classify(error, now_unix_ms=NOW).details == b'{"error_code":"x"}'
+    assert classify(replace(error, type=""), now_unix_ms=NOW).details == b""
 
 
 @pytest.mark.parametrize(

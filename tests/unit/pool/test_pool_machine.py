@@ -207,13 +207,13 @@ class PoolMachine(RuleBasedStateMachine):
             key: kept.word for key, kept in after.items()
         }
         for key, kept in after.items():
-            self.check_deadline(before[key], kept, down_s)
+            self.check_deadline(key[0], before[key], kept, down_s)
 
-    def check_deadline(self, before: Kept, after: Kept, down_s: float) -> None:
+    def check_deadline(self, name: str, before: Kept, after: Kept, down_s: float) -> None:
         """A deadline is where it was; if the wall clock lied, it is at least within its bounds."""
         if after.reason is None or after.left_s is None or before.left_s is None:
             return
-        assert 0 <= after.left_s <= longest_s(after.reason)
+        assert 0 <= after.left_s <= longest_s(name, after.reason)
         if not self.jumped:
             assert abs(after.left_s - max(before.left_s - down_s, 0.0)) < 0.01
 
@@ -262,7 +262,7 @@ class PoolMachine(RuleBasedStateMachine):
             for standing in standings(member):
                 if not standing.ready and not standing.disabled:
                     assert standing.reason is not None
-                    assert standing.until_s <= now_s + longest_s(standing.reason)
+                    assert standing.until_s <= now_s + longest_s(member.name, standing.reason)
                     assert not standing.permit or standing.permit_until_s <= now_s + self.table.policy.trial_s
 
     @invariant()

@@ -37,6 +37,8 @@ NOW = _ms(2026, 12, 20, 10)
         ("no date", {}, True, _ms(2027, 1, 1)),
         ("no date", {"anthropic-ratelimit-unified-reset": "soon"}, False, None),
         ("no date", {"anthropic-ratelimit-unified-reset": "9" * 40}, False, None),
+        ("no date", {"anthropic-ratelimit-unified-reset": "0"}, False, None),
+        ("back on 1969-12-31", {}, False, None),
     ],
 )
 def test_the_stated_moment_is_found(

@@ -169,25 +169,6 @@ def test_a_dead_address_is_left_for_another_one() -> None:
     assert names == ["a", "c"]
 
 
-def test_a_stale_connection_is_replaced_for_nothing() -> None:
-    """Protects the budget: a pooled connection that had closed is opened anew at once, the first time."""
-    table = bench("a", budget_max=1, budget_per_second=0, budget_per_request=0, retry_count=1)
-    stale = classify_fault(Fault.STALE)
-    walk = table.walk()
-    assert play(table, walk, stale) == Again(0)
-    assert isinstance(play(table, walk, SERVER), Again)
-    assert walk.attempts == 2
-    assert table.budget.try_spend() is False
-
-
-def test_a_second_stale_connection_counts() -> None:
-    """Protects against an upstream that closes every connection."""
-    table = bench("a", retry_count=5)
-    walk = table.walk()
-    assert play(table, walk, classify_fault(Fault.STALE)) == Again(0)
-    assert play(table, walk, classify_fault(Fault.STALE)) == Stop(StopReason.SAME_FAULT)
-
-
 def test_a_challenge_is_answered_by_one_other_way_out() -> None:
     """Protects against a storm: keys behind the same challenged way out are not asked."""
     behind = credential("c", way_out=Secret("socks5://127.0.0.1:1"))
@@ -349,6 +330,23 @@ def test_a_walk_that_has_asked_everybody_says_so() -> None:
     assert table.pool.pick(WANT, walk) == Exhausted(ExhaustedReason.PERMISSION)
     assert walk.last_failure is permission
     assert walk.attempts == 2
+
+
+def test_who_is_passed_over_is_not_asked_and_has_not_failed() -> None:
+    """Protects the others' attempts, and the credential, from a request that was not for it."""
+    table = bench(credential("api-1"), credential("api-2"))
+    walk = table.walk()
+    names = []
+    for _ in range(2):
+        lease = table.pool.pick(WANT, walk)
+        assert isinstance(lease, Lease)
+        names.append(lease.name)
+        walk.pass_over(lease)
+        table.pool.settle(lease, Abandoned())
+    assert sorted(names) == ["api-1", "api-2"]
+    assert (walk.attempts, walk.last_failure) == (0, None)
+    assert isinstance(table.pool.pick(WANT, walk), Exhausted)
+    assert isinstance(table.pool.pick(WANT, table.walk()), Lease)
 
 
 def test_the_budget_starts_full_and_counts_what_it_suppressed() -> None:

@@ -269,7 +269,7 @@ def test_a_challenge_blocks_the_way_out_for_all_who_take_it() -> None:
         ("b", Reason.BLOCKED),
     }
     assert not any(each.durable for each in done.changes)
-    assert set(table.names(4)) == {"far", "key"}
+    assert set(table.names(4)) == {"key"}
     table.clock.advance(60)
     while not (back := table.end(Success())).changes:
         pass
@@ -326,7 +326,7 @@ def test_a_limit_shows_that_a_key_on_trial_is_good() -> None:
     assert table.word("a") == "cooling(rate_limit)"
 
 
-@pytest.mark.parametrize("fault", [Fault.STALE, Fault.PING_ONLY, Fault.CONNECT_REFUSED])
+@pytest.mark.parametrize("fault", [Fault.PING_ONLY, Fault.CONNECT_REFUSED])
 def test_blameless_faults_never_add_up(fault: Fault) -> None:
     """Protects a credential from what is no fault of its own."""
     table = bench("a", "b")

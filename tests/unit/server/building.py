@@ -9,17 +9,22 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.access import Keys
 from proxy.access.keys import OwnKey
+from proxy.access.rules import in_force
+from proxy.dispatch.bookkeeper import Bookkeeper
 from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
 from proxy.model.aliases import AliasRules
 from proxy.model.names import ModelNames
+from proxy.model.pricing import Pricing
 from proxy.secrets import Secret
+from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
 from proxy.server.inflight import Inflight
 from proxy.server.routes import Route, RouteTable
 from proxy.settings import Settings, load_settings
 from proxy.telemetry.logs import no_request_line
+from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams.anthropic_objects import AnthropicObjects
 from proxy.upstreams.http import WaysOut
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
@@ -38,10 +43,12 @@ def settings(**environment: str) -> Settings:
 DEFAULT_SETTINGS = settings()
 
 
-def keys(*, require_auth: bool = True) -> Keys:
+def keys(*, require_auth: bool = True, configured: Settings = DEFAULT_SETTINGS) -> Keys:
     """One client key and an admin key."""
     client, admin = OwnKey("client key", Secret(CLIENT_KEY)), OwnKey("admin key", Secret(ADMIN_KEY))
-    return Keys([client], admin, b"s" * 32, require_auth=require_auth)
+    return Keys(
+        [client], admin, b"s" * 32, require_auth=require_auth, rules=in_force(None, configured.limits)
+    )
 
 
 def services(
@@ -53,9 +60,10 @@ def services(
 ) -> Services:
     """What handlers share."""
     house = house or bench()
+    own = keys(require_auth=require_auth, configured=configured)
     return Services(
         settings=configured,
-        keys=keys(require_auth=require_auth),
+        keys=own,
         pool=house.pool,
         dispatcher=house.dispatcher,
         objects=ObjectCalls(
@@ -75,6 +83,14 @@ def services(
         record=no_request_line,
         started_s=house.clock.now_s,
         places=house.places,
+        bookkeeper=Bookkeeper(UsageLedger(Pricing(CATALOG), house.clock), house.store, house.clock),
+        admission=make_admission(
+            own,
+            configured.limits,
+            house.store.access,
+            house.clock,
+            Pricing(CATALOG),
+        ),
         common_headers=common_headers or {},
     )
 
@@ -85,6 +101,8 @@ def application(shared: Services, routes: Iterable[Route]) -> web.Application:
     app = web.Application(middlewares=[gate.middleware])
     gate.attach(RouteTable(app, tuple(routes)))
     app[SERVICES] = shared
+    if (cors := shared.admission.cors) is not None:
+        app.on_response_prepare.append(cors.expose)
     return app
 
 

@@ -4,6 +4,7 @@ import datetime
 from collections.abc import AsyncIterator
 
 import pytest
+from anthropic.types import ModelInfo
 
 from proxy.model.aliases import AliasRules
 from proxy.model.names import ModelNames
@@ -111,13 +112,57 @@ async def test_a_page_beyond_the_end_is_empty(asked: Client) -> None:
         ("after_id=nobody", "after_id"),
         ("before_id=nobody", "before_id"),
         ("after_id=", "after_id"),
+        ("lifecycle=young", "lifecycle"),
+        ("lifecycle=active&lifecycle=", "lifecycle"),
     ],
 )
 async def test_a_wrong_page_is_refused_by_name(asked: Client, query: str, field: str) -> None:
-    """Protects clients from a page they did not ask for."""
+    """Protects clients from a page they did not ask for, and those of Anthropic's SDK from another's envelope."""
     answer = await asked.get(f"/v1/models?{query}", headers=_NATIVE)
     assert answer.status == 400
-    assert field in await answer.text()
+    assert answer.headers["request-id"] == answer.headers["x-request-id"]
+    envelope = await answer.json()
+    assert (envelope["type"], envelope["error"]["type"]) == ("error", "invalid_request_error")
+    assert field in envelope["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "lifecycles"),
+    [
+        ("", {"active", "deprecated"}),
+        ("&lifecycle=active", {"active"}),
+        ("&lifecycle=deprecated", {"deprecated"}),
+        ("&lifecycle=active&lifecycle=deprecated", {"active", "deprecated"}),
+        ("&lifecycle=retired", set()),
+    ],
+)
+async def test_models_are_listed_by_their_lifecycle(asked: Client, query: str, lifecycles: set[str]) -> None:
+    """Protects menus that leave out what is about to go; what has gone is never listed, as nobody serves it."""
+    page = await _json(asked, f"/v1/models?limit=1000{query}", _NATIVE)
+    assert isinstance(page["data"], list)
+    assert {item["lifecycle"] for item in page["data"]} == lifecycles
+
+
+async def test_a_model_is_described_as_anthropics_sdk_reads_it(asked: Client) -> None:
+    """Protects its users from fields of another type than the SDK says: times are RFC 3339."""
+    found = ModelInfo.model_validate(await _json(asked, "/v1/models/claude-sonnet-4-5", _NATIVE))
+    assert found.lifecycle == "deprecated"
+    assert found.retires_at == datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
+    assert ModelInfo.model_validate(await _json(asked, "/v1/models/opus", _NATIVE)).retires_at is None
+
+
+@pytest.mark.parametrize("headers", [AUTHORIZED, _NATIVE], ids=["openai", "anthropic"])
+async def test_an_unknown_model_is_told_in_the_callers_own_envelope(
+    asked: Client, headers: dict[str, str]
+) -> None:
+    """Protects either SDK's way to read what went wrong."""
+    answer = await asked.get("/v1/models/gpt-9", headers=headers)
+    envelope = await answer.json()
+    assert answer.status == 404
+    if headers is _NATIVE:
+        assert (envelope["type"], envelope["error"]["type"]) == ("error", "not_found_error")
+    else:
+        assert (envelope["error"]["code"], envelope["error"]["param"]) == ("model_not_found", "model")
 
 
 @pytest.mark.parametrize("name", ["sonnet", "claude-sonnet-5-5"])
@@ -125,6 +170,12 @@ async def test_one_model_is_found_by_its_id_or_alias(asked: Client, name: str) -
     """Protects clients that look a model up before they use it."""
     for headers in (AUTHORIZED, _NATIVE):
         assert (await _json(asked, f"/v1/models/{name}", headers))["id"] == "claude-sonnet-5-5"
+
+
+async def test_the_providers_own_alias_is_answered_with_the_full_id(asked: Client) -> None:
+    """Protects clients that look up a model by the short name the provider gave it."""
+    found = await _json(asked, "/v1/models/claude-opus-4-5", _NATIVE)
+    assert found["id"] == "claude-opus-4-5-20251101"
 
 
 @pytest.mark.parametrize("name", ["gpt-9", "claude-nothing-1", "x%2F..%2Fy", "%00", "%FF", "a" * 500])

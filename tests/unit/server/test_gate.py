@@ -6,12 +6,16 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
+from proxy.access import Rules
+from proxy.access.keys import random_key
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, TooLarge
 from proxy.server.context import CALLER
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, Access, Handler, Route
 from tests.support.gateway import CLIENT_KEY
-from tests.unit.server.building import ADMINISTRATOR, AUTHORIZED, client, services
+from tests.unit.server.building import ADMINISTRATOR, AUTHORIZED, client, services, settings
 from tests.unit.telemetry.recording import RecordedLog
+
+_BEHIND = settings(TRUSTED_PROXIES="127.0.0.1")
 
 
 def _raising(make: Callable[[], BaseException]) -> Handler:
@@ -228,3 +232,70 @@ async def test_a_key_in_the_words_of_an_error_is_masked(monkeypatch: pytest.Monk
         text = await (await asked.post("/v1/messages", headers=AUTHORIZED)).text()
     assert "canary" not in text
     assert CLIENT_KEY not in text
+
+
+async def test_wrong_keys_are_counted_and_right_ones_always_work() -> None:
+    """Protects keys from being guessed, and their owners from whoever guesses at the same address."""
+    shared = services()
+    async with client(shared, _routes()) as asked:
+        wrong = {"x-api-key": "wrong"}
+        statuses = [(await asked.get("/v1/models/x", headers=wrong)).status for _ in range(6)]
+        statuses += [(await asked.get("/admin/pool", headers=wrong)).status for _ in range(5)]
+        assert statuses == [401] * 10 + [429]
+        refused = await asked.post("/v1/messages", headers=wrong)
+        assert (refused.status, refused.headers["retry-after"]) == (429, "60")
+        assert (await refused.json())["error"]["type"] == "rate_limit_error"
+        assert (await asked.get("/v1/models/x", headers=AUTHORIZED)).status == 200
+        assert (await asked.get("/admin/pool", headers=ADMINISTRATOR)).status == 200
+        made = random_key()
+        await shared.admission.desk.stored.add("made", Rules(), made)
+        assert (await asked.get("/v1/models/x", headers={"x-api-key": made.reveal()})).status == 200
+
+
+async def test_only_a_wrong_key_is_a_guess() -> None:
+    """Protects clients without a key, with a key of the past, and with one that opens another route."""
+    shared = services()
+    stored = shared.admission.desk.stored
+    old, late = random_key(), random_key()
+    await stored.add("old", Rules(), old)
+    await stored.revoke("old")
+    await stored.add("late", Rules(expires_unix_ms=1), late)
+    async with client(shared, _routes()) as asked:
+        for _ in range(5):
+            for path, headers in (
+                ("/v1/models/x", {}),
+                ("/v1/models/x", ADMINISTRATOR),
+                ("/admin/pool", {}),
+                ("/admin/pool", AUTHORIZED),
+                ("/v1/models/x", {"x-api-key": old.reveal()}),
+                ("/admin/pool", {"x-api-key": old.reveal()}),
+                ("/v1/models/x", {"x-api-key": late.reveal()}),
+                ("/v1/models/x", {"x-api-key": "one", "api-key": "two"}),
+            ):
+                assert (await asked.get(path, headers=headers)).status == 401
+        assert len(shared.admission.guesses) == 0
+
+
+async def test_behind_a_trusted_proxy_each_client_is_counted_for_itself() -> None:
+    """Protects all clients of a proxy from one guesser among them."""
+    async with client(services(configured=_BEHIND), _routes()) as asked:
+        guesses = [{"x-api-key": "wrong", "x-forwarded-for": f"192.0.2.{number}"} for number in range(3)]
+        for headers in guesses * 10:
+            assert (await asked.get("/v1/models/x", headers=headers)).status == 401
+        assert (await asked.get("/v1/models/x", headers=guesses[0])).status == 429
+
+
+async def test_the_rules_of_a_key_go_with_its_request() -> None:
+    """Protects limits: what the handler does not know it cannot keep."""
+    shared, made = services(), random_key()
+    await shared.admission.desk.stored.add("made", Rules(concurrency=2), made)
+    seen = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        seen.append((request[CALLER].client, request[CALLER].rules))
+        return web.Response()
+
+    async with client(shared, _routes(handler)) as asked:
+        await asked.get("/v1/models/x", headers={"x-api-key": made.reveal()})
+        await asked.get("/v1/models/x", headers=AUTHORIZED)
+    assert seen == [("made", Rules(concurrency=2)), ("env-1", None)]

@@ -7,6 +7,7 @@ import dataclasses
 import aiohttp
 import msgspec
 import pytest
+import yarl
 
 from proxy.exchange import Operation
 from proxy.pool import Fault
@@ -328,3 +329,25 @@ def test_a_whole_answer_is_never_committed_early() -> None:
     assert not hold.committed
     hold.attempt_ended()
     assert not hold.committed
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a%00b", "a%0d%0ax-evil:%201", "%ff%fe", "%ed%a0%80", "gpt-9", "x" * 3000, "%F0%9F%98%80", "%2e%2e"],
+)
+async def test_a_deployment_of_any_name_is_at_worst_not_found(name: str) -> None:
+    """Protects headers and log from a model's name that comes in the address."""
+    path = yarl.URL(f"/openai/deployments/{name}/chat/completions", encoded=True)
+    async with client(services(bench()), ROUTES) as asked:
+        answer = await asked.post(path, data=body(), headers=AUTHORIZED)
+        assert answer.status in {400, 404}
+        assert "x-evil" not in answer.headers
+        assert "message" in (await answer.json())["error"]
+
+
+async def test_a_deployment_is_the_model_that_is_asked() -> None:
+    """Protects clients of Azure's API, whose body may name another."""
+    house = bench(whole())
+    _, _, data = await _asked(house, f"/openai/deployments/{MODEL}/chat/completions", body(model="other"))
+    assert msgspec.json.decode(data)["model"] == MODEL
+    assert MODEL.encode() in house.upstream.calls[0][1].body

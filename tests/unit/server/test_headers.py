@@ -87,3 +87,9 @@ def test_a_list_that_was_cut_says_so() -> None:
     assert value.endswith(", ...")
     assert value.startswith("field_0000, field_0001")
     assert all(len(field) == 10 for field in value.removesuffix(", ...").split(", "))
+
+
+def test_a_secret_in_a_fields_place_is_masked() -> None:
+    """Protects a key that a client has put where the name of a field belongs."""
+    key = f"sk-ant-api03-{'x' * 40}"
+    assert dropped_value([Dropped(key, "reason"), Dropped("seed", "reason")]) == "[redacted], seed"

@@ -112,7 +112,14 @@ def test_a_wrong_conversation_is_refused(messages: list[tuple[str, str | list[Bl
             ("assistant", [{"type": "thinking", "thinking": "", "signature": sign(b"d" * 16, "", 0)}]),
             _ASK,
         ],
-        [_ASK, ("assistant", [{"type": "document", "source": {"type": "text", "data": "a"}}]), _ASK],
+        [
+            _ASK,
+            (
+                "assistant",
+                [{"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a"}}],
+            ),
+            _ASK,
+        ],
     ],
 )
 def test_a_right_conversation_is_taken(messages: list[tuple[str, str | list[Block]]]) -> None:
@@ -163,9 +170,36 @@ def test_old_models_have_no_system_turns() -> None:
     assert _fault(_ASK, ("system", "a"), model="claude-opus-4-8") is None
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"type": "base64", "media_type": "text/plain", "data": "YQ=="}, "should be 'application/pdf'"),
+        ({"type": "base64", "media_type": "application/pdf", "data": "YQ=="}, "PDF specified was not valid"),
+        ({"type": "text", "media_type": "text/markdown", "data": "a"}, "should be 'text/plain'"),
+        ("a", "source: Field required"),
+    ],
+)
+def test_documents_are_pdf_or_plain_text(source: object, words: str) -> None:
+    """Under their own media types; others the real API refuses."""
+    assert words in (_fault(("user", [{"type": "document", "source": source}])) or "")
+
+
+def test_results_come_before_any_text() -> None:
+    """A result behind text counts as missing."""
+    turns: list[tuple[str, str | list[Block]]] = [
+        _ASK,
+        ("assistant", [_text("b"), _USE]),
+        ("user", [_text("c"), _RESULT]),
+    ]
+    assert "without `tool_result` blocks" in (_fault(*turns) or "")
+
+
 def test_the_newest_version_has_no_documents_of_the_assistant() -> None:
     """Inside the user's turn they stay."""
-    document: Block = {"type": "document", "source": {"type": "text", "data": "a"}}
+    document: Block = {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": "a"},
+    }
     assert "document" in (_fault(_ASK, ("assistant", [document]), _ASK, strict=True) or "")
     assert _fault(("user", [document]), strict=True) is None
 

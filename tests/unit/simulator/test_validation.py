@@ -215,6 +215,25 @@ def test_a_right_request_is_read(body: dict[str, object]) -> None:
     assert checked.model.id.startswith(request.model)
 
 
+@pytest.mark.parametrize(("model", "fast"), [("claude-opus-5-5", True), ("claude-sonnet-5-5", False)])
+def test_fast_mode_is_for_models_that_have_one(model: str, fast: bool) -> None:
+    """Others refuse the field."""
+    body = question(model=model, speed="fast")
+    if fast:
+        read_request(msgspec.json.encode(body), MessagesRequest, _OLD)
+    else:
+        assert _refusal(body) == (400, 'speed: "fast" is not supported on this model.')
+
+
+def test_marks_for_an_hour_come_before_those_for_five_minutes() -> None:
+    """In the order of the prefix, the automatic mark last."""
+    short, long = {"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h"}
+    system = [{"type": "text", "text": "s", "cache_control": short}]
+    assert "must not come after" in _refusal(question(system=system, cache_control=long))[1]
+    system[0]["cache_control"] = long
+    read_request(msgspec.json.encode(question(system=system, cache_control=short)), MessagesRequest, _OLD)
+
+
 def test_beta_fields_need_a_beta_header() -> None:
     """With one, they pass unread."""
     body = msgspec.json.encode(question(context_management={"edits": []}))

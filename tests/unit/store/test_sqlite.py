@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from proxy.store import HealthRow, SqliteStore, Store, StoreError, sqlite
+from proxy.store import HealthRow, HeldConversation, OwedDeletion, SqliteStore, Store, StoreError, sqlite
 from proxy.store.files import ensure_private_dir, write_private
 
 ROOT = Path(__file__).parents[3]
@@ -296,3 +297,41 @@ def test_a_database_without_a_write_ahead_log_stops_the_start(path: Path) -> Non
     with pytest.raises(StoreError, match="file system without shared memory"):
         sqlite._prepare(connection, path)
     connection.close()
+
+
+async def test_owed_deletions_are_kept_until_they_are_paid(path: Path) -> None:
+    """Protects conversations at claude.ai from being left there by a restart: oldest first, failures counted."""
+    first = await SqliteStore.open(path)
+    older = OwedDeletion(conversation="b", fingerprint="f1", organization="o", since_unix_ms=1)
+    newer = OwedDeletion(conversation="a", fingerprint="f2", organization="o", since_unix_ms=2)
+    for owed in (newer, older):
+        await first.save_deletion(owed)
+    failed = replace(older, attempts=3)
+    await first.save_deletion(failed)
+    await first.close()
+    second = await SqliteStore.open(path)
+    assert await second.load_deletions() == (failed, newer)
+    for _ in range(2):
+        await second.forget_deletion("b")
+    assert await second.load_deletions() == (newer,)
+    await second.close()
+
+
+async def test_kept_conversations_are_known_after_a_restart(path: Path) -> None:
+    """Protects conversations that are gone on with: the newest state of each, the one used longest ago first."""
+    first = await SqliteStore.open(path)
+    older = HeldConversation(
+        conversation="b", fingerprint="f", organization="o", history="h1", parent="p1", used_unix_ms=1
+    )
+    newer = replace(older, conversation="a", history="h2", used_unix_ms=2)
+    for held in (older, newer):
+        await first.save_held(held)
+    gone_on = replace(older, history="h3", parent="p3", used_unix_ms=3)
+    await first.save_held(gone_on)
+    await first.close()
+    second = await SqliteStore.open(path)
+    assert await second.load_held() == (newer, gone_on)
+    for _ in range(2):
+        await second.forget_held("a")
+    assert await second.load_held() == (gone_on,)
+    await second.close()

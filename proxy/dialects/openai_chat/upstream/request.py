@@ -116,6 +116,7 @@ def _fields(request: Request, losses: Losses) -> None:
         "cache_control": (request.cache_control, "no such field"),
         "metadata": (request.metadata, "who the end user is stays with the provider that was asked"),
         "service_tier": (request.service_tier, "the tiers are another provider's"),
+        "speed": (request.speed, "no such field"),
         "thinking": (request.thinking, "the model decides itself whether it thinks"),
         "top_k": (request.top_k, "no such field"),
     }

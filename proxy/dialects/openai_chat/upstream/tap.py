@@ -28,13 +28,14 @@ class ChatStreamTap:
         fault: what makes it unreadable from here on, found behind sound events.
     """
 
-    __slots__ = ("_hides_usage", "_splitter", "fault", "observed")
+    __slots__ = ("_hid_half_a_line_end", "_hides_usage", "_splitter", "fault", "observed")
 
     def __init__(self, event_max_bytes: int, *, hides_usage: bool) -> None:
         self.observed = Observed()
         self.fault: StreamBroken | None = None
         self._splitter = EventSplitter(event_max_bytes)
         self._hides_usage = hides_usage
+        self._hid_half_a_line_end = False
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole events among the bytes so far, without what is kept from the client.
@@ -45,6 +46,10 @@ class ChatStreamTap:
         if self.fault is not None:
             raise self.fault
         whole = self._splitter.feed(chunk)
+        if self._hid_half_a_line_end and whole:
+            # the CR that ended a hidden event was the first half of a CR LF
+            whole = whole.removeprefix(b"\n")
+            self._hid_half_a_line_end = False
         kept: list[bytes] = []
         begin = passed = 0
         while begin < len(whole):
@@ -60,6 +65,7 @@ class ChatStreamTap:
             if not shown:
                 kept.append(whole[passed:begin])
                 passed = end
+                self._hid_half_a_line_end = end == len(whole) and whole.endswith(b"\r")
             begin = end
         return whole if not passed else b"".join([*kept, whole[passed:]])
 

@@ -108,12 +108,14 @@ class _Error(msgspec.Struct):
     message: str | None = None
     type: str | None = None
     code: str | int | None = None
+    param: object = None
 
 
 class _Enveloped(msgspec.Struct):
     error: _Error | str | None = None
 
 
+_PARAM_MAX_CHARS = 200
 _usage_decoder = msgspec.json.Decoder(CompletionUsage | None)
 _error_decoder = msgspec.json.Decoder(_Enveloped)
 
@@ -143,7 +145,9 @@ def decode_error(body: bytes) -> ErrorFacts:
     if isinstance(error, str):
         return ErrorFacts("server_error", error)
     kind = error.type or _type_of(error.code)
-    return ErrorFacts(kind, error.message or "", None if error.code is None else str(error.code))
+    code = None if error.code is None else str(error.code)
+    param = error.param[:_PARAM_MAX_CHARS] if isinstance(error.param, str) else None
+    return ErrorFacts(kind, error.message or "", code, param=param)
 
 
 def _type_of(code: str | int | None) -> str:

@@ -52,6 +52,18 @@ def test_errors_have_the_envelope_and_our_request_id() -> None:
     assert (frame.event, msgspec.json.decode(frame.data)) == ("error", expected)
 
 
+def test_the_details_the_provider_gave_an_error_are_kept() -> None:
+    """Protects clients that tell errors apart by them, as the provider's own SDKs do."""
+    details = b'{"error_code":"file_not_downloadable"}'
+    error = GatewayError(400, ErrorKind.INVALID_REQUEST, "no", details=details)
+    body = msgspec.json.decode(_DIALECT.render_error(error, "req_1").body)
+    assert body["error"] == {
+        "type": "invalid_request_error",
+        "message": "no",
+        "details": {"error_code": "file_not_downloadable"},
+    }
+
+
 def test_an_error_event_is_left_to_whoever_sends_the_stream() -> None:
     """Else the client would get two."""
     assert _DIALECT.stream_encoder(_RENDERING).encode([ErrorEvent(ErrorBody())]) == b""

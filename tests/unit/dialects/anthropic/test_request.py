@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from proxy.dialects.anthropic.request import decode_request, peek
+from proxy.dialects.anthropic.request import decode_request, peek, read_messages
 from proxy.dialects.common import Dropped, Envelope, Target
 from proxy.errors import InvalidRequest
 from proxy.model.catalog import Catalog
@@ -33,12 +33,29 @@ def _body(**fields: object) -> bytes:
             b'{"session_id":"x","claude_options":{}}',
             Envelope("", False, own_fields=("claude_options", "session_id")),
         ),
+        (b'{"thread":{"type":"create"}}', Envelope("", False, thread="")),
+        (
+            b'{"thread":{"type":"continue","previous_message_id":"msg_1"}}',
+            Envelope("", False, thread="msg_1"),
+        ),
+        (b'{"thread":null}', Envelope("", False)),
+        (b'{"thread":[1]}', Envelope("", False)),
         (b'{"thinking":{},"max_tokens":5}', Envelope("", False, has_thinking=True, max_tokens=5)),
     ],
 )
 def test_the_peek_reads_what_routing_needs(body: bytes, envelope: Envelope) -> None:
     """And nothing else: content of any shape passes."""
     assert msgspec.structs.replace(peek(body), opening=b"") == envelope
+
+
+def test_a_thread_cannot_be_translated_and_the_sdks_are_told_what_to_do_instead() -> None:
+    """Protects conversations of which the upstream would see the last turn alone; source: the SDKs' recovery."""
+    body = _body(thread={"type": "continue", "previous_message_id": "msg_1"})
+    with pytest.raises(InvalidRequest) as caught:
+        decode_request(body, _TARGET)
+    assert caught.value.param == "thread"
+    assert caught.value.details == b'{"error_code":"thread_unsupported_request"}'
+    assert decode_request(_body(thread=None), _TARGET).dropped == ()
 
 
 @pytest.mark.parametrize(
@@ -96,13 +113,13 @@ def test_limits_and_losses() -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": None}, "max_tokens"),
         ({"messages": [{"role": "tool", "content": ""}]}, "messages[0].role"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
             "messages[0].content[0].text",
         ),
         ({"messages": [{"role": "user", "content": [7]}]}, "messages[0].content[0]"),
-        ({"tools": [{"name": "f"}]}, "tools[0]"),
+        ({"tools": [{"name": "f"}]}, "tools[0].input_schema"),
         ({"tool_choice": {"type": "perhaps"}}, "tool_choice.type"),
     ],
 )
@@ -110,4 +127,29 @@ def test_mistakes_are_named(fields: dict[str, object], param: str) -> None:
     """With the path of the field."""
     with pytest.raises(InvalidRequest) as caught:
         decode_request(_body(**fields), _TARGET)
+    assert caught.value.param == param
+
+
+def test_messages_are_read_alone_as_they_are_within_a_request() -> None:
+    """Protects requests to count tokens, which have no ``max_tokens``."""
+    body = _body(messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}, *_HELLO])
+    assert read_messages(body) == decode_request(body, _TARGET).request.messages
+    assert read_messages(msgspec.json.encode({"messages": _HELLO})) == [
+        InputMessage("user", [TextBlock("hi")])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"{}", "messages"),
+        (b'{"messages":[]}', "messages"),
+        (b'{"messages":[{"role":"user","content":7}]}', "messages[0].content"),
+        (b'{"messages":[{"role":"user","content":[{}]}]}', "messages[0].content[0].type"),
+    ],
+)
+def test_messages_that_cannot_be_read_are_a_400_that_names_them(body: bytes, param: str | None) -> None:
+    """Protects clients from a 500 where only the messages are looked at."""
+    with pytest.raises(InvalidRequest) as caught:
+        read_messages(body)
     assert caught.value.param == param

@@ -48,7 +48,15 @@ def test_a_unary_answer_is_summarized() -> None:
     [
         (
             b'{"type":"error","error":{"type":"rate_limit_error","message":"slow","details":{"error_code":"x"}}}',
-            ErrorFacts("rate_limit_error", "slow", "x"),
+            ErrorFacts("rate_limit_error", "slow", "x", b'{"error_code":"x"}'),
+        ),
+        (
+            b'{"error":{"type":"a","message":"m","details":{ "error_code" : 1, "unsupported": ["mcp"] }}}',
+            ErrorFacts("a", "m", None, b'{"error_code":1,"unsupported":["mcp"]}'),
+        ),
+        (
+            b'{"error":{"type":"a","message":"m","details":{"x":"' + b"x" * 2048 + b'"}}}',
+            ErrorFacts("a", "m"),
         ),
         (b'{"type":"error","error":{"type":"api_error","message":"m"}}', ErrorFacts("api_error", "m")),
         (b'{"error":{"type":"api_error","message":"m","details":null}}', ErrorFacts("api_error", "m")),

@@ -50,13 +50,46 @@ _CASES = [
 def test_each_error_in_openais_words(error: GatewayError, status: int, kind: str, code: str | None) -> None:
     """All four keys, before and after the commit."""
     rendered = _DIALECT.render_error(error, "req_1")
+    param = "messages" if error.message.startswith("prompt") else error.param
     expected = {
-        "error": {"message": error.message, "type": kind, "param": error.param, "code": code},
+        "error": {"message": error.message, "type": kind, "param": param, "code": code},
         "request_id": "req_1",
     }
     assert (rendered.status, msgspec.json.decode(rendered.body)) == (status, expected)
     (frame,) = SseDecoder(10_000).feed(_DIALECT.error_frame(error, "req_1"))
     assert (frame.event, msgspec.json.decode(frame.data)) == ("message", expected)
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ("tools.0.custom.name: String should match", "tools"),
+        ("messages.2.content.0: all messages must have non-empty content", "messages"),
+        ("messages: at least one message is required", "messages"),
+        ("system: text content blocks must be non-empty", "messages"),
+        ("`temperature` is deprecated for this model.", "temperature"),
+        ("`max_tokens` must be greater than `thinking.budget_tokens`.", "max_tokens"),
+        ("max_tokens: 5 > 4, which is the maximum", "max_tokens"),
+        ("stop_sequences: each stop sequence must contain non-whitespace", "stop"),
+        ("output_config.effort: Input should be 'low'", "reasoning_effort"),
+        ("output_config.format.schema: For 'object' type", "response_format"),
+        ("output_config: no", None),
+        ("thinking.enabled.budget_tokens: Field required", "reasoning_effort"),
+        ("prompt is too long: 3 tokens > 2 maximum", "messages"),
+        ("This model does not support the effort parameter.", None),
+        ("", None),
+        ("no field of ours: at all", None),
+    ],
+)
+def test_the_field_an_upstream_tells_of_is_named_as_its_client_knows_it(
+    message: str, param: str | None
+) -> None:
+    """Protects clients of a translated request from having to know the upstream's API to see what was wrong."""
+    error = _error(400, ErrorKind.INVALID_REQUEST, message)
+    body = msgspec.json.decode(_DIALECT.render_error(error, "req_1").body)
+    assert body["error"]["param"] == param
+    error.param = "n"
+    assert msgspec.json.decode(_DIALECT.render_error(error, "req_1").body)["error"]["param"] == "n"
 
 
 def test_no_kind_is_forgotten() -> None:

@@ -126,3 +126,56 @@ def test_a_message_marked_as_a_whole_has_its_mark_on_its_end() -> None:
     unchanged: list[list[Block]] = [[], [ThinkingBlock("t", "s")], [TextBlock("a", cache_control=own)]]
     for blocks in unchanged:
         assert mark_last(blocks, mark) == blocks
+
+
+@pytest.mark.parametrize(
+    ("mark", "ttl"),
+    [({}, None), ({"mode": "explicit"}, None), ({"ttl": "30m"}, "1h"), ({"ttl": "12h"}, "1h")],
+)
+def test_a_breakpoint_in_openais_words_is_a_mark(mark: dict[str, object], ttl: str | None) -> None:
+    """On every sort of part; Anthropic's own mark comes first where both are there."""
+    own = {"prompt_cache_breakpoint": mark}
+    parts = [
+        _part("a", **own),
+        {"type": "image_url", "image_url": {"url": _PNG}} | own,
+        {"type": "file", "file": {"file_data": "https://h/a"}} | own,
+        _part("b", **own, **_HOUR),
+    ]
+    content = _translate({"role": "user", "content": parts}).request.messages[0].content
+    found = [getattr(block, "cache_control", None) for block in content]
+    # an earlier mark lasts as long as a later one
+    assert found == [CacheControl("ephemeral", "1h")] * 4
+    found = [
+        getattr(block, "cache_control", None)
+        for block in _translate({"role": "user", "content": parts[:3]}).request.messages[0].content
+    ]
+    assert found == [CacheControl("ephemeral", ttl)] * 3
+
+
+def test_marks_last_as_long_as_those_behind_them() -> None:
+    """The upstream refuses an hour behind five minutes; what comes after keeps its own time."""
+    tools = [{"type": "function", "function": {"name": "f"}} | _MARK]
+    messages: list[dict[str, object]] = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": [_part("a", **_HOUR), _part("b", **_MARK)]},
+    ]
+    request = _translate(*messages, tools=tools).request
+    marks = [getattr(unit, "cache_control", None) for unit in (*request.tools, *request.messages[0].content)]
+    assert marks == [
+        CacheControl("ephemeral", "1h"),
+        CacheControl("ephemeral", "1h"),
+        CacheControl("ephemeral"),
+    ]
+    assert request.system == [TextBlock("s")]
+    request = _translate(*messages, tools=tools, prompt_cache_retention="24h").request
+    marks = [getattr(unit, "cache_control", None) for unit in (*request.tools, *request.messages[0].content)]
+    assert marks == [CacheControl("ephemeral", "1h")] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "automatic"),
+    [(None, True), ({}, True), ({"mode": "implicit"}, True), ({"mode": "explicit"}, False)],
+)
+def test_a_client_that_marks_for_itself_gets_no_other_marks(options: object, automatic: bool) -> None:
+    """Protects what a client pays for writing to the cache."""
+    assert _translate(prompt_cache_options=options).auto_cache is automatic

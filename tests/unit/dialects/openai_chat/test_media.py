@@ -1,6 +1,7 @@
 """Images and documents inside a request."""
 
 import binascii
+from collections.abc import Callable
 
 import pytest
 
@@ -8,6 +9,7 @@ from proxy.dialects.openai_chat.media import file_block, image_block
 from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
 from proxy.errors import InvalidRequest, NotFound
 from proxy.model.content import Base64Source, DocumentBlock, FileSource, ImageBlock, TextSource, UrlSource
+from tests.support.pictures import gif, jpeg, png, webp
 
 _AT = "messages[0].content[1]"
 _MAGIC = {
@@ -82,6 +84,23 @@ def test_anything_else_is_refused_by_name(url: str) -> None:
     assert caught.value.param == f"{_AT}.image_url.url"
 
 
+@pytest.mark.parametrize("picture", [png, gif, jpeg, webp])
+def test_an_image_no_model_can_be_shown_is_refused_by_name(picture: Callable[[int, int], bytes]) -> None:
+    """With the limit, and without decoding more than its header."""
+    size = 16_000 if picture is webp else 50_000
+    kept = _base64(picture(8000, 8000))
+    assert _source(f"data:image/png;base64,{kept}").data == kept  # type: ignore[attr-defined]  # it is base64
+    with pytest.raises(InvalidRequest, match="8000 pixels") as caught:
+        _source("data:image/png;base64," + _base64(picture(size, 10)))
+    assert caught.value.param == f"{_AT}.image_url.url"
+
+
+def test_a_path_is_told_which_setting_could_open_it() -> None:
+    """Not merely that it is no URL."""
+    with pytest.raises(InvalidRequest, match="CLAUDE_CODE_ROOTS"):
+        _source("/srv/images/a.png")
+
+
 @pytest.mark.parametrize(
     ("data", "source"),
     [
@@ -92,18 +111,34 @@ def test_anything_else_is_refused_by_name(url: str) -> None:
         (_base64(b"%PDF-1.7"), Base64Source("application/pdf", _base64(b"%PDF-1.7"))),
         ("data:text/markdown;base64," + _base64(b"# a"), TextSource("text/plain", "# a")),
         ("data:application/json,%7B%7D", TextSource("text/plain", "{}")),
+        ("https://h/a.pdf", UrlSource("https://h/a.pdf")),
     ],
 )
-def test_documents_are_pdf_or_text(data: str, source: Base64Source | TextSource) -> None:
+def test_documents_are_pdf_or_text(data: str, source: Base64Source | TextSource | UrlSource) -> None:
     """Under the name of their file."""
     block = file_block(FilePart(FileData(data, filename="f")), _AT)
     assert block == DocumentBlock(source, title="f")
 
 
+def test_what_was_uploaded_before_goes_by_its_id() -> None:
+    """The upstream's own ids only, for documents and images."""
+    assert file_block(FilePart(FileData(file_id="file_01A", filename="f")), _AT) == DocumentBlock(
+        FileSource("file_01A"), title="f"
+    )
+    assert file_block(FilePart(FileData(file_url="https://h/a")), _AT).source == UrlSource("https://h/a")
+    assert image_block(ImagePart(ImageUrl(file_id="file_01A")), _AT).source == FileSource("file_01A")
+    with pytest.raises(InvalidRequest) as caught:
+        image_block(ImagePart(ImageUrl(file_id="file-1")), _AT)
+    assert caught.value.param == f"{_AT}.image_url.file_id"
+
+
 @pytest.mark.parametrize(
     ("file", "param"),
     [
-        (FileData(), "file_id"),
+        (FileData(file_id="file-1"), "file_id"),
+        (FileData(), "file_data"),
+        (FileData(file_url="http://h/a.pdf"), "file_url"),
+        (FileData("http://h/a.pdf"), "file_data"),
         (FileData("data:application/zip;base64,UEsDBA=="), "file_data"),
         (FileData("UEsDBA=="), "file_data"),
     ],
@@ -126,8 +161,12 @@ def test_an_uploaded_file_becomes_an_image_or_a_document_by_its_media_type() -> 
     ]
 
 
-def test_a_file_that_is_not_the_clients_is_not_found() -> None:
+@pytest.mark.parametrize("files", [{"file_2": ""}, {}])
+def test_a_file_that_is_not_the_clients_is_not_found(files: dict[str, str]) -> None:
     """Whoever may have one of that id: the field is named, and nothing of it goes upstream."""
     with pytest.raises(NotFound) as caught:
-        file_block(FilePart(FileData(file_id="file_1")), _AT, {"file_2": ""})
+        file_block(FilePart(FileData(file_id="file_1")), _AT, files)
     assert caught.value.param == f"{_AT}.file.file_id"
+    with pytest.raises(NotFound) as caught:
+        image_block(ImagePart(ImageUrl(file_id="file_1")), _AT, files)
+    assert caught.value.param == f"{_AT}.image_url.file_id"

@@ -10,7 +10,9 @@ from proxy.dialects.openai_chat.schema import ChatRequest
 from proxy.errors import InvalidRequest
 from proxy.model.content import (
     Block,
+    DocumentBlock,
     ImageBlock,
+    ResultContent,
     TextBlock,
     ThinkingBlock,
     ToolResultBlock,
@@ -166,6 +168,51 @@ def test_custom_calls_in_the_history_are_kept() -> None:
     assert _read(_calls(call)).turns[0].content == [ToolUseBlock("a", "f", msgspec.Raw(b'{"input":"x"}'))]
 
 
+def test_calls_of_the_old_style_find_their_results() -> None:
+    """They have no ids: a result belongs to the latest call of its function."""
+    found = _read(
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a":1}'}},
+        {"role": "function", "name": "f", "content": "one"},
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": ""}},
+        {"role": "function", "name": "f", "content": "two"},
+        {"role": "function", "name": "g", "content": "three"},
+    )
+    first, second = found.turns[0].content[0], found.turns[2].content[0]
+    assert isinstance(first, ToolUseBlock)
+    assert isinstance(second, ToolUseBlock)
+    assert (bytes(first.input), bytes(second.input)) == (b'{"a":1}', b"{}")
+    assert first.id != second.id
+    assert found.turns[1].content == [ToolResultBlock(first.id, [TextBlock("one")])]
+    assert found.turns[3].content == [ToolResultBlock(second.id, [TextBlock("two")])]
+    assert found.turns[4].content == [ToolResultBlock("", [TextBlock("three")])]
+    assert found.dropped == []
+
+
+def test_results_may_hold_images_and_documents() -> None:
+    """Though OpenAI's own take text alone."""
+    image = {"type": "image_url", "image_url": {"url": "https://h/a"}}
+    file = {"type": "file", "file": {"file_data": "https://h/b.pdf"}}
+    found = _read(
+        _calls({"id": "a", "function": {"name": "f"}}),
+        {"role": "tool", "tool_call_id": "a", "content": [{"type": "text", "text": "r"}, image, file]},
+    )
+    content: list[ResultContent] = [
+        TextBlock("r"), ImageBlock(UrlSource("https://h/a")), DocumentBlock(UrlSource("https://h/b.pdf")),
+    ]  # fmt: skip
+    assert found.turns[1].content == [ToolResultBlock("a", content)]
+
+
+@pytest.mark.parametrize(
+    ("detail", "lost"), [(None, False), ("auto", False), ("low", True), ("high", True), ("original", True)]
+)
+def test_a_wish_how_closely_to_look_is_told_as_lost(detail: str | None, lost: bool) -> None:
+    """The usual one says nothing."""
+    image = {"type": "image_url", "image_url": {"url": "https://h/a", "detail": detail}}
+    found = _read({"role": "user", "content": [image]})
+    path = "messages[0].content[0].image_url.detail"
+    assert [each.field for each in found.dropped] == ([path] if lost else [])
+
+
 def test_names_and_audio_are_told_as_lost() -> None:
     """With the path of the field."""
     found = _read(
@@ -181,8 +228,6 @@ def test_names_and_audio_are_told_as_lost() -> None:
 @pytest.mark.parametrize(
     ("message", "param"),
     [
-        ({"role": "function", "name": "f", "content": ""}, "messages[0].role"),
-        ({"role": "assistant", "function_call": {"name": "f"}}, "messages[0].function_call"),
         (
             {"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]},
             "messages[0].content[0].type",

@@ -124,6 +124,16 @@ def test_what_is_no_chunk_breaks_the_stream_behind_what_was_sound(bad: bytes) ->
         late.feed(DONE)
 
 
+@pytest.mark.parametrize("cut", [0, 1, 2, 3, 4])
+def test_a_line_end_cut_in_two_behind_a_hidden_chunk_is_hidden_whole(cut: int) -> None:
+    """Protects clients from a stray line end where the usage they did not ask for was."""
+    before, hidden, after = (each.replace(b"\n", b"\r\n") for each in (STOP, SPENT, DONE))
+    tap = _tap(hides_usage=True)
+    end = len(before) + len(hidden) - cut
+    stream = before + hidden + after
+    assert tap.feed(stream[:end]) + tap.feed(stream[end:]) == before + after
+
+
 _frames = st.lists(
     st.one_of(
         st.builds(lambda text: delta(content=text), st.text(max_size=5)),

@@ -29,6 +29,11 @@ ALLOWED = set(string.ascii_letters + string.digits + "_-")
             ErrorFacts("rate_limit_error", "slow", "slow_down"),
         ),
         (b'{"error":{"message":"m","type":null,"code":null}}', ErrorFacts("server_error", "m")),
+        (
+            b'{"error":{"message":"m","type":"t","param":"tools[0].type"}}',
+            ErrorFacts("t", "m", param="tools[0].type"),
+        ),
+        (b'{"error":{"message":"m","type":"t","param":{"x":1}}}', ErrorFacts("t", "m")),
         (b'{"error":{"message":"m","code":401}}', ErrorFacts("authentication_error", "m", "401")),
         (b'{"error":{"message":"m","code":400}}', ErrorFacts("invalid_request_error", "m", "400")),
         (b'{"error":"no such model"}', ErrorFacts("server_error", "no such model")),

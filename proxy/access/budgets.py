@@ -1,0 +1,126 @@
+"""What clients have spent of their budgets: in memory while it is asked for, written behind as soon as it changes."""
+
+from typing import Final
+
+import msgspec
+
+from proxy.access.rules import Period, Rules
+from proxy.clock import Clock
+from proxy.log import get_logger
+from proxy.store.access import AccessStore, SpendingRow
+from proxy.store.base import StoreError
+from proxy.tasks import detach
+
+_log = get_logger("budgets")
+_NOTHING: Final = 0
+
+
+class _Account(msgspec.Struct):
+    """One client's spending in one period, in millionths of a US dollar.
+
+    Attributes:
+        period: the sort of period.
+        began_unix_ms: when it began.
+        ends_unix_ms: when the next one begins; None if there is none.
+        spent: what was settled.
+        reserved: what requests under way will probably cost.
+        unwritten: the part of `spent` that is not on disk.
+    """
+
+    period: Period
+    began_unix_ms: int
+    ends_unix_ms: int | None
+    spent: int = _NOTHING
+    reserved: int = _NOTHING
+    unwritten: int = _NOTHING
+
+
+class Budgets:
+    """The accounts of all clients with a budget.
+
+    A request is let in while less than the budget is spent and reserved, so that it is overspent by no more than what
+    the requests under way cost above their reservations, and the last one above what was left.
+    """
+
+    def __init__(self, store: AccessStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._accounts: dict[str, _Account] = {}
+        self._writing = False
+
+    async def restore(self) -> None:
+        """Take over what was spent before the start. Raises StoreError."""
+        now_ms = self._clock.unix_ms()
+        for row in await self._store.load_spending():
+            try:
+                period = Period(row.period)
+            except ValueError:
+                continue
+            began_ms, ends_ms = period.bounds(now_ms)
+            if row.began_unix_ms == began_ms:
+                self._accounts[row.client] = _Account(period, began_ms, ends_ms, spent=row.micro_usd)
+
+    def left(self, client: str, rules: Rules) -> int:
+        """What is left of a client's budget, in millionths of a US dollar; not below zero."""
+        account = self._account(client, rules.period)
+        return max((rules.budget_micro_usd or 0) - account.spent - account.reserved, 0)
+
+    def spent(self, client: str, rules: Rules) -> int:
+        """What a client has spent in the present period, in millionths of a US dollar."""
+        return self._account(client, rules.period).spent
+
+    def next_period_s(self, client: str, rules: Rules) -> float | None:
+        """Seconds until the budget is whole again; None if it never will be."""
+        ends_ms = self._account(client, rules.period).ends_unix_ms
+        return None if ends_ms is None else max(ends_ms - self._clock.unix_ms(), 0) / 1000
+
+    def reserve(self, client: str, rules: Rules, micro_usd: int) -> None:
+        """Set something apart for a request that begins."""
+        self._account(client, rules.period).reserved += micro_usd
+
+    def settle(self, client: str, rules: Rules, reserved: int, micro_usd: int) -> None:
+        """A request has ended: what was set apart for it is free, what it cost is spent."""
+        account = self._account(client, rules.period)
+        account.reserved -= reserved
+        if micro_usd <= 0:
+            return
+        account.spent += micro_usd
+        account.unwritten += micro_usd
+        if not self._writing:
+            self._writing = True
+            detach(self._write(), name="write spending")
+
+    def _account(self, client: str, period: Period) -> _Account:
+        now_ms = self._clock.unix_ms()
+        account = self._accounts.get(client)
+        if account is None or account.period is not period:
+            account = self._accounts[client] = _Account(period, *period.bounds(now_ms))
+        elif account.ends_unix_ms is not None and now_ms >= account.ends_unix_ms:
+            # what is still under way is paid for in the period it ends in
+            account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
+            account.spent = account.unwritten = _NOTHING
+        return account
+
+    async def _write(self) -> None:
+        """Write until nothing is left to be written. What cannot be is tried again with the next settlement."""
+        try:
+            while client := next((name for name, each in self._accounts.items() if each.unwritten), ""):
+                await self._write_one(client, self._accounts[client])
+        except StoreError as error:
+            _log.error("spending not written", problem=str(error))
+        finally:
+            self._writing = False
+
+    async def _write_one(self, client: str, account: _Account) -> None:
+        adding, began_ms = account.unwritten, account.began_unix_ms
+        row = SpendingRow(client=client, period=account.period, began_unix_ms=began_ms, micro_usd=adding)
+        account.unwritten = _NOTHING
+        try:
+            total = await self._store.add_spending(row)
+        except StoreError:
+            if account.began_unix_ms == began_ms:
+                account.unwritten += adding
+            raise
+        if total is not None and account.began_unix_ms == began_ms:
+            # other processes of the same folder spend from the same budget
+            account.spent = total + account.unwritten

@@ -1,0 +1,32 @@
+"""How many tokens a request will probably take, by its size alone."""
+
+from typing import Final
+
+_BYTES_A_TOKEN: Final = 4
+_ATTACHMENT_BYTES: Final = 4096
+_ATTACHMENT_TOKENS: Final = 1600
+_LOOKED_AT_BYTES: Final = 1024
+_ANSWER_TOKENS: Final = 1000
+
+
+def input_tokens(body: bytes) -> int:
+    """Tokens of a request's body, at least 1: a quarter of its bytes, and about a large image for each attachment.
+
+    An attachment is a long string without any space, as base64 is. Source for the size of an image: "Vision" in
+    Anthropic's API documentation, which names about 1,600 tokens at most.
+    """
+    size, attachments = len(body), 0
+    if size > _ATTACHMENT_BYTES:
+        for text in body.split(b'"'):
+            if len(text) > _ATTACHMENT_BYTES and b" " not in text[:_LOOKED_AT_BYTES]:
+                size -= len(text)
+                attachments += 1
+    return max(size // _BYTES_A_TOKEN, 1) + attachments * _ATTACHMENT_TOKENS
+
+
+def output_tokens(max_tokens: int | None) -> int:
+    """Tokens of an answer: what the client allows, but no more than an answer of middling length.
+
+    Most clients allow many times what they use; to reserve all of it would refuse most of what fits.
+    """
+    return _ANSWER_TOKENS if max_tokens is None else min(max_tokens, _ANSWER_TOKENS)

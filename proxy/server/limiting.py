@@ -1,0 +1,41 @@
+"""What a client's rules mean for one exchange: may it be asked at all, and what does it count for."""
+
+from proxy.access import Ask, Grant, Rules
+from proxy.access.estimate import input_tokens, output_tokens
+from proxy.dispatch import answers
+from proxy.dispatch.trace import SUCCESS, Trace
+from proxy.exchange import Exchange, Operation
+from proxy.server.context import Caller
+
+
+def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant:
+    """Hold an exchange to its client's rules, and reserve what it will probably use.
+
+    Raises GatewayError 403 for a model the client may not ask for, and what `Limiter.admit` raises.
+    """
+    if not rules.permits(exchange.model):
+        raise answers.model_not_allowed(exchange.envelope.model or exchange.model, rules.models)
+    exchange.credentials = rules.credentials
+    exchange.permits = rules.permits if rules.models else None
+    exchange.rewritten = rules.reads_model
+    ask = Ask(exchange.model)
+    if exchange.operation is Operation.MESSAGES and (
+        rules.counts_tokens or caller.services.settings.limits.tokens_per_minute is not None
+    ):
+        envelope = exchange.envelope
+        ask = Ask(exchange.model, input_tokens(exchange.body), output_tokens(envelope.max_tokens))
+    return caller.services.admission.limiter.admit(caller.client, rules, ask)
+
+
+def settle(grant: Grant, exchange: Exchange, trace: Trace) -> None:
+    """An exchange has ended, however it did: count what was used.
+
+    An answer that broke off, or whose upstream told no numbers, counts for no less than what was reserved.
+    """
+    usage = trace.usage
+    told = usage is not None and usage.output_tokens is not None
+    answering = trace.attempts > len(trace.failed)
+    partial = answering and exchange.operation is Operation.MESSAGES
+    if told and trace.outcome == SUCCESS:
+        partial = False
+    grant.settle(trace.model or exchange.model, usage, partial=partial)

@@ -1,0 +1,116 @@
+"""What is spent is counted at once, written behind, and there again after a restart."""
+
+import pytest
+
+from proxy.access.budgets import Budgets
+from proxy.access.rules import Period, Rules
+from proxy.store.base import StoreError
+from proxy.tasks import finish_all
+from tests.support.access import MemoryAccess
+from tests.support.clock import FakeClock
+
+_RULES = Rules(budget_micro_usd=1_000_000)
+_DAILY = Rules(budget_micro_usd=1_000_000, period=Period.DAY)
+
+
+@pytest.fixture
+def store() -> MemoryAccess:
+    """Where it is written."""
+    return MemoryAccess()
+
+
+async def _restored(store: MemoryAccess, clock: FakeClock) -> Budgets:
+    found = Budgets(store, clock)
+    await found.restore()
+    return found
+
+
+async def test_what_is_set_apart_counts_until_it_is_settled(store: MemoryAccess) -> None:
+    """Protects a budget from many requests that begin at the same moment."""
+    subject = Budgets(store, FakeClock())
+    subject.reserve("a", _RULES, 400_000)
+    assert (subject.left("a", _RULES), subject.spent("a", _RULES)) == (600_000, 0)
+    subject.settle("a", _RULES, 400_000, 100_000)
+    assert (subject.left("a", _RULES), subject.spent("a", _RULES)) == (900_000, 100_000)
+    assert subject.left("b", _RULES) == 1_000_000
+    subject.settle("a", _RULES, 0, 5_000_000)
+    assert subject.left("a", _RULES) == 0
+    await finish_all(within_s=5)
+
+
+async def test_spending_outlives_a_restart(store: MemoryAccess) -> None:
+    """Protects a budget from being whole again after each restart."""
+    clock = FakeClock()
+    subject = Budgets(store, clock)
+    for _ in range(50):
+        subject.settle("a", _RULES, 0, 1000)
+    await finish_all(within_s=5)
+    assert (await _restored(store, clock)).spent("a", _RULES) == 50_000
+
+
+async def test_a_new_period_begins_with_a_whole_budget(store: MemoryAccess) -> None:
+    """Protects clients from a budget that never comes back, also over a restart."""
+    clock = FakeClock()
+    subject = Budgets(store, clock)
+    subject.settle("a", _DAILY, 0, 900_000)
+    await finish_all(within_s=5)
+    assert subject.next_period_s("a", _DAILY) == (86_400_000 - clock.wall_ms % 86_400_000) / 1000
+    clock.advance(86_400)
+    assert subject.left("a", _DAILY) == 1_000_000
+    assert (await _restored(store, clock)).left("a", _DAILY) == 1_000_000
+    subject.settle("a", _DAILY, 0, 1000)
+    await finish_all(within_s=5)
+    assert (await _restored(store, clock)).spent("a", _DAILY) == 1000
+
+
+async def test_what_is_under_way_at_the_end_of_a_period_is_paid_in_the_next(store: MemoryAccess) -> None:
+    """Protects the sum: a request is charged once, and its reservation does not stay behind."""
+    clock = FakeClock()
+    subject = Budgets(store, clock)
+    subject.reserve("a", _DAILY, 300_000)
+    clock.advance(86_400)
+    subject.settle("a", _DAILY, 300_000, 200_000)
+    assert (subject.left("a", _DAILY), subject.spent("a", _DAILY)) == (800_000, 200_000)
+    await finish_all(within_s=5)
+
+
+async def test_two_processes_spend_from_one_budget(store: MemoryAccess) -> None:
+    """Protects a budget from being given out once for each process."""
+    clock = FakeClock()
+    one, two = Budgets(store, clock), Budgets(store, clock)
+    one.settle("a", _RULES, 0, 300_000)
+    await finish_all(within_s=5)
+    two.settle("a", _RULES, 0, 200_000)
+    await finish_all(within_s=5)
+    assert two.spent("a", _RULES) == 500_000
+    one.settle("a", _RULES, 0, 1)
+    await finish_all(within_s=5)
+    assert one.spent("a", _RULES) == 500_001
+
+
+async def test_a_store_that_fails_costs_nothing_but_is_made_good(store: MemoryAccess) -> None:
+    """Protects spending from being forgotten because the disk was full for a while."""
+    clock = FakeClock()
+    subject = Budgets(store, clock)
+    store.problem = StoreError("full")
+    subject.settle("a", _RULES, 0, 1000)
+    await finish_all(within_s=5)
+    assert subject.spent("a", _RULES) == 1000
+    store.problem = None
+    subject.settle("a", _RULES, 0, 1000)
+    await finish_all(within_s=5)
+    assert (await _restored(store, clock)).spent("a", _RULES) == 2000
+
+
+async def test_a_wall_clock_set_back_takes_nothing_away(store: MemoryAccess) -> None:
+    """Protects what was written from a clock that was wrong for a while."""
+    clock = FakeClock()
+    subject = Budgets(store, clock)
+    subject.settle("a", _DAILY, 0, 1000)
+    await finish_all(within_s=5)
+    clock.jump(-86_400)
+    late = await _restored(store, clock)
+    late.settle("a", _DAILY, 0, 5)
+    await finish_all(within_s=5)
+    clock.jump(86_400)
+    assert (await _restored(store, clock)).spent("a", _DAILY) == 1000
