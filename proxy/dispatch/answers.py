@@ -97,12 +97,17 @@ def beyond_a_fallback(field: str) -> GatewayError:
     )
 
 
-def no_credential_allowed(model: str) -> GatewayError:
-    """Credentials have the model, and the client key may use none of them."""
+def no_credential_allowed(model: str = "") -> GatewayError:
+    """Credentials have the model, or what was asked for without one, and the client key may use none of them."""
+    them = (
+        f"the credentials that have the model '{model[:100]}'"
+        if model
+        else "the credentials that could do this"
+    )
     return GatewayError(
         403,
         ErrorKind.PERMISSION,
-        f"The client key may use none of the credentials that have the model '{model[:100]}'.",
+        f"The client key may use none of {them}.",
         code="credential_not_allowed",
     )
 
@@ -116,6 +121,16 @@ def model_not_allowed(model: str, allowed: tuple[str, ...]) -> GatewayError:
         f"The client key may not ask for the model '{model[:100]}'. It may ask for: {names}.",
         param="model",
         code="model_not_allowed",
+    )
+
+
+def no_batches_allowed() -> GatewayError:
+    """The client key has limits that a batch would get around."""
+    return GatewayError(
+        403,
+        ErrorKind.PERMISSION,
+        "The client key may create no batches, because its models, tokens or budget are limited.",
+        code="batches_not_allowed",
     )
 
 

@@ -187,6 +187,10 @@ class ObjectCalls:
                 return preferred
         found = self.places.take(want, walk) or await self.places.wait(want, walk, watch)
         if isinstance(found, Exhausted):
+            if asked.only and not self.pool.sorts(want).anybody:
+                anyones = msgspec.structs.replace(want, only=frozenset())
+                if self.pool.sorts(anyones).anybody:
+                    raise answers.no_credential_allowed()
             raise answers.owner_out(found, None, model="") if asked.owner else _nobody(found)
         return found
 

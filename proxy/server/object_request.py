@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
-from proxy.access import presented_key
+from proxy.access import Grant, LimitReached, presented_key
 from proxy.access.clients import ANONYMOUS
 from proxy.dispatch.objects import Asked, ObjectOpened
 from proxy.dispatch.ownership import Held, shown
@@ -19,6 +19,7 @@ from proxy.secrets import Secret
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.gate import error_response, identity_headers
 from proxy.server.headers import BETA, VERSION, attempt_headers, forwardable
+from proxy.server.limiting import admitted_object
 from proxy.server.routes import ANTHROPIC, Handler
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import AttemptTrace, RequestTrace
@@ -84,17 +85,23 @@ class ObjectRequest:
         self.trace = Trace()
         self.watch = Watch(request.task)
         self._caller = caller
+        self._grant: Grant | None = None
         self._status = 499
         self._began_s = self.services.clock.monotonic_s()
 
     async def answered(self, work: Work) -> web.StreamResponse:
         """Do the work, or tell the client in its dialect why not."""
         try:
+            self._admit()
             response = await work(self)
         except GatewayError as error:
             response = error_response(error, ANTHROPIC, self._caller, self.services)
             if self.trace.attempts:
                 attempt_headers(response.headers, self.trace)
+            if self._grant is not None:
+                response.headers.update(self._grant.headers)
+            elif isinstance(error, LimitReached):
+                response.headers.update(error.headers)
         except (ConnectionResetError, BrokenPipeError):
             raise
         except Exception:
@@ -106,6 +113,8 @@ class ObjectRequest:
     def close(self) -> None:
         """Close the books: one log line for the request, and its place among the last ones."""
         self.watch.close()
+        if self._grant is not None:
+            self._grant.settle("", None, partial=False)
         trace, services = self.trace, self.services
         ended_s = services.clock.monotonic_s()
         line = RequestLine(
@@ -127,6 +136,14 @@ class ObjectRequest:
             line.failed = [f"{item.credential}:{item.outcome}" for item in trace.failed]
         services.traces.keep(RequestTrace(line, services.clock.unix_ms(), "", self._attempts(ended_s)))
         services.record(line)
+
+    def _admit(self) -> None:
+        """Hold the request to its client's rules. Raises GatewayError."""
+        if (rules := self._caller.rules) is not None:
+            # a batch is made by the one POST that names none
+            unnamed = "id" not in self.request.match_info
+            makes_batch = self.kind is Operation.BATCHES and self.request.method == "POST" and unnamed
+            self._grant = admitted_object(self._caller, rules, makes_batch=makes_batch)
 
     def call(
         self,
@@ -234,6 +251,8 @@ class ObjectRequest:
 
     def _headers(self) -> dict[str, str]:
         headers = {**self.services.common_headers, **identity_headers(ANTHROPIC, self._caller.request_id)}
+        if self._grant is not None:
+            headers.update(self._grant.headers)
         if self.trace.attempts:
             attempt_headers(headers, self.trace)
         return headers

@@ -3,9 +3,13 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
+from proxy.access.keys import random_key
+from proxy.access.rules import Rules
 from proxy.pool import Lease, Walk, Want
 from proxy.secrets import Secret
 from proxy.server.objects import OBJECT_ROUTES
@@ -137,4 +141,75 @@ async def test_a_client_that_leaves_while_it_waits_for_a_place_waits_no_more(sim
         upload.cancel()
         await until(lambda: "Queue: 0" in repr(house.pool))
     await shared.objects.upstream._ways_out.close()
+    assert simulator.record.requests_total == 0
+
+
+@asynccontextmanager
+async def _restricted(house: Bench, rules: Rules) -> AsyncIterator[tuple[Client, dict[str, str]]]:
+    """A client whose key has rules, and the headers it sends."""
+    shared, key = services(house), random_key()
+    await shared.admission.desk.stored.add("work", rules, key)
+    async with client(shared, OBJECT_ROUTES) as opened:
+        yield opened, {"x-api-key": key.reveal(), "content-type": MULTIPART}
+    assert shared.admission.limiter._running.get("work", 0) == 0
+    await shared.objects.upstream._ways_out.close()
+
+
+async def test_requests_about_objects_count_against_the_limits_of_a_key(
+    house: Bench, simulator: Simulator
+) -> None:
+    """Protects upstreams from a key that has used up its requests, and tells it how its limits stand."""
+    async with _restricted(house, Rules(requests_per_minute=2, concurrency=1)) as (asking, headers):
+        made = await asking.post("/v1/files", data=multipart(b"words"), headers=headers)
+        assert (made.status, made.headers["x-ratelimit-remaining-requests"]) == (200, "1")
+        missing = await asking.get("/v1/files/file_1", headers=headers)
+        assert (missing.status, missing.headers["x-ratelimit-remaining-requests"]) == (404, "0")
+        before = simulator.record.requests_total
+        refused = await asking.get("/v1/files", headers=headers)
+        assert (refused.status, refused.headers["x-ratelimit-limit-requests"]) == (429, "2")
+        assert "retry-after" in refused.headers
+    assert simulator.record.requests_total == before
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [Rules(models=("claude-haiku-*",)), Rules(budget_micro_usd=1), Rules(tokens_per_minute=1)],
+    ids=["models", "budget", "tokens"],
+)
+async def test_a_batch_is_no_way_around_what_a_key_is_limited_to(
+    house: Bench, simulator: Simulator, rules: Rules
+) -> None:
+    """Protects dear models and budgets: nobody looks at what the requests of a batch ask for, or what they cost."""
+    async with _restricted(house, rules) as (asking, headers):
+        batches = "/v1/messages/batches"
+        answer = await asking.post(batches, data=batch(params()), headers=headers)
+        assert answer.status == 403
+        assert msgspec.json.decode(await answer.read())["error"]["type"] == "permission_error"
+        assert simulator.record.requests_total == 0
+        assert (await asking.post(f"{batches}/msgbatch_1/cancel", headers=headers)).status == 404
+        assert (await asking.post("/v1/files", data=multipart(b"words"), headers=headers)).status == 200
+
+
+async def test_objects_are_kept_to_the_credentials_a_key_may_use(simulator: Simulator) -> None:
+    """Protects credentials that were bought for other clients from their files and batches."""
+    house = bench(
+        credentials=[
+            credential(f"api-{number}", base_url=simulator.url, secret=Secret(f"k{number}"))
+            for number in (1, 2)
+        ]
+    )
+    async with _restricted(house, Rules(credentials=frozenset({"api-2"}))) as (asking, headers):
+        for _ in range(3):
+            answer = await asking.post("/v1/files", data=multipart(b"words"), headers=headers)
+            assert (answer.status, answer.headers["x-carousel-credential"]) == (200, "api-2")
+        answer = await asking.post("/v1/messages/batches", data=batch(params()), headers=headers)
+        assert (answer.status, answer.headers["x-carousel-credential"]) == (200, "api-2")
+
+
+async def test_a_key_that_may_use_nobody_who_has_files_is_told_so(house: Bench, simulator: Simulator) -> None:
+    """Protects operators from looking for a fault where there is a rule."""
+    async with _restricted(house, Rules(credentials=frozenset({"api-9"}))) as (asking, headers):
+        answer = await asking.post("/v1/files", data=multipart(b"words"), headers=headers)
+        assert answer.status == 403
+        assert "may use none of the credentials that could do this" in await answer.text()
     assert simulator.record.requests_total == 0
