@@ -13,6 +13,7 @@ from proxy.pool.health import Ladder, Standing
 
 CLAUDE_CODE_MODEL: Final = "claude-code"
 _CLOSED_MODELS_MAX: Final = 128
+_OBJECTS: Final = (Operation.FILES, Operation.BATCHES)
 
 
 class WayOut:
@@ -313,6 +314,9 @@ class Member:
             return False
         if credential.clients and client is not None and client not in credential.clients:
             return False
+        if limit_class in _OBJECTS:
+            # files and batches belong to a key, whatever models it may be asked for
+            return credential.kind is Kind.ANTHROPIC
         if credential.models:
             return any(fnmatchcase(model, pattern) for pattern in credential.models)
         if model == CLAUDE_CODE_MODEL:

@@ -64,7 +64,9 @@ def translate(chat: ChatRequest, target: Target) -> Translated:
     check_supported(chat)
     if not chat.messages:
         raise InvalidRequest("messages has to hold at least one message.", param="messages")
-    conversation = read_messages(chat.messages, recall=target.recall, thinking_back=target.thinking_back)
+    conversation = read_messages(
+        chat.messages, recall=target.recall, thinking_back=target.thinking_back, files=target.files
+    )
     return assembled(chat, conversation, target)
 
 

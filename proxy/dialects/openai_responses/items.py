@@ -110,7 +110,7 @@ class _Reader:
         item, at = found.item, f"{found.at}.content"
         match item.role:
             case "user":
-                self._user([*blocks_of(item.content, at)])
+                self._user([*blocks_of(item.content, at, self._target.files)])
             case "assistant":
                 self._said += [block for block in texts_of(item.content, at) if block.text]
             case "system" | "developer":
@@ -164,7 +164,7 @@ class _Reader:
 
     def output(self, found: "_Found") -> None:
         self.end_turn()
-        content = blocks_of(_parts(found), f"{found.at}.output")
+        content = blocks_of(_parts(found), f"{found.at}.output", self._target.files)
         kept = [block for block in content if not isinstance(block, TextBlock) or block.text]
         self._user([ToolResultBlock(self._ids.for_result(_call_id(found)), [*kept])])
 

@@ -65,6 +65,7 @@ async def test_it_is_ready_while_it_runs_and_leaves_nothing_running() -> None:
         assert {task.get_name() for task in _running - before} == {
             "sweep the pool",
             "forget expired responses",
+            "look for a first file",
             "write down usage",
             "delete conversations",
             "look after the client keys",

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.dialects.openai_responses.parts import blocks_of, texts_of
 from proxy.dialects.openai_responses.schema import Part
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequest, NotFound
 from proxy.model.content import (
     Base64Source,
     DocumentBlock,
@@ -89,6 +89,18 @@ def test_a_part_that_cannot_be_carried_is_named(part: Part, field: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         blocks_of([_part(type="text", text="a"), part], "input[0].content")
     assert caught.value.param == f"input[0].content[1].{field}"
+
+
+@pytest.mark.parametrize("kind", ["input_image", "input_file"])
+def test_only_files_that_may_be_named_are(kind: str) -> None:
+    """Protects the files of other clients; one that is an image becomes one, however it is named."""
+    part = _part(type=kind, file_id="file_1")
+    with pytest.raises(NotFound) as caught:
+        blocks_of([part], "input[0].content", {})
+    assert caught.value.param == "input[0].content[0].file_id"
+    assert caught.value.message.startswith("input[0].content[0].file_id: ")
+    image = ImageBlock(FileSource("file_1"))
+    assert blocks_of([part], "input[0].content", {"file_1": "image/png"}) == [image]
 
 
 def test_plain_text_is_one_text_and_nothing_is_none() -> None:
