@@ -306,10 +306,11 @@ def _broken(failure: Failure) -> GatewayError:
             retry_after_s=failure.retry_after_s,
             should_retry=False,
         )
+    unreached = failure.cls is FailureClass.ENDPOINT
     return GatewayError(
         502,
         ErrorKind.API,
-        "The upstream failed to answer.",
+        "The upstream could not be reached." if unreached else "The upstream failed to answer.",
         code="upstream_error",
         should_retry=False,
     )

@@ -281,10 +281,13 @@ class Member:
 
     @property
     def group(self) -> Hashable:
-        """What shares rate limits with it: organization and workspace, or itself alone while they are unknown."""
+        """What shares rate limits with it: organization and workspace, or itself alone while they are unknown.
+
+        What an account may do at claude.ai and what an organization may use of the API are limits of their own.
+        """
         if self.organization is None:
             return self.name
-        return (self.organization, self.workspace)
+        return (self.organization, self.workspace, self.credential.kind is Kind.CLAUDE_WEB)
 
     def seat(self, limit_class: str, *, window_s: float) -> Seat:
         """Its seat in a class, made when first asked for."""

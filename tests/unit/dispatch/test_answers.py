@@ -56,6 +56,16 @@ def test_a_failure_has_one_status_in_each_dialect(
     assert CHAT.render_error(error, "req_1").status == chat_status
 
 
+def test_an_upstream_that_was_not_reached_is_told_from_one_that_failed() -> None:
+    """Protects whoever looks for the cause: a dead proxy or address is not a broken answer."""
+    said = {
+        cls: answers.failed(_failure(cls), model="claude-x").message
+        for cls in (FailureClass.ENDPOINT, FailureClass.SERVER)
+    }
+    assert "reached" in said[FailureClass.ENDPOINT]
+    assert "reached" not in said[FailureClass.SERVER]
+
+
 def test_the_table_above_knows_every_class() -> None:
     """Protects against a new class of failure nobody has chosen a status for."""
     assert {item[0].cls for item in _FAILED} == set(FailureClass)
