@@ -166,7 +166,8 @@ def _schemas(operations: Iterable[Operation]) -> tuple[dict[type, Fields], Field
             kinds.update(dict.fromkeys(_kinds(each)))
     kinds.pop(Raw, None)
     found, components = msgspec.json.schema_components(kinds, ref_template=_REF)
-    encoded = msgspec.json.encode((found, components)).decode()
+    # Python's word for the end of a text is none of ECMA-262, whose patterns JSON Schema has
+    encoded = msgspec.json.encode((found, components)).decode().replace(r'\\Z"', '$"')
     # types of one name in several rooms are told apart by their rooms, and by no more
     shown = msgspec.json.decode(_QUALIFIED.sub(_short, encoded), type=tuple[list[Fields], dict[str, Fields]])
     for component in shown[1].values():
