@@ -20,7 +20,7 @@ from proxy.dispatch.places import Places
 from proxy.dispatch.preparations import NEEDS_BYTES, Preparations
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.thinking import ThinkingMemory
-from proxy.dispatch.trace import FailedAttempt, Trace
+from proxy.dispatch.trace import MODEL_MAX, FailedAttempt, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Exchange, Operation, turn_of_thread
 from proxy.log import get_logger
@@ -345,7 +345,7 @@ class Dispatcher:
     def _begin(self, trace: Trace, lease: Lease, prepared: Prepared) -> None:
         """An attempt begins: who is asked now, for what, and what that leaves out."""
         trace.credential = lease.name
-        trace.model = prepared.model
+        trace.model = prepared.model[:MODEL_MAX]
         trace.dropped = prepared.dropped
         trace.attempts += 1
         trace.began_s = self._tools.clock.monotonic_s()

@@ -37,7 +37,7 @@ from proxy.settings import Settings
 from proxy.store.base import Store
 from proxy.tasks import finish_all, spawn
 from proxy.telemetry.logs import no_request_line
-from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.requests import HasLine
 from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.base import Upstream
@@ -116,7 +116,7 @@ class Parts:
     clock: Clock
     rng: random.Random
     source: CredentialSource | None = None
-    record: Callable[[RequestLine], None] = no_request_line
+    record: Callable[[HasLine], None] = no_request_line
     demo: bool = False
 
 
