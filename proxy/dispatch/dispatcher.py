@@ -194,7 +194,7 @@ class Dispatcher:
         sorts = tools.pool.sorts(want)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
         if sorts.ordinary:
-            trace.dropped = (await prepared.first()).dropped
+            trace.dropped = (prepared.first() or await prepared.first_off_loop()).dropped
         spared_s = self._breakers.turned_away_s(exchange.limit_class)
         if spared_s > 0 and not sorts.fallback:
             raise _Unanswered(answers.overloaded(spared_s), earlier)
@@ -247,7 +247,10 @@ class Dispatcher:
         tools = self._tools
         want, walk, hold, trace = question.want, question.walk, question.hold, question.trace
         while True:
-            lease = await self._place(question)
+            at_home = question.home is not None and not trace.attempts
+            lease = None if at_home else tools.places.take(want, walk)
+            if not isinstance(lease, Lease) or lease.credential.kind in NEEDS_BYTES:
+                lease = await self._place(question, lease, at_home=at_home)
             if not isinstance(lease, Lease):
                 raise _Unanswered(self._nobody(lease, question), walk)
             try:
@@ -273,14 +276,19 @@ class Dispatcher:
                 raise answers.failed(before or failure, model=want.model)
             await self._again(decision, failure, question)
 
-    async def _place(self, question: "_Question") -> Lease | Exhausted:
-        """A place for the next attempt. What a kind that fetches nothing cannot carry is taken to the others alone."""
+    async def _place(
+        self, question: "_Question", found: Lease | Exhausted | None, *, at_home: bool
+    ) -> Lease | Exhausted:
+        """A place for the next attempt. What a kind that fetches nothing cannot carry is taken to the others alone.
+
+        `found` is what there was in turn; None where that has to be waited for, or is looked for `at_home` first.
+        """
         places, want, walk = self._tools.places, question.want, question.walk
         while True:
-            if question.home is not None and not question.trace.attempts:
+            if at_home and question.home is not None:
                 lease = await self._at_home(question.home, question)
             else:
-                lease = places.take(want, walk) or await places.wait(want, walk, question.watch)
+                lease = found or await places.wait(want, walk, question.watch)
             if not isinstance(lease, Lease) or lease.credential.kind not in NEEDS_BYTES:
                 return lease
             try:
@@ -292,6 +300,7 @@ class Dispatcher:
             places.end(lease, Abandoned())
             walk.pass_over(lease)
             walk.leave_out(lease.credential.kind)
+            found = None if at_home else places.take(want, walk)
 
     def _nobody(self, found: Exhausted, question: "_Question") -> GatewayError:
         """What the client is told when nobody is left to ask."""
@@ -369,8 +378,8 @@ class Dispatcher:
 
     def _came(self, opened: UnaryOpened | StreamOpened, question: "_Question") -> None:
         """An upstream has answered: what that tells about it, the provider, and where the conversation belongs."""
-        pool, lease = self._tools.pool, opened.lease
-        _learn(pool, lease, opened.source)
+        pool, lease, source = self._tools.pool, opened.lease, opened.source
+        pool.learn(lease, source.organization, source.workspace, source.limits)
         self._tools.places.answered(lease)
         exchange = question.exchange
         self._judge(lease, overloaded=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from aiohttp import web
+from multidict import istr
 
 from proxy.access import Keys
 from proxy.clock import Clock
@@ -157,7 +158,7 @@ async def build_app(parts: Parts) -> web.Application:
         places=places,
         bookkeeper=Bookkeeper(UsageLedger(pricing, clock), parts.store, clock),
         admission=admission,
-        common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
+        common_headers={istr("server"): "carousel", **({istr("x-carousel-demo"): "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store, sessions))
 

@@ -27,6 +27,7 @@ from proxy.tasks import off_loop
 from proxy.watch import Watch
 
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
+_CONTENT_TYPE: Final = istr("content-type")
 _VERSION: Final = istr("anthropic-version")
 _BETA: Final = istr("anthropic-beta")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
@@ -192,7 +193,7 @@ class _Call:
         self._trace.usage = opened.usage
         self._trace.stop_reason = opened.stop_reason
         headers = {
-            "content-type": "application/json",
+            _CONTENT_TYPE: "application/json",
             **services.common_headers,
             **identity_headers(self._dialect, exchange.id),
         }

@@ -4,6 +4,8 @@ import re
 from collections.abc import MutableMapping, Sequence
 from typing import Final
 
+from multidict import istr
+
 from proxy.dialects.common import Dropped
 from proxy.dispatch.trace import Trace
 from proxy.exchange import Exchange
@@ -12,20 +14,26 @@ from proxy.telemetry.redaction import REDACTOR
 _SAFE_VALUE: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DROPPED_MAX_BYTES: Final = 1024
+_CREDENTIAL: Final = istr("x-carousel-credential")
+_ATTEMPTS: Final = istr("x-carousel-attempts")
+_CACHE: Final = istr("x-carousel-cache")
+_MODEL: Final = istr("x-carousel-model")
+_DROPPED: Final = istr("x-carousel-dropped")
+_UPSTREAM_REQUEST_ID: Final = istr("x-carousel-upstream-request-id")
 
 
 def answer_headers(headers: MutableMapping[str, str], exchange: Exchange, trace: Trace) -> None:
     """Add who answered, after how many attempts, with which model, and what was dropped."""
-    headers["x-carousel-credential"] = trace.credential
-    headers["x-carousel-attempts"] = str(trace.attempts)
-    headers["x-carousel-cache"] = "off"
+    headers[_CREDENTIAL] = trace.credential
+    headers[_ATTEMPTS] = str(trace.attempts)
+    headers[_CACHE] = "off"
     model = trace.model or exchange.model
     if model != exchange.envelope.model and _SAFE_VALUE.fullmatch(model):
-        headers["x-carousel-model"] = model
+        headers[_MODEL] = model
     if trace.dropped:
-        headers["x-carousel-dropped"] = dropped_value(trace.dropped)
+        headers[_DROPPED] = dropped_value(trace.dropped)
     if trace.upstream_request_id and _REQUEST_ID.fullmatch(trace.upstream_request_id):
-        headers["x-carousel-upstream-request-id"] = trace.upstream_request_id
+        headers[_UPSTREAM_REQUEST_ID] = trace.upstream_request_id
 
 
 def dropped_value(dropped: Sequence[Dropped]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Final, NamedTuple
 
 import aiohttp
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.connector import Connection
 from aiohttp.helpers import TimerNoop
 from aiohttp.http import StreamWriter
@@ -158,10 +159,12 @@ class Posting:
         "_headers",
         "_http_proxy",
         "_info",
+        "_loop",
         "_max_body_bytes",
         "_request",
         "_session",
         "_url",
+        "_written",
     )
 
     def __init__(
@@ -183,6 +186,9 @@ class Posting:
             "POST", url, headers=everything, session=session, loop=asyncio.get_running_loop()
         )
         self._info = self._request.request_info
+        self._loop = self._request.loop
+        # an answer asks its writer how much was written; ours are written past it, in one piece
+        self._written = StreamWriter(BaseProtocol(self._loop), self._loop)
         self._head = _head(url, self._request.headers)
 
     async def send(self, body: bytes, watch: Watch, limit_s: float) -> HttpReply:
@@ -218,40 +224,36 @@ class Posting:
             raise aiohttp.ConnectionTimeoutError from late
 
     async def _over(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
-        try:
-            return await self._answered(connection, body)
-        except BaseException:
+        protocol = connection.protocol
+        if protocol is None or (transport := protocol.transport) is None or transport.is_closing():
             connection.close()
-            raise
-
-    async def _answered(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
-        if (protocol := connection.protocol) is None:
-            raise aiohttp.ClientConnectionError("the connection is gone")
-        protocol.set_response_params(
-            read_until_eof=True,
-            auto_decompress=False,
-            max_line_size=_LINE_MAX_BYTES,
-            max_field_size=_LINE_MAX_BYTES,
-        )
-        loop = self._request.loop
-        writer = StreamWriter(protocol, loop)
-        response = aiohttp.ClientResponse(
-            "POST",
-            self._url,
-            writer=None,
-            continue100=None,
-            timer=_NO_TIMER,
-            request_info=self._info,
-            traces=[],
-            loop=loop,
-            session=self._session,
-            stream_writer=writer,
-        )
+            raise aiohttp.ClientConnectionResetError("the connection is gone")
+        response: aiohttp.ClientResponse | None = None
         try:
-            await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), drain=False)
+            protocol.set_response_params(
+                read_until_eof=True,
+                auto_decompress=False,
+                max_line_size=_LINE_MAX_BYTES,
+                max_field_size=_LINE_MAX_BYTES,
+            )
+            response = aiohttp.ClientResponse(
+                "POST",
+                self._url,
+                writer=None,
+                continue100=None,
+                timer=_NO_TIMER,
+                request_info=self._info,
+                traces=[],
+                loop=self._loop,
+                session=self._session,
+                stream_writer=self._written,
+            )
+            transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
             return await response.start(connection)
         except BaseException:
-            response.close()
+            if response is not None:
+                response.close()
+            connection.close()
             raise
 
     async def _library(self, body: bytes) -> aiohttp.ClientResponse:
