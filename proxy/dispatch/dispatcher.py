@@ -13,6 +13,7 @@ from proxy.clock import Clock
 from proxy.credentials import Kind
 from proxy.dialects.common import Demand
 from proxy.dialects.conversation import short
+from proxy.dialects.files import may_name_files
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.journal import Journal
@@ -43,6 +44,7 @@ from proxy.pool import (
     Success,
     Walk,
     Want,
+    about_object,
     after_commit,
 )
 from proxy.settings import Policy, RequestDefaults
@@ -190,7 +192,9 @@ class Dispatcher:
     ) -> UnaryOpened | StreamOpened:
         """Ask for one model. Raises _Unanswered where no credential could answer."""
         tools = self._tools
-        want = Want(exchange.model, exchange.limit_class, exchange.client, exchange.credentials)
+        want = Want(
+            exchange.model, exchange.limit_class, exchange.client, exchange.owner, exchange.credentials
+        )
         sorts = tools.pool.sorts(want)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
         if sorts.ordinary:
@@ -257,6 +261,8 @@ class Dispatcher:
                 opened = await self._called(question, lease)
             except AttemptFailed as failed:
                 failure = answers.scrubbed(failed.failure, failed.source)
+                if failure.cls is FailureClass.UNKNOWN and may_name_files(question.exchange.body):
+                    failure = about_object(failure)
                 _learn(tools.pool, lease, failed.source)
                 # after the commit there is no retry, so none is paid for
                 decision = None if hold.committed else walk.after(failure, lease)
@@ -312,9 +318,11 @@ class Dispatcher:
         if question.spared_s > 0 and last is None:
             return answers.overloaded(question.spared_s)
         want, pool = question.want, self._tools.pool
-        anyones = Want(want.model, want.limit_class, want.client)
+        anyones = msgspec.structs.replace(want, only=frozenset())
         if want.only and not pool.sorts(want).anybody and pool.sorts(anyones).anybody:
             return answers.no_credential_allowed(want.model)
+        if want.credential is not None:
+            return answers.owner_out(found, last, model=want.model)
         return answers.exhausted(found, last, model=question.want.model, available=self.models())
 
     async def _called(self, question: "_Question", lease: Lease) -> UnaryOpened | StreamOpened:

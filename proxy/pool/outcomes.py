@@ -18,12 +18,14 @@ class Want(msgspec.Struct, frozen=True):
         model: the id to ask upstream, aliases resolved.
         limit_class: the limit class it counts against.
         client: the name of the client key.
+        credential: alias of the only one that will do; None for any.
         only: aliases of the credentials the client key may use; empty for all.
     """
 
     model: str
     limit_class: str
     client: str
+    credential: str | None = None
     only: frozenset[str] = frozenset()
 
 

@@ -8,6 +8,7 @@ from multidict import istr
 
 from proxy.dialects.common import Dropped
 from proxy.dispatch.trace import Trace
+from proxy.errors import InvalidRequest
 from proxy.exchange import Exchange
 from proxy.telemetry.redaction import REDACTOR
 
@@ -20,18 +21,26 @@ _CACHE: Final = istr("x-carousel-cache")
 _MODEL: Final = istr("x-carousel-model")
 _DROPPED: Final = istr("x-carousel-dropped")
 _UPSTREAM_REQUEST_ID: Final = istr("x-carousel-upstream-request-id")
+_HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
+VERSION: Final = istr("anthropic-version")
+BETA: Final = istr("anthropic-beta")
 
 
 def answer_headers(headers: MutableMapping[str, str], exchange: Exchange, trace: Trace) -> None:
     """Add who answered, after how many attempts, with which model, and what was dropped."""
-    headers[_CREDENTIAL] = trace.credential
-    headers[_ATTEMPTS] = str(trace.attempts)
-    headers[_CACHE] = "off"
+    attempt_headers(headers, trace)
     model = trace.model or exchange.model
     if model != exchange.envelope.model and _SAFE_VALUE.fullmatch(model):
         headers[_MODEL] = model
     if trace.dropped:
         headers[_DROPPED] = dropped_value(trace.dropped)
+
+
+def attempt_headers(headers: MutableMapping[str, str], trace: Trace) -> None:
+    """Add who answered, and after how many attempts."""
+    headers[_CREDENTIAL] = trace.credential
+    headers[_ATTEMPTS] = str(trace.attempts)
+    headers[_CACHE] = "off"
     if trace.upstream_request_id and _REQUEST_ID.fullmatch(trace.upstream_request_id):
         headers[_UPSTREAM_REQUEST_ID] = trace.upstream_request_id
 
@@ -43,3 +52,10 @@ def dropped_value(dropped: Sequence[Dropped]) -> str:
     if len(value) <= _DROPPED_MAX_BYTES:
         return value
     return value[: value.rindex(",", 0, _DROPPED_MAX_BYTES - 5)] + ", ..."
+
+
+def forwardable(value: str | None, name: str) -> str | None:
+    """A client's header that goes upstream as it is. Raises InvalidRequest when it is no printable ASCII."""
+    if value is not None and not _HEADER_TEXT.fullmatch(value):
+        raise InvalidRequest(f"The header {name} holds characters that cannot be forwarded.", param=name)
+    return value
