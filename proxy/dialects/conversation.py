@@ -51,12 +51,17 @@ class Opening(msgspec.Struct, frozen=True):
     continuing: bool
 
 
-def opening(messages: Sequence[msgspec.Raw] | None, system: Anything = msgspec.UNSET) -> Opening:
-    """Look at a history no further than needed. Raises InvalidRequest for a message that is no object."""
+def opening(
+    messages: Sequence[msgspec.Raw] | None, system: Anything = msgspec.UNSET, *, field: str = "messages"
+) -> Opening:
+    """Look at a history no further than needed; `field` is what the request calls it.
+
+    Raises InvalidRequest for a message that is no object.
+    """
     begin, first = system, msgspec.Raw()
     continuing = False
     for number, message in enumerate(messages or ()):
-        turn = decode_json(_Turn, message, at=f"messages[{number}]")
+        turn = decode_json(_Turn, message, at=f"{field}[{number}]")
         role = turn.role
         if role == "assistant":
             continuing = True

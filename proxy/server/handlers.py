@@ -15,7 +15,7 @@ from proxy.dispatch.trace import CLIENT_LEFT, SUCCESS, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
-from proxy.server.body import read_body
+from proxy.server.body import LARGE_BYTES, looked_at, read_body
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.gate import error_response, identity_headers, internal_error
 from proxy.server.headers import BETA, VERSION, answer_headers, forwardable
@@ -23,7 +23,6 @@ from proxy.server.limiting import admitted, settle
 from proxy.server.object_request import tenant_of
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
-from proxy.tasks import off_loop
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.watch import Watch
@@ -32,7 +31,6 @@ _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
 _SHOWN_MAX: Final = 100
 _DROPPED_MAX: Final = 32
-_LARGE_BYTES: Final = 2 * 1024 * 1024
 
 
 class NoHold:
@@ -54,7 +52,7 @@ def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) ->
     """The handler of one dialect's endpoint."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        call = _Call(request, dialect, operation)
+        call = ClientCall(request, dialect, operation)
         try:
             return await call.answer()
         finally:
@@ -63,7 +61,7 @@ def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) ->
     return handle
 
 
-class _Call:
+class ClientCall:
     """One client call being answered."""
 
     def __init__(self, request: web.Request, dialect: Dialect, operation: Operation) -> None:
@@ -85,9 +83,9 @@ class _Call:
         """Answer the client. Raises only mistakes of ours, and the loss of the connection."""
         services = self._services
         try:
-            body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
+            body = await self._read_body()
             exchange = self._exchange = self._open_exchange(
-                body, self._dialect.peek(body) if len(body) < _LARGE_BYTES else await self._peeked(body)
+                body, self._dialect.peek(body) if len(body) < LARGE_BYTES else await self._peeked(body)
             )
             if self._caller.rules is not None:
                 self._grant = admitted(exchange, self._caller, self._caller.rules)
@@ -113,6 +111,10 @@ class _Call:
             raise
         self._status = response.status
         return response
+
+    async def _read_body(self) -> bytes:
+        """The request's body, before anything in it is looked at."""
+        return await read_body(self._request, self._services.settings.policy.body_max_bytes, self._watch)
 
     def end(self) -> None:
         """Close the books: one log line for the request, and its place among the last ones."""
@@ -184,7 +186,7 @@ class _Call:
         return round((until_s - self._began_s) * 1000, 1)
 
     async def _peeked(self, body: bytes) -> Envelope:
-        return await off_loop(lambda: self._dialect.peek(body))
+        return await looked_at(len(body), lambda: self._dialect.peek(body))
 
     def _open_exchange(self, body: bytes, envelope: Envelope) -> Exchange:
         services = self._services
@@ -214,8 +216,7 @@ class _Call:
 
     async def _bind(self, exchange: Exchange, body: bytes) -> None:
         """Let nobody answer but who holds the files a request names. Raises GatewayError naming the field."""
-        large = len(body) >= _LARGE_BYTES
-        files = await off_loop(lambda: named_files(body)) if large else named_files(body)
+        files = await looked_at(len(body), lambda: named_files(body))
         exchange.files = {}
         if files:
             tenant = tenant_of(self._request, self._caller)
