@@ -3,7 +3,7 @@
 import asyncio
 import datetime
 import random
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -258,12 +258,13 @@ class Dispatcher:
             if not isinstance(lease, Lease):
                 raise _Unanswered(self._nobody(lease, question), walk)
             try:
-                opened = await self._called(question, lease)
+                prepared = question.prepared.at_hand(lease) or await question.prepared.chosen(lease)
+                try:
+                    opened = await self._calling(question, lease, prepared)
+                except AttemptFailed as failed:
+                    opened = await self._called_plainly(failed, question, lease)
             except AttemptFailed as failed:
-                failure = answers.scrubbed(failed.failure, failed.source)
-                if failure.cls is FailureClass.UNKNOWN and may_name_files(question.exchange.body):
-                    failure = about_object(failure)
-                _learn(tools.pool, lease, failed.source)
+                failure = self._heard(failed, question, lease)
                 # after the commit there is no retry, so none is paid for
                 decision = None if hold.committed else walk.after(failure, lease)
             except BaseException:
@@ -325,26 +326,49 @@ class Dispatcher:
             return answers.owner_out(found, last, model=want.model)
         return answers.exhausted(found, last, model=question.want.model, available=self.models())
 
-    async def _called(self, question: "_Question", lease: Lease) -> UnaryOpened | StreamOpened:
-        """One call; should the upstream refuse the thinking we put back into the history, once more without it.
+    def _heard(self, failed: AttemptFailed, question: "_Question", lease: Lease) -> Failure:
+        """What a failed call tells about its credential, and what it means."""
+        self._learn(lease, failed.source)
+        failure = answers.scrubbed(failed.failure, failed.source)
+        if failure.cls is FailureClass.UNKNOWN and may_name_files(question.exchange.body):
+            return about_object(failure)
+        return failure
 
-        The place is kept: such a refusal did no work and says nothing about the credential. Raises AttemptFailed, and
-        what `Preparations.chosen` raises.
-        """
-        prepared = question.prepared.at_hand(lease) or await question.prepared.chosen(lease)
-        self._begin(question.trace, lease, prepared)
+    def _learn(self, lease: Lease, source: Source) -> None:
+        self._tools.pool.learn(lease, source.organization, source.workspace, source.limits)
+
+    def _calling(
+        self, question: "_Question", lease: Lease, prepared: Prepared
+    ) -> Coroutine[None, None, UnaryOpened | StreamOpened]:
+        """One call, to be awaited at once: it is in the trace as begun."""
+        tools, trace = self._tools, question.trace
+        trace.credential = lease.name
+        trace.model = prepared.model[:MODEL_MAX]
+        trace.dropped = prepared.dropped
+        trace.attempts += 1
+        trace.began_s = tools.clock.monotonic_s()
         question.hold.attempt_started()
-        try:
-            return await self._attempt(question, lease, prepared).run()
-        except AttemptFailed as failed:
-            plain = await self._without_thinking(failed.failure, question, lease)
-            if plain is None:
-                raise
-            _learn(self._tools.pool, lease, failed.source)
-            self._remember(question.trace, "thinking", failed.failure.status)
-        self._begin(question.trace, lease, plain)
+        upstream = tools.upstreams[lease.credential.kind]
+        watch = question.watch
+        return Attempt(
+            question.exchange, prepared, lease, upstream, tools.policy, tools.clock, watch, trace
+        ).run()
+
+    async def _called_plainly(
+        self, failed: AttemptFailed, question: "_Question", lease: Lease
+    ) -> UnaryOpened | StreamOpened:
+        """Should the upstream have refused the thinking we put back into the history: once more without it.
+
+        The place is kept: such a refusal did no work and says nothing about the credential. Raises `failed` where
+        that is not why it failed, or where there is no time or leave to ask again, and AttemptFailed.
+        """
+        plain = await self._without_thinking(failed.failure, question, lease)
+        if plain is None:
+            raise failed
+        self._learn(lease, failed.source)
+        self._remember(question.trace, "thinking", failed.failure.status)
         _log.info("the upstream refused earlier thinking, asked again without it", credential=lease.name)
-        return await self._attempt(question, lease, plain).run()
+        return await self._calling(question, lease, plain)
 
     async def _without_thinking(
         self, failure: Failure, question: "_Question", lease: Lease
@@ -358,14 +382,6 @@ class Dispatcher:
         ):
             return None
         return await question.prepared.without_thinking(lease)
-
-    def _begin(self, trace: Trace, lease: Lease, prepared: Prepared) -> None:
-        """An attempt begins: who is asked now, for what, and what that leaves out."""
-        trace.credential = lease.name
-        trace.model = prepared.model[:MODEL_MAX]
-        trace.dropped = prepared.dropped
-        trace.attempts += 1
-        trace.began_s = self._tools.clock.monotonic_s()
 
     def _remember(self, trace: Trace, outcome: str, status: int) -> None:
         """Put the attempt that has just ended among those that failed."""
@@ -386,8 +402,8 @@ class Dispatcher:
 
     def _came(self, opened: UnaryOpened | StreamOpened, question: "_Question") -> None:
         """An upstream has answered: what that tells about it, the provider, and where the conversation belongs."""
-        pool, lease, source = self._tools.pool, opened.lease, opened.source
-        pool.learn(lease, source.organization, source.workspace, source.limits)
+        pool, lease = self._tools.pool, opened.lease
+        self._learn(lease, opened.source)
         self._tools.places.answered(lease)
         exchange = question.exchange
         self._judge(lease, overloaded=False)
@@ -436,20 +452,3 @@ class Dispatcher:
         limit_class = lease.limit_class
         if self._breakers.record(limit_class, overloaded=overloaded):
             _log.warning("the provider is overloaded, most calls are turned away", limit_class=limit_class)
-
-    def _attempt(self, question: "_Question", lease: Lease, prepared: Prepared) -> Attempt:
-        tools = self._tools
-        return Attempt(
-            exchange=question.exchange,
-            prepared=prepared,
-            lease=lease,
-            upstream=tools.upstreams[lease.credential.kind],
-            policy=tools.policy,
-            clock=tools.clock,
-            watch=question.watch,
-            trace=question.trace,
-        )
-
-
-def _learn(pool: Pool, lease: Lease, source: Source) -> None:
-    pool.learn(lease, source.organization, source.workspace, source.limits)

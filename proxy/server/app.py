@@ -36,9 +36,11 @@ from proxy.server.inflight import Inflight
 from proxy.server.objects import OBJECT_ROUTES
 from proxy.server.orders import once
 from proxy.server.reload import reload
+from proxy.server.responses import responses_routes
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
+from proxy.server.stored_responses import RESPONSES, StoredResponses
 from proxy.settings import Settings
-from proxy.store.base import Store
+from proxy.store.base import Storage
 from proxy.tasks import finish_all, spawn
 from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import HasLine
@@ -74,6 +76,7 @@ ROUTES = (
         ANTHROPIC,
         _V1,
     ),
+    *responses_routes(_V1),
     *OBJECT_ROUTES,
     Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1, by_version=True),
@@ -107,7 +110,7 @@ class Parts:
         source: where they come from and are looked for again; None where they stay.
         keys: client, admin and secret key.
         catalog: model facts.
-        store: where health is kept.
+        store: where health and responses are kept.
         clock: the time.
         rng: jitter.
         record: takes the line of each request.
@@ -118,7 +121,7 @@ class Parts:
     credentials: tuple[Credential, ...]
     keys: Keys
     catalog: Catalog
-    store: Store
+    store: Storage
     clock: Clock
     rng: random.Random
     source: CredentialSource | None = None
@@ -239,7 +242,7 @@ class _Background:
 
     places: Places
     ways_out: WaysOut
-    store: Store
+    store: Storage
     sessions: ClaudeWeb
 
     async def run(self, services: Services) -> AsyncIterator[None]:
@@ -272,13 +275,18 @@ class _Background:
 
 def _application(services: Services, background: _Background) -> web.Application:
     gate = Gate(services)
-    limit_bytes = services.settings.policy.body_max_bytes
+    settings = services.settings
+    limit_bytes = settings.policy.body_max_bytes
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
     gate.attach(RouteTable(app, ROUTES))
     app[SERVICES] = services
+    app[RESPONSES] = responses = StoredResponses(
+        background.store, services.clock, ttl_s=settings.responses_ttl_s, history_max_bytes=limit_bytes
+    )
     if (cors := services.admission.cors) is not None:
         app.on_response_prepare.append(cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))
+    app.cleanup_ctx.append(lambda _: responses.run())
     return app
 
 

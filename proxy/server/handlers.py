@@ -15,7 +15,7 @@ from proxy.dispatch.trace import CLIENT_LEFT, MODEL_MAX, SUCCESS, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
-from proxy.server.body import read_body
+from proxy.server.body import LARGE_BYTES, looked_at, read_body
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.ended import NAME_MAX, Ended
 from proxy.server.gate import error_response, identity_headers, internal_error
@@ -24,13 +24,11 @@ from proxy.server.limiting import admitted, settle
 from proxy.server.object_request import tenant_of
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
-from proxy.tasks import off_loop
 from proxy.watch import Watch
 
 _CONTENT_TYPE: Final = istr("content-type")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
-_LARGE_BYTES: Final = 2 * 1024 * 1024
 
 
 class NoHold:
@@ -52,7 +50,7 @@ def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) ->
     """The handler of one dialect's endpoint."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        call = _Call(request, dialect, operation)
+        call = ClientCall(request, dialect, operation)
         try:
             return await call.answer()
         finally:
@@ -61,7 +59,7 @@ def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) ->
     return handle
 
 
-class _Call:
+class ClientCall:
     """One client call being answered."""
 
     def __init__(self, request: web.Request, dialect: Dialect, operation: Operation) -> None:
@@ -83,9 +81,9 @@ class _Call:
         """Answer the client. Raises only mistakes of ours, and the loss of the connection."""
         services = self._services
         try:
-            body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
+            body = await self._read_body()
             exchange = self._exchange = self._open_exchange(
-                body, self._dialect.peek(body) if len(body) < _LARGE_BYTES else await self._peeked(body)
+                body, self._dialect.peek(body) if len(body) < LARGE_BYTES else await self._peeked(body)
             )
             if self._caller.rules is not None:
                 self._grant = admitted(exchange, self._caller, self._caller.rules)
@@ -112,6 +110,10 @@ class _Call:
         self._status = response.status
         return response
 
+    async def _read_body(self) -> bytes:
+        """The request's body, before anything in it is looked at."""
+        return await read_body(self._request, self._services.settings.policy.body_max_bytes, self._watch)
+
     def end(self) -> None:
         """Close the books: what the request was is kept as it is, for who writes it down and who asks for it."""
         self._watch.close()
@@ -137,7 +139,7 @@ class _Call:
         services.record(ended)
 
     async def _peeked(self, body: bytes) -> Envelope:
-        return await off_loop(lambda: self._dialect.peek(body))
+        return await looked_at(len(body), lambda: self._dialect.peek(body))
 
     def _open_exchange(self, body: bytes, envelope: Envelope) -> Exchange:
         services = self._services
@@ -162,13 +164,12 @@ class _Call:
             think=think,
             conversation=self._conversation(envelope),
             version=forwardable(headers.get(VERSION), VERSION),
-            beta=forwardable(", ".join(headers.getall(BETA, ())) or None, BETA),
+            beta=forwardable(", ".join(headers.getall(BETA)) or None, BETA) if BETA in headers else None,
         )
 
     async def _bind(self, exchange: Exchange, body: bytes) -> None:
         """Let nobody answer but who holds the files a request names. Raises GatewayError naming the field."""
-        large = len(body) >= _LARGE_BYTES
-        files = await off_loop(lambda: named_files(body)) if large else named_files(body)
+        files = await looked_at(len(body), lambda: named_files(body))
         exchange.files = {}
         if files:
             tenant = tenant_of(self._request, self._caller)

@@ -22,6 +22,7 @@ _MODEL: Final = istr("x-carousel-model")
 _DROPPED: Final = istr("x-carousel-dropped")
 _UPSTREAM_REQUEST_ID: Final = istr("x-carousel-upstream-request-id")
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
+_USUAL_VERSION: Final = "2023-06-01"
 VERSION: Final = istr("anthropic-version")
 BETA: Final = istr("anthropic-beta")
 
@@ -56,6 +57,6 @@ def dropped_value(dropped: Sequence[Dropped]) -> str:
 
 def forwardable(value: str | None, name: str) -> str | None:
     """A client's header that goes upstream as it is. Raises InvalidRequest when it is no printable ASCII."""
-    if value is not None and not _HEADER_TEXT.fullmatch(value):
+    if value is not None and value != _USUAL_VERSION and not _HEADER_TEXT.fullmatch(value):
         raise InvalidRequest(f"The header {name} holds characters that cannot be forwarded.", param=name)
     return value
