@@ -5,7 +5,7 @@ import datetime
 import random
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
+from proxy.dispatch.hold import Hold
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
 from proxy.dispatch.preparations import NEEDS_BYTES, Preparations
@@ -54,27 +55,6 @@ from proxy.watch import Watch
 
 _log = get_logger("dispatch")
 _SAME_UNDER_ANY_MODEL: Final = frozenset({FailureClass.REQUEST, FailureClass.CUT, FailureClass.UNKNOWN})
-
-
-class Hold(Protocol):
-    """The client's side of an exchange while nothing has been decided yet.
-
-    A streaming client gets its headers when the first real event comes or after a bounded time, whichever is
-    first; from then on the attempt in flight is the last one.
-    """
-
-    @property
-    def committed(self) -> bool:
-        """Whether the client has been sent something."""
-        ...
-
-    def attempt_started(self) -> None:
-        """An attempt is in flight: its credential and number may now be told to the client."""
-        ...
-
-    def attempt_ended(self) -> None:
-        """No attempt is in flight."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
