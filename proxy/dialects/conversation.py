@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.decoding import Anything, decode_json
+from proxy.dialects.decoding import Anything, invalid
 
 _PREFIX_MAX_BYTES: Final = 16 * 1024
 _DIGEST_BYTES: Final = 16
@@ -27,6 +27,7 @@ class _Part(msgspec.Struct, gc=False):
     text: str = ""
 
 
+_turn = msgspec.json.Decoder(_Turn)
 _content = msgspec.json.Decoder(str | list[_Part])
 
 
@@ -61,7 +62,10 @@ def opening(
     begin, first = system, msgspec.Raw()
     continuing = False
     for number, message in enumerate(messages or ()):
-        turn = decode_json(_Turn, message, at=f"{field}[{number}]")
+        try:
+            turn = _turn.decode(message)
+        except (ValueError, RecursionError) as error:
+            raise invalid(error, f"{field}[{number}]") from None
         role = turn.role
         if role == "assistant":
             continuing = True

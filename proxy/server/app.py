@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from aiohttp import web
+from multidict import istr
 
 from proxy.access import Keys
 from proxy.clock import Clock
@@ -43,7 +44,7 @@ from proxy.settings import Settings
 from proxy.store.base import Storage
 from proxy.tasks import finish_all, spawn
 from proxy.telemetry.logs import no_request_line
-from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.requests import HasLine
 from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.anthropic_objects import AnthropicObjects
@@ -126,7 +127,7 @@ class Parts:
     clock: Clock
     rng: random.Random
     source: CredentialSource | None = None
-    record: Callable[[RequestLine], None] = no_request_line
+    record: Callable[[HasLine], None] = no_request_line
     demo: bool = False
 
 
@@ -170,7 +171,7 @@ async def build_app(parts: Parts) -> web.Application:
         places=places,
         bookkeeper=Bookkeeper(UsageLedger(pricing, clock), parts.store, clock),
         admission=admission,
-        common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
+        common_headers={istr("server"): "carousel", **({istr("x-carousel-demo"): "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store, sessions))
 
