@@ -34,6 +34,7 @@ from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
 from proxy.server.objects import OBJECT_ROUTES
+from proxy.server.openapi import OPENAPI, Description, openapi
 from proxy.server.orders import once
 from proxy.server.reload import reload
 from proxy.server.responses import responses_routes
@@ -84,6 +85,7 @@ ROUTES = (
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
     Route("GET", "/stats", usage.stats, Access.EITHER),
+    Route("GET", "/openapi.json", openapi, Access.EITHER),
     Route("GET", "/admin/usage", usage.usage, Access.ADMIN),
     Route("POST", "/admin/pool/reload", once(reload), Access.ADMIN),
     Route("GET", "/admin/pool", admin.pool, Access.ADMIN),
@@ -280,6 +282,7 @@ def _application(services: Services, background: _Background) -> web.Application
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
     gate.attach(RouteTable(app, ROUTES))
     app[SERVICES] = services
+    app[OPENAPI] = Description(ROUTES)
     app[RESPONSES] = responses = StoredResponses(
         background.store, services.clock, ttl_s=settings.responses_ttl_s, history_max_bytes=limit_bytes
     )

@@ -6,7 +6,7 @@ import traceback
 from typing import Final
 
 from aiohttp import web
-from aiohttp.hdrs import HOST
+from aiohttp.hdrs import ALLOW, HOST
 from aiohttp.typedefs import Middleware
 from multidict import istr
 
@@ -63,6 +63,8 @@ class Gate:
             response = self._rendered(error, route, request, caller)
         except web.HTTPException as error:
             response = self._rendered(_translated(error, request), route, request, caller)
+            if (allowed := error.headers.get(ALLOW)) is not None:
+                response.headers[ALLOW] = allowed
         except (ConnectionResetError, BrokenPipeError):
             raise
         except Exception as error:  # noqa: BLE001 - the last stop before the framework's own page

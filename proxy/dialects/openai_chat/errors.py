@@ -67,7 +67,9 @@ class ToldError(msgspec.Struct):
     code: str | None
 
 
-class _Envelope(msgspec.Struct):
+class ErrorEnvelope(msgspec.Struct):
+    """The envelope of an error."""
+
     error: ToldError
     request_id: str
 
@@ -83,7 +85,7 @@ def error_frame(error: GatewayError, request_id: str) -> bytes:
 
 
 def _body(error: GatewayError, request_id: str, fields: Mapping[str, str]) -> bytes:
-    return msgspec.json.encode(_Envelope(error_of(error, fields), request_id))
+    return msgspec.json.encode(ErrorEnvelope(error_of(error, fields), request_id))
 
 
 def error_of(error: GatewayError, fields: Mapping[str, str] = FIELDS) -> ToldError:

@@ -10,7 +10,13 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from proxy.dialects.openai_chat.response import completion_usage
-from proxy.dialects.openai_responses.schema import Reasoning, ResponsesRequest, TextConfig, TextFormat
+from proxy.dialects.openai_responses.schema import (
+    NamedChoice,
+    Reasoning,
+    ResponsesRequest,
+    TextConfig,
+    TextFormat,
+)
 from proxy.model.message import Usage
 
 Status: TypeAlias = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -105,12 +111,16 @@ def without_seal(item: OutputItem) -> OutputItem:
     return msgspec.structs.replace(item, encrypted_content=msgspec.UNSET)
 
 
-class _InputDetails(msgspec.Struct):
+class InputDetails(msgspec.Struct):
+    """Parts of the input tokens."""
+
     cached_tokens: int
     cache_write_tokens: int
 
 
-class _OutputDetails(msgspec.Struct):
+class OutputDetails(msgspec.Struct):
+    """Parts of the output tokens."""
+
     reasoning_tokens: int
 
 
@@ -118,9 +128,9 @@ class ResponseUsage(msgspec.Struct):
     """Token counts; those of the input include what the cache gave and took."""
 
     input_tokens: int
-    input_tokens_details: _InputDetails
+    input_tokens_details: InputDetails
     output_tokens: int
-    output_tokens_details: _OutputDetails
+    output_tokens_details: OutputDetails
     total_tokens: int
 
 
@@ -132,9 +142,9 @@ def response_usage(usage: Usage) -> ResponseUsage | None:
     cached, details = told.prompt_tokens_details, told.completion_tokens_details
     return ResponseUsage(
         input_tokens=told.prompt_tokens,
-        input_tokens_details=_InputDetails(cached.cached_tokens, cached.cache_write_tokens),
+        input_tokens_details=InputDetails(cached.cached_tokens, cached.cache_write_tokens),
         output_tokens=told.completion_tokens,
-        output_tokens_details=_OutputDetails(details.reasoning_tokens),
+        output_tokens_details=OutputDetails(details.reasoning_tokens),
         total_tokens=told.total_tokens,
     )
 
@@ -146,7 +156,9 @@ class ResponseError(msgspec.Struct):
     message: str
 
 
-class _IncompleteDetails(msgspec.Struct):
+class IncompleteDetails(msgspec.Struct):
+    """Why a response is incomplete."""
+
     reason: str
 
 
@@ -170,17 +182,19 @@ class Progress(msgspec.Struct, kw_only=True):
     completed_s: int | None = None
 
 
-class _Changing(msgspec.Struct):
+class Changing(msgspec.Struct):
+    """What of a response changes while it is made."""
+
     status: Status
     completed_at: int | None
     error: ResponseError | None
-    incomplete_details: _IncompleteDetails | None
+    incomplete_details: IncompleteDetails | None
     output: Sequence[OutputItem]
     usage: ResponseUsage | None
     service_tier: str | None
 
 
-class _Repeated(msgspec.Struct, kw_only=True):
+class Repeated(msgspec.Struct, kw_only=True):
     """What a response repeats of its request."""
 
     background: bool = False
@@ -196,7 +210,7 @@ class _Repeated(msgspec.Struct, kw_only=True):
     store: bool
     temperature: float
     text: TextConfig
-    tool_choice: object
+    tool_choice: str | NamedChoice
     tools: list[msgspec.Raw]
     top_logprobs: int
     top_p: float
@@ -235,11 +249,11 @@ class ResponseObject:
     def whole(self, progress: Progress) -> bytes:
         """The response with all its seals."""
         usage = progress.usage
-        changing = _Changing(
+        changing = Changing(
             progress.status,
             progress.completed_s,
             progress.error,
-            None if progress.reason is None else _IncompleteDetails(progress.reason),
+            None if progress.reason is None else IncompleteDetails(progress.reason),
             progress.output,
             None if usage is None else response_usage(usage),
             None if usage is None else _tier(usage),
@@ -256,7 +270,7 @@ def repeated(asked: ResponsesRequest, *, store: bool) -> bytes:
     """What a response repeats of its request: JSON without the braces around it, bytes of their own."""
     reasoning = asked.reasoning or Reasoning()
     text = asked.text or _PLAIN_TEXT
-    fields = _Repeated(
+    fields = Repeated(
         instructions=asked.instructions,
         max_output_tokens=asked.max_output_tokens,
         max_tool_calls=asked.max_tool_calls,

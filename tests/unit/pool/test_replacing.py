@@ -124,7 +124,7 @@ def test_nobody_is_told_of_a_key_that_moved_to_another_way_out_and_then_left() -
     """Protects what is stored from the health of a credential that is configured no more."""
     table = bench(key("a"))
     lease = table.lease()
-    table.pool.replace([key("a", way_out=Secret("http://proxy.test"))])
+    table.pool.replace([key("a", way_out=PROXY)])
     table.pool.replace([])
     assert table.pool.settle(lease, Failed(AUTH)).changes == ()
 
