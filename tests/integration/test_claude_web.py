@@ -217,7 +217,7 @@ async def test_an_api_key_is_asked_after_a_session_at_its_limit(tmp_path: Path) 
     "step",
     [
         Step("status", status=500, call="complete"),
-        Step("reset_before_headers", call="complete"),
+        Step("reset_before_headers", call="complete", times=2),
         Step("close_before_event", call="complete"),
         Step("status", status=503, call="organizations"),
     ],
