@@ -19,11 +19,12 @@ _INVALID: Final = "invalid_request_error"
 _SERVER: Final = "server_error"
 _UNAVAILABLE: Final = "service_unavailable_error"
 _PROMPT_TOO_LONG: Final = "prompt is too long"
-_TOLD_OF: Final = re.compile(r"`?(?P<field>[a-z_]+)(?P<inner>\.[a-z0-9_]+)?[a-z0-9_.]*`?(?::| )")
+_TOLD_OF: Final = re.compile(r"`?(?P<path>[a-z_]+[a-z0-9_.]*)`?(?::| )")
 _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "max_tokens": "max_tokens",
         "messages": "messages",
+        "metadata": "user",
         "model": "model",
         "output_config.effort": "reasoning_effort",
         "output_config.format": "response_format",
@@ -96,6 +97,10 @@ def _body(error: GatewayError, request_id: str) -> bytes:
 def _param(error: GatewayError) -> str | None:
     """The field that an upstream's refusal tells of, where it tells of one that a chat request has."""
     found = _TOLD_OF.match(error.message) if error.kind is ErrorKind.INVALID_REQUEST else None
-    if found is None:
-        return None
-    return _FIELDS.get(found["field"]) or _FIELDS.get(found["field"] + (found["inner"] or ""))
+    return None if found is None else chat_field(found["path"])
+
+
+def chat_field(path: str) -> str | None:
+    """The field of a chat request that became a field of the Messages API, given by its path; None where none did."""
+    first, _, rest = path.replace("[", ".").partition(".")
+    return _FIELDS.get(first) or _FIELDS.get(f"{first}.{rest.partition('.')[0]}")
