@@ -183,8 +183,8 @@ class _WithServers(msgspec.Struct):
 
 
 def _check_no_servers(exchange: Exchange, asked: Translated) -> None:
-    """Raises InvalidRequest for tools of MCP servers, which no canonical request has."""
-    if not any(one.field == _SERVERS for one in asked.dropped):
+    """Raises InvalidRequest for tools of MCP servers, a field of the Messages API that no canonical request has."""
+    if exchange.dialect.name != "anthropic" or not any(one.field == _SERVERS for one in asked.dropped):
         return
     if decode_json(_WithServers, exchange.body).mcp_servers:
         raise InvalidRequest(

@@ -111,6 +111,7 @@ async def test_what_would_change_the_answer_is_refused_in_words(
         (_CHAT, {"temperature": 0.3, "top_p": 0.9}, "temperature, top_p"),
         (_CHAT, {"seed": 3, "logit_bias": {"1": 3}}, "logit_bias, seed"),
         (_CHAT, {"user": "somebody"}, "user"),
+        (_CHAT, {"mcp_servers": [{"name": "a"}]}, "mcp_servers"),
         (_CHAT, {"reasoning_effort": "xhigh"}, "reasoning_effort"),
         (
             _CHAT,
