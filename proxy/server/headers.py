@@ -34,7 +34,7 @@ def attempt_headers(headers: MutableMapping[str, str], trace: Trace) -> None:
     """Add who answered, and after how many attempts."""
     headers["x-carousel-credential"] = trace.credential
     headers["x-carousel-attempts"] = str(trace.attempts)
-    headers["x-carousel-cache"] = "off"
+    headers["x-carousel-cache"] = trace.cache
     if trace.upstream_request_id and _REQUEST_ID.fullmatch(trace.upstream_request_id):
         headers["x-carousel-upstream-request-id"] = trace.upstream_request_id
 

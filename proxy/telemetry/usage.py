@@ -54,6 +54,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
         further: answers it did not get.
         failed: whether it ended in an error.
         abandoned: whether the client left before the end.
+        cache_hit: whether it was answered from memory, or by a call that another request had made.
+        cache_miss: whether it was looked for there and was not found.
     """
 
     client: str
@@ -62,6 +64,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     further: Sequence[Charge] = ()
     failed: bool = False
     abandoned: bool = False
+    cache_hit: bool = False
+    cache_miss: bool = False
 
 
 class _Sum(NamedTuple):
@@ -101,6 +105,8 @@ class UsageLedger:
         tally.requests += 1
         tally.errors += done.failed
         tally.abandoned += done.abandoned
+        tally.cache_hits += done.cache_hit
+        tally.cache_misses += done.cache_miss
 
     def of(self, client: str) -> Tally:
         """All that a client has used since the start."""
