@@ -46,7 +46,7 @@ def cache_key(exchange: Exchange, body: bytes, owner: str) -> CacheKey | None:
     except (ValueError, RecursionError):
         # whoever reads it for the upstream says what is wrong with it
         return None
-    if fields.get("temperature") not in {None, 0} or any(fields.get(name) for name in _STATEFUL_FIELDS):
+    if fields.get("temperature") not in (None, 0) or any(fields.get(name) for name in _STATEFUL_FIELDS):
         return None
     fields["model"] = exchange.model
     fields["stream"] = envelope.stream
