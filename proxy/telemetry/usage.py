@@ -108,6 +108,20 @@ class UsageLedger:
         tally.cache_hits += done.cache_hit
         tally.cache_misses += done.cache_miss
 
+    def charge(self, client: str, charge: Charge) -> None:
+        """Count an answer that belongs to no request of its own."""
+        self._count(self._hour(), client, charge)
+
+    def apart(self) -> "UsageLedger":
+        """An empty ledger of the same prices, whose sums can be taken over."""
+        return UsageLedger(self._pricing, self._clock)
+
+    def take_over(self, other: "UsageLedger") -> None:
+        """Count all that another ledger has counted, in the hour that is now."""
+        hour_unix_ms = self._hour()
+        for row in other.take_unsaved():
+            self._at(row.key._replace(hour_unix_ms=hour_unix_ms)).add(row.tally)
+
     def of(self, client: str) -> Tally:
         """All that a client has used since the start."""
         found = Tally()

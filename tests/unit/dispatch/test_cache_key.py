@@ -57,7 +57,7 @@ def test_requests_that_say_something_else_are_other_questions(one: object, other
         {"version": "2023-01-01"},
         {"beta": "one-beta"},
     ],
-    ids=str,
+    ids=["owner", "dialect", "model", "think", "version", "beta"],
 )
 def test_what_decides_beside_the_body_tells_questions_apart(changes: dict[str, object]) -> None:
     """Protects clients from an answer of another key, dialect, model or feature."""
