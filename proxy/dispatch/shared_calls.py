@@ -16,7 +16,7 @@ from proxy.dispatch.cache import AnswerCache, KeptAnswer, gathered, id_in, new_i
 from proxy.dispatch.cache_key import CacheKey
 from proxy.dispatch.dispatcher import Dispatcher, Hold
 from proxy.dispatch.streams import StreamCut
-from proxy.dispatch.trace import SUCCESS, CacheWord, Trace
+from proxy.dispatch.trace import HIT, MISS, SUCCESS, Trace
 from proxy.errors import ErrorKind, GatewayError
 from proxy.exchange import Exchange
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
@@ -63,7 +63,7 @@ class KeptSeat:
         self._id = new_id(kept.id, exchange.id)
         self._next = 0
         self._trace = trace
-        trace.cache = CacheWord.HIT
+        trace.cache = HIT
         trace.credential, trace.model, trace.dropped = kept.credential, kept.model, kept.dropped
         trace.stop_reason = kept.stop_reason
 
@@ -205,7 +205,7 @@ class SharedCall:
 
     def start(self, first: Caller) -> CallSeat:
         """Make the call; from now on others can join. Gives the place of the one who came first."""
-        first.trace.cache = CacheWord.MISS
+        first.trace.cache = MISS
         seat = CallSeat(self, first, pays=True)
         self._seats.append(seat)
         self._cache.calls[self._key] = self
@@ -214,7 +214,7 @@ class SharedCall:
 
     def join(self, caller: Caller) -> CallSeat:
         """A place for one more; it gets all of the answer, also what has come already."""
-        caller.trace.cache = CacheWord.HIT
+        caller.trace.cache = HIT
         caller.exchange.body = b""
         seat = CallSeat(self, caller, pays=False)
         self._seats.append(seat)

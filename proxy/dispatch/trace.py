@@ -1,8 +1,7 @@
 """What one exchange went through, for its headers, its log line and its explanation."""
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,15 +12,13 @@ from proxy.telemetry.usage import Charge, Settlement
 ABANDONED: Final = "abandoned"
 SUCCESS: Final = "success"
 CLIENT_LEFT: Final = 499
+CacheWord = Literal["hit", "miss", "off"]
+"""What the cache of answers did for an exchange (``x-carousel-cache``)."""
+
+HIT: Final = "hit"
+MISS: Final = "miss"
+OFF: Final = "off"
 _UNTOLD: Final = Usage()
-
-
-class CacheWord(StrEnum):
-    """What the cache of answers did for an exchange (``x-carousel-cache``)."""
-
-    HIT = "hit"
-    MISS = "miss"
-    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ class Trace(msgspec.Struct):
     observed: Observed | None = None
     stop_reason: str | None = None
     spilled: bool = True
-    cache: CacheWord = CacheWord.OFF
+    cache: CacheWord = OFF
 
     def charged(self) -> Charge | None:
         """What the last attempt has used so far; None where it has told of nothing."""
@@ -119,8 +116,8 @@ class Trace(msgspec.Struct):
             further=further,
             failed=not left and (not begun or self.outcome != SUCCESS),
             abandoned=left,
-            cache_hit=begun and self.cache is CacheWord.HIT,
-            cache_miss=self.cache is CacheWord.MISS,
+            cache_hit=begun and self.cache == HIT,
+            cache_miss=self.cache == MISS,
         )
 
     def _untold(self) -> Charge:

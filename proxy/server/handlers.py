@@ -15,7 +15,7 @@ from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.cache import AnswerCache
 from proxy.dispatch.shared_calls import Caller as SharedCaller
 from proxy.dispatch.shared_calls import Seat
-from proxy.dispatch.trace import CLIENT_LEFT, SUCCESS, CacheWord, Trace
+from proxy.dispatch.trace import CLIENT_LEFT, OFF, SUCCESS, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
@@ -174,8 +174,8 @@ class _Call:
         if trace.dropped:
             # a long conversation can have one for each of its messages
             line.dropped = [item.field for item in trace.dropped[:_DROPPED_MAX]]
-        if trace.cache is not CacheWord.OFF:
-            line.cache = trace.cache.value
+        if trace.cache != OFF:
+            line.cache = trace.cache
         return line
 
     def _attempts(self, ended_s: float) -> tuple[AttemptTrace, ...]:

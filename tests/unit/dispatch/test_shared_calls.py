@@ -12,7 +12,7 @@ from proxy.dispatch.cache import AnswerCache
 from proxy.dispatch.cache_key import CacheKey
 from proxy.dispatch.shared_calls import Caller, CallSeat, KeptSeat, SharedCall
 from proxy.dispatch.streams import StreamCut
-from proxy.dispatch.trace import SUCCESS, CacheWord, Trace
+from proxy.dispatch.trace import HIT, MISS, SUCCESS, Trace
 from proxy.errors import GatewayError
 from proxy.pool import FailureClass, Fault
 from proxy.settings import CacheSettings
@@ -136,7 +136,7 @@ async def test_one_call_answers_all_who_ask_at_the_same_moment_or_later() -> Non
     late = room.sit()
     assert await _read(late) == _named(WHOLE, 4)
     traces.append(late.leave())
-    assert [trace.cache for trace in traces] == [CacheWord.MISS, CacheWord.HIT, CacheWord.HIT, CacheWord.HIT]
+    assert [trace.cache for trace in traces] == [MISS, HIT, HIT, HIT]
     assert [trace.attempts for trace in traces] == [1, 0, 0, 0]
     assert [trace.usage is not None for trace in traces] == [True, False, False, False]
     assert {trace.credential for trace in traces} == {"api-1"}
@@ -165,12 +165,12 @@ async def test_a_first_one_that_leaves_cuts_nobody_and_its_heir_pays() -> None:
     reply.let_go(2)
     await _turns()
     left = first.leave()
-    assert (left.attempts, left.usage, left.cache) == (0, None, CacheWord.MISS)
+    assert (left.attempts, left.usage, left.cache) == (0, None, MISS)
     reply.let_go(6)
     assert await _read(second) == _named(WHOLE, 2)
     assert await _read(third) == _named(WHOLE, 3)
     unpaid, paid = third.leave(), second.leave()
-    assert (paid.attempts, paid.outcome, paid.cache) == (1, SUCCESS, CacheWord.HIT)
+    assert (paid.attempts, paid.outcome, paid.cache) == (1, SUCCESS, HIT)
     assert paid.usage is not None
     assert (paid.usage.output_tokens, unpaid.attempts, unpaid.usage) == (7, 0, None)
     assert room.cache.find(_KEY) is not None
