@@ -212,6 +212,8 @@ async def test_a_shared_question_that_fails_is_one_failure_for_all(tmp_path: Pat
         assert {(one.status, one.error.error.message) for one in refused} == {(400, "no")}
         assert len({one.error.request_id for one in refused}) == 4
         assert running.calls() == 1
+        stats = await _stats(running, ADMIN_KEY)
+        assert (stats.requests, stats.errors, stats.cache) == (4, 4, _Cache(entries=0, hits=0, misses=1))
         assert (await running.ask(Spoken.CHAT)).status == 200
 
 
