@@ -12,6 +12,7 @@ from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.credentials import Credential, CredentialSource, Kind
 from proxy.dispatch.bookkeeper import Bookkeeper
+from proxy.dispatch.cache import AnswerCache
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.membership import Membership, fingerprints_of
@@ -286,6 +287,8 @@ def _application(services: Services, background: _Background) -> web.Application
     app[RESPONSES] = responses = StoredResponses(
         background.store, services.clock, ttl_s=settings.responses_ttl_s, history_max_bytes=limit_bytes
     )
+    if (kept := services.settings.cache).enabled:
+        services.cache = AnswerCache(kept, services.clock)
     if (cors := services.admission.cors) is not None:
         app.on_response_prepare.append(cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))

@@ -9,6 +9,7 @@ from aiohttp import web
 from proxy.access import Keys, Rules
 from proxy.clock import Clock
 from proxy.dispatch.bookkeeper import Bookkeeper
+from proxy.dispatch.cache import AnswerCache
 from proxy.dispatch.dispatcher import Dispatcher
 from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
@@ -50,6 +51,7 @@ class Services:
         bookkeeper: has what was used and what it cost, and writes it down.
         traces: the last requests.
         deletions: of conversations at claude.ai; None before the start.
+        cache: answers that are kept in memory; None where none are.
     """
 
     settings: Settings
@@ -70,6 +72,7 @@ class Services:
     admission: Admission
     traces: Traces = field(default_factory=Traces)
     deletions: Deletions | None = None
+    cache: AnswerCache | None = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
 

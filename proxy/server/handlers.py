@@ -1,6 +1,7 @@
 """One generic handler for every chat dialect and for counting tokens."""
 
 import asyncio
+import math
 from typing import Final
 
 from aiohttp import web
@@ -11,10 +12,14 @@ from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files, named_files
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
+from proxy.dispatch.cache import AnswerCache
+from proxy.dispatch.shared_calls import Caller as SharedCaller
+from proxy.dispatch.shared_calls import Seat
 from proxy.dispatch.trace import CLIENT_LEFT, MODEL_MAX, SUCCESS, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
+from proxy.server.answers import Question, question_of
 from proxy.server.body import LARGE_BYTES, looked_at, read_body
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.ended import NAME_MAX, Ended
@@ -90,18 +95,15 @@ class ClientCall:
             if services.ownership.some_files and may_name_files(body):
                 await self._bind(exchange, body)
             del body
+            question = None if services.cache is None else await self._question(exchange, services.cache)
             if exchange.stream and exchange.operation is Operation.MESSAGES:
-                response = await self._stream(exchange)
+                response = await self._stream(exchange, question)
+            elif question is not None:
+                response = self._whole(exchange, await self._read_shared(exchange, question))
             else:
                 response = await self._unary(exchange)
         except GatewayError as error:
-            response = error_response(error, self._dialect, self._caller, services)
-            if self._exchange is not None and self._trace.attempts:
-                answer_headers(response.headers, self._exchange, self._trace)
-            if self._grant is not None:
-                response.headers.update(self._grant.headers)
-            elif isinstance(error, LimitReached):
-                response.headers.update(error.headers)
+            response = self._refused(error)
         except (ConnectionResetError, BrokenPipeError):
             raise
         except Exception:
@@ -113,6 +115,16 @@ class ClientCall:
     async def _read_body(self) -> bytes:
         """The request's body, before anything in it is looked at."""
         return await read_body(self._request, self._services.settings.policy.body_max_bytes, self._watch)
+
+    def _refused(self, error: GatewayError) -> web.Response:
+        response = error_response(error, self._dialect, self._caller, self._services)
+        if self._exchange is not None and self._trace.attempts:
+            answer_headers(response.headers, self._exchange, self._trace)
+        if self._grant is not None:
+            response.headers.update(self._grant.headers)
+        elif isinstance(error, LimitReached):
+            response.headers.update(error.headers)
+        return response
 
     def end(self) -> None:
         """Close the books: what the request was is kept as it is, for who writes it down and who asks for it."""
@@ -203,17 +215,56 @@ class ClientCall:
         self._trace.outcome = SUCCESS
         self._trace.usage = opened.usage
         self._trace.stop_reason = opened.stop_reason
+        return self._whole(exchange, opened.body)
+
+    def _whole(self, exchange: Exchange, body: bytes) -> web.Response:
         headers = {
             _CONTENT_TYPE: "application/json",
-            **services.common_headers,
+            **self._services.common_headers,
             **identity_headers(self._dialect, exchange.id),
         }
         if self._grant is not None:
             headers.update(self._grant.headers)
         answer_headers(headers, exchange, self._trace)
-        return web.Response(body=opened.body, headers=headers)
+        return web.Response(body=body, headers=headers)
 
-    async def _stream(self, exchange: Exchange) -> web.StreamResponse:
+    async def _question(self, exchange: Exchange, cache: AnswerCache) -> Question | None:
+        """What may be answered from memory; nothing of what its client calls a session."""
+        if self._session(exchange.envelope):
+            return None
+        return await question_of(exchange, self._request, self._services, cache)
+
+    async def _read_shared(self, exchange: Exchange, question: Question) -> bytes:
+        """A whole answer that is kept, or that others get too."""
+        seat = question.seat(SharedCaller(exchange, self._trace, _NO_HOLD, self._watch))
+        try:
+            await self._begun(seat)
+            said = []
+            while (piece := await seat.frames(math.inf)) is not None:
+                said.append(piece)
+            self._trace.outcome = SUCCESS
+        finally:
+            self._trace = seat.leave()
+        return b"".join(said)
+
+    async def _relay_shared(self, answer: StreamAnswer, exchange: Exchange, question: Question) -> None:
+        """The same as a stream."""
+        seat = question.seat(SharedCaller(exchange, self._trace, answer, self._watch))
+        try:
+            await self._begun(seat)
+            failure = await answer.relay(seat)
+            self._trace.outcome = SUCCESS if failure is None else after_commit(failure).cls.value
+        except (ClientStalled, ConnectionResetError):
+            self._abort()
+        finally:
+            self._trace = seat.leave()
+
+    async def _begun(self, seat: Seat) -> None:
+        await seat.opened()
+        if self._trace.first_event_s is None:
+            self._trace.first_event_s = self._services.clock.monotonic_s()
+
+    async def _stream(self, exchange: Exchange, question: Question | None) -> web.StreamResponse:
         services = self._services
         common = {**services.common_headers, **identity_headers(self._dialect, exchange.id)}
         if self._grant is not None:
@@ -222,9 +273,12 @@ class ClientCall:
         answer = StreamAnswer(self._request, exchange, self._trace, policy, self._watch, common)
         services.inflight.stream_begins(answer)
         try:
-            opened = await services.dispatcher.open(exchange, self._trace, answer, self._watch)
-            self._note(opened)
-            await self._relay(answer, self._streamed(opened))
+            if question is not None:
+                await self._relay_shared(answer, exchange, question)
+            else:
+                opened = await services.dispatcher.open(exchange, self._trace, answer, self._watch)
+                self._note(opened)
+                await self._relay(answer, self._streamed(opened))
         except asyncio.CancelledError:
             if await answer.farewell():
                 return answer.response
@@ -250,17 +304,20 @@ class ClientCall:
     async def _relay(self, answer: StreamAnswer, opened: StreamOpened) -> None:
         outcome: Outcome = Abandoned()
         try:
-            failure = await answer.relay(opened)
+            failure = await answer.relay(opened.stream)
             outcome = Success() if failure is None else Failed(failure)
             self._trace.outcome = SUCCESS if failure is None else after_commit(failure).cls.value
         except (ClientStalled, ConnectionResetError):
-            if (transport := self._request.transport) is not None:
-                transport.abort()
+            self._abort()
         finally:
             observed = opened.stream.observed
             self._trace.usage = observed.usage
             self._trace.stop_reason = observed.stop_reason
             self._services.dispatcher.end(opened, outcome)
+
+    def _abort(self) -> None:
+        if (transport := self._request.transport) is not None:
+            transport.abort()
 
     def _note(self, opened: UnaryOpened | StreamOpened) -> None:
         self._trace.upstream_request_id = opened.source.request_id

@@ -41,7 +41,7 @@ def attempt_headers(headers: MutableMapping[str, str], trace: Trace) -> None:
     """Add who answered, and after how many attempts."""
     headers[_CREDENTIAL] = trace.credential
     headers[_ATTEMPTS] = str(trace.attempts)
-    headers[_CACHE] = "off"
+    headers[_CACHE] = trace.cache
     if trace.upstream_request_id and _REQUEST_ID.fullmatch(trace.upstream_request_id):
         headers[_UPSTREAM_REQUEST_ID] = trace.upstream_request_id
 

@@ -133,30 +133,6 @@ _CLAUDE_CODE: Final = (
 _CONVERSATIONS: Final = (
     _later(
         Group.CONVERSATIONS,
-        "CACHE_ENABLED",
-        values.boolean,
-        "false",
-        "Whether equal requests are answered from memory.",
-        f"{_CODE}CACHE__ENABLED",
-    ),
-    _later(
-        Group.CONVERSATIONS,
-        "CACHE_TTL_SECONDS",
-        values.integer(1, 31_536_000),
-        "3600",
-        "Life of such an answer.",
-        f"{_CODE}CACHE__TTL_SECONDS",
-    ),
-    _later(
-        Group.CONVERSATIONS,
-        "CACHE_MAX_ENTRIES",
-        values.integer(1, 10_000_000),
-        "1000",
-        "Most such answers.",
-        f"{_CODE}CACHE__MAX_ENTRIES",
-    ),
-    _later(
-        Group.CONVERSATIONS,
         "CONVERSATIONS",
         values.one_of("auto", "on", "off"),
         "auto",

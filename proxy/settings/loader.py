@@ -8,10 +8,11 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import fallbacks, later, limits, media, table, web
+from proxy.settings import caching, fallbacks, later, limits, media, table, web
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
     AccessSettings,
+    CacheSettings,
     CredentialSources,
     Fallback,
     LimitSettings,
@@ -118,6 +119,7 @@ def _settings(
         strategy=resolver.get(table.POOL_STRATEGY),
         policy=policy,
         warnings=(),
+        cache=_cache(resolver),
     )
 
 
@@ -167,6 +169,15 @@ def _limits(resolver: Resolver) -> LimitSettings:
         wrong_keys_block_s=resolver.get(limits.WRONG_KEYS_BLOCK_SECONDS),
         cors_origins=origins or (),
         trusted_proxies=proxies or (),
+    )
+
+
+def _cache(resolver: Resolver) -> CacheSettings:
+    return CacheSettings(
+        enabled=resolver.get(caching.CACHE_ENABLED),
+        ttl_s=resolver.get(caching.CACHE_TTL_SECONDS),
+        max_entries=resolver.get(caching.CACHE_MAX_ENTRIES),
+        max_bytes=resolver.get(caching.CACHE_MAX_BYTES),
     )
 
 

@@ -120,6 +120,23 @@ class WebSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """The cache of answers.
+
+    Attributes:
+        enabled: whether there is one.
+        ttl_s: seconds an answer is kept.
+        max_entries: how many.
+        max_bytes: of all of them together, those included that are just being written.
+    """
+
+    enabled: bool = False
+    ttl_s: int = 3600
+    max_entries: int = 1000
+    max_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDefaults:
     """What a request gets that does not say it itself.
 
@@ -167,6 +184,7 @@ class Settings:
         policy: the numbers of the pool and the relay.
         warnings: sentences for the operator, each said once at start; they hold no secret.
         media: what is got for requests that name images and documents instead of holding them.
+        cache: of answers.
     """
 
     address: Address
@@ -189,3 +207,4 @@ class Settings:
     policy: Policy
     warnings: tuple[str, ...]
     media: MediaSettings = field(default_factory=MediaSettings)
+    cache: CacheSettings = CacheSettings()

@@ -5,6 +5,7 @@ from typing import Final, Literal, assert_never
 
 from proxy.secrets import Secret
 from proxy.settings import shapes, values
+from proxy.settings.caching import CACHE_SETTINGS
 from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
 from proxy.settings.later import LATER_SETTINGS
 from proxy.settings.limits import LIMIT_SETTINGS
@@ -319,6 +320,7 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     POOL_STRATEGY,
     *POLICY.values(),
     *LIMIT_SETTINGS,
+    *CACHE_SETTINGS,
 )
 
 ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (*SERVER_SETTINGS, *WEB_SETTINGS, *LATER_SETTINGS)

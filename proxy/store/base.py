@@ -55,6 +55,7 @@ class ObjectRow:
         alias: of that credential, when it was made.
         media_type: of a file's content; empty where it is not known.
         created_unix_ms: when it was made.
+        usage_counted: whether what it used, where it is a batch, is among the sums of usage; not saved with the row.
     """
 
     client: str
@@ -64,6 +65,7 @@ class ObjectRow:
     alias: str
     media_type: str = ""
     created_unix_ms: int
+    usage_counted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,10 @@ class ObjectStore(Protocol):
 
     async def forget(self, client: str, kind: str, id: str, now_unix_ms: int) -> None:  # noqa: A002 - the wire's own word
         """The object is no more."""
+        ...
+
+    async def count_usage(self, client: str, kind: str, id: str) -> bool:  # noqa: A002 - the wire's own word
+        """Note that what an object used is counted now. Gives whether it was not before: only one caller is told so."""
         ...
 
     async def any_files(self) -> bool:
