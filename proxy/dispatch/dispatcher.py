@@ -15,6 +15,7 @@ from proxy.dialects.common import Demand
 from proxy.dialects.conversation import short
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
+from proxy.dispatch.fitting import fitted
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
 from proxy.dispatch.preparations import NEEDS_BYTES, Preparations
@@ -192,6 +193,8 @@ class Dispatcher:
         tools = self._tools
         want = Want(exchange.model, exchange.limit_class, exchange.client, exchange.credentials)
         sorts = tools.pool.sorts(want)
+        if sorts.kinds:
+            want = await self._fitted(want, sorts.kinds, exchange)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
         if sorts.ordinary:
             trace.dropped = (await prepared.first()).dropped
@@ -213,6 +216,13 @@ class Dispatcher:
         if isinstance(opened, UnaryOpened) and opened.lacks and self._may_ask_again(opened, question):
             return await self._ask_once_more(opened, opened.lacks, question)
         return opened
+
+    async def _fitted(self, want: Want, kinds: frozenset[Kind], exchange: Exchange) -> Want:
+        tools = self._tools
+        fetches = tools.media.fetches
+        return await fitted(
+            want, kinds, exchange, catalog=tools.catalog, defaults=tools.defaults, fetches=fetches
+        )
 
     def _may_ask_again(self, opened: UnaryOpened, question: "_Question") -> bool:
         """Whether the answer came to its end without what was demanded, and attempts, time and budget allow another."""

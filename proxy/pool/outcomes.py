@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from proxy.credentials import Kind
 from proxy.pool.failure import Failure
 from proxy.pool.health import HealthChange
 from proxy.pool.members import Lease
@@ -19,12 +20,15 @@ class Want(msgspec.Struct, frozen=True):
         limit_class: the limit class it counts against.
         client: the name of the client key.
         only: aliases of the credentials the client key may use; empty for all.
+        losses: how much of the request each kind would lose, from 0; those that lose more are asked after the others.
+            Empty where all lose the same.
     """
 
     model: str
     limit_class: str
     client: str
     only: frozenset[str] = frozenset()
+    losses: tuple[tuple[Kind, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

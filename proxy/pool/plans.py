@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.pool.choosing import Plan, make_plan
+from proxy.pool.choosing import Losses, Plan, make_plan
 from proxy.pool.members import Member
 from proxy.pool.outcomes import Want
 from proxy.pool.restraint import Restraints
@@ -28,11 +28,11 @@ class Plans:
         self._verdicts = verdicts
         self._restraints = restraints
         self._window_s = window_s
-        self._known: dict[tuple[str, str, str, frozenset[str]], Plan] = {}
+        self._known: dict[tuple[str, str, str, frozenset[str], Losses], Plan] = {}
 
     def of(self, want: Want, *, epoch: int) -> Plan:
         """The plan for a request; `epoch` is the serial of the last lease granted so far."""
-        key = (want.model, want.limit_class, want.client, want.only)
+        key = (want.model, want.limit_class, want.client, want.only, want.losses)
         plan = self._known.get(key)
         if plan is None:
             plan = self._known[key] = self._made(want, epoch)
@@ -63,7 +63,7 @@ class Plans:
                 self._restraints.share(seat)
                 self._verdicts.join(seat, epoch=epoch)
                 seats.append(seat)
-        return make_plan(seats)
+        return make_plan(seats, want.losses)
 
     def _forget(self) -> None:
         # model ids come from clients: what they make us remember has to have an end

@@ -1,0 +1,69 @@
+"""Which kinds of credentials a request is asked of first: those that carry more of it.
+
+Looked at only where a pool has a choice of kinds.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from proxy.capabilities import Feature, Front, features_of, losses
+from proxy.credentials import Kind
+from proxy.dispatch.prepare import read_session
+from proxy.errors import InvalidRequest
+from proxy.exchange import Exchange, Operation
+from proxy.model.catalog import Catalog
+from proxy.pool import Want
+from proxy.settings import RequestDefaults
+from proxy.tasks import off_loop
+
+_LARGE_BYTES: Final = 128 * 1024
+_FRONTS: Final[Mapping[str, Front]] = MappingProxyType(
+    {"anthropic": Front.MESSAGES, "openai_chat": Front.CHAT, "openai_text": Front.TEXT}
+)
+
+
+async def fitted(
+    want: Want,
+    kinds: frozenset[Kind],
+    exchange: Exchange,
+    *,
+    catalog: Catalog,
+    defaults: RequestDefaults,
+    fetches: bool,
+) -> Want:
+    """The want with what each of `kinds` would lose of the request.
+
+    Args:
+        want: without that.
+        kinds: those among which there is a choice.
+        exchange: what is asked.
+        catalog: what models take.
+        defaults: what the operator fills in.
+        fetches: whether URLs may be fetched here for kinds that do not do it themselves.
+    """
+    front = _FRONTS.get(exchange.dialect.name)
+    if front is None:
+        return want
+    if len(exchange.body) < _LARGE_BYTES:
+        features = _features(exchange, front, catalog, defaults)
+    else:
+        features = await off_loop(lambda: _features(exchange, front, catalog, defaults))
+    found = losses(features, front, kinds, fetches=fetches)
+    return msgspec.structs.replace(want, losses=found) if found else want
+
+
+def _features(
+    exchange: Exchange, front: Front, catalog: Catalog, defaults: RequestDefaults
+) -> frozenset[Feature]:
+    counted = frozenset({Feature.COUNT_TOKENS} if exchange.operation is Operation.COUNT_TOKENS else ())
+    try:
+        translated = read_session(exchange, catalog, defaults)
+    except InvalidRequest:
+        if front is not Front.MESSAGES:
+            return counted
+        # what cannot be read here passes to the API as it is, and only there
+        return counted | {Feature.THREADS if exchange.envelope.thread is not None else Feature.OTHER_FIELDS}
+    return counted | features_of(translated, front, exchange.envelope.own_fields)
