@@ -8,9 +8,11 @@ from types import MappingProxyType
 from typing import Final
 
 from proxy.capabilities.cells import dropped, emulated, refused, row
-from proxy.capabilities.feature import Feature, Row
+from proxy.capabilities.feature import Cell, Feature, Front, Row, Verdict
 
 _NO_TOOLS: Final = refused("tools")
+_ALLOWED: Final = "tool_choice.allowed_tools.tools"
+_ASKED_IN_WORDS: Final = Cell(Verdict.EMULATED, _ALLOWED, "a sentence; all tools stay offered, which is told")
 
 TOOLS: Final[Mapping[Feature, Row]] = MappingProxyType(
     {
@@ -31,7 +33,10 @@ TOOLS: Final[Mapping[Feature, Row]] = MappingProxyType(
             web=_NO_TOOLS,
         ),
         Feature.ALLOWED_TOOLS: row(
-            "Only some of the tools", chat="tool_choice.allowed_tools.tools", web=_NO_TOOLS
+            "Only some of the tools",
+            chat=_ALLOWED,
+            asked={Front.CHAT: _ASKED_IN_WORDS},
+            web=_NO_TOOLS,
         ),
         Feature.CUSTOM_TOOLS: row("Tools that take plain text", chat="tools[].custom", web=_NO_TOOLS),
         Feature.FUNCTIONS: row("Functions of the style before tools", chat="functions", web=_NO_TOOLS),

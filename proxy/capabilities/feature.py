@@ -36,7 +36,8 @@ class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         verdict: the word.
-        field: the path under which a loss or a refusal is told, with ``[]`` for any place in a list.
+        field: the path under which a loss or a refusal is told, with ``[]`` for any place in a list; of an emulation,
+            where it is told too that it is none of the upstream's own.
         note: what else is worth knowing.
     """
 

@@ -149,6 +149,7 @@ class Translated(msgspec.Struct, frozen=True):
         demand: what the answer has to hold, where the model can only be asked for it in words.
         form: what the answer looks like to the client.
         auto_cache: whether breakpoints may be set that the client has not set.
+        invents_tools: whether its tools are none of the client's, and only stand for those of earlier calls.
     """
 
     request: Request
@@ -156,6 +157,7 @@ class Translated(msgspec.Struct, frozen=True):
     demand: Demand | None = None
     form: AnswerForm = PLAIN_FORM
     auto_cache: bool = True
+    invents_tools: bool = False
 
 
 class Rendering(msgspec.Struct, frozen=True, kw_only=True):

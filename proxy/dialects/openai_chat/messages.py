@@ -175,7 +175,7 @@ class _Reader:
             case FilePart():
                 return _marked(document_block(part, at), part)
             case AudioPart():
-                raise refusal("messages[].content[].input_audio", f"{at}.type", "unsupported_value")
+                raise refusal("messages[].content[].input_audio", f"{at}.input_audio", "unsupported_value")
             case _:
                 assert_never(part)
 

@@ -11,15 +11,20 @@ _SCHEMA: Final = {"type": "object", "properties": {}, "required": [], "additiona
 _TOLD: Final = b"Nine, says Erasmus"
 
 
+def _function(name: str, *, strict: bool = False) -> Json:
+    """A tool as a chat client has it."""
+    function = {"name": name, "parameters": _SCHEMA, **({"strict": True} if strict else {})}
+    return {"type": "function", "function": function}
+
+
 def _tools(
     *, messages: Json | None = None, chat: Json | None = None, strict: bool = False
 ) -> Mapping[Front, Json]:
     """A tool in both dialects, with other fields beside it."""
     own = {"name": "tell_time", "input_schema": _SCHEMA, **({"strict": True} if strict else {})}
-    function = {"name": "tell_time", "parameters": _SCHEMA, **({"strict": True} if strict else {})}
     return {
         Front.MESSAGES: {"tools": [own], **(messages or {})},
-        Front.CHAT: {"tools": [{"type": "function", "function": function}], **(chat or {})},
+        Front.CHAT: {"tools": [_function("tell_time", strict=strict)], **(chat or {})},
     }
 
 
@@ -65,7 +70,7 @@ TOOLS: Final[Mapping[Feature, Probe]] = {
     Feature.ALLOWED_TOOLS: Probe(
         asks={
             Front.CHAT: {
-                **_tools()[Front.CHAT],
+                "tools": [_function("tell_time"), _function("tell_lies")],
                 "tool_choice": {"type": "allowed_tools", "allowed_tools": _ALLOWED},
             }
         },

@@ -45,6 +45,7 @@ THINKING: Final[Mapping[Feature, Probe]] = {
     Feature.THINKING_BUDGET: Probe(
         asks=in_both({"thinking": {"type": "enabled", "budget_tokens": 2047}}),
         token=b"2047",
+        model="claude-sonnet-4-5-20250929",
         foreign=OPENAI,
     ),
     Feature.THINKING_SIGNATURES: Probe(
