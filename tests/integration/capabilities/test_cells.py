@@ -8,12 +8,12 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
 import pytest
 import pytest_asyncio
-from _pytest.mark.structures import ParameterSet
 
 from proxy.capabilities import CELLS, ROWS, Cell, Feature, Front, Verdict
 from proxy.credentials import Kind
@@ -54,6 +54,10 @@ _ANSWERS: Final = {
 }
 
 
+def _entries(kind: Kind, url: str) -> list[Mapping[str, object]]:
+    return [_entry(kind, url)]
+
+
 def _entry(kind: Kind, url: str) -> Mapping[str, object]:
     match kind:
         case Kind.CLAUDE_WEB:
@@ -72,9 +76,7 @@ async def houses(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mapp
         found = {}
         for kind in SERVED:
             folder = tmp_path_factory.mktemp(kind.value)
-            entered = house_inside(
-                folder, {"AUTO_CACHE": "false"}, lambda url, kind=kind: [_entry(kind, url)]
-            )
+            entered = house_inside(folder, {"AUTO_CACHE": "false"}, partial(_entries, kind))
             found[kind], _ = await stack.enter_async_context(entered)
         yield found
 
@@ -98,7 +100,7 @@ class Case:
         return PROBES[self.feature]
 
 
-def _cases(*verdicts: Verdict) -> list[ParameterSet]:
+def _cases(*verdicts: Verdict) -> list[object]:
     return [
         pytest.param(Case(feature, front, kind), id=f"{feature}-{front}-{kind}")
         for (feature, front, kind), cell in CELLS.items()
