@@ -1,5 +1,6 @@
 """What a request asks for is found in it, in every dialect, by the same probes that go through the house."""
 
+import msgspec
 import pytest
 
 from proxy.capabilities import CELLS, ROWS, Feature, Front, Verdict, features_of, losses
@@ -87,3 +88,33 @@ def test_fields_of_ours_are_nobodys_loss() -> None:
     translated = _DIALECTS[Front.MESSAGES].decode_request(body, target)
     assert features_of(translated, Front.MESSAGES, ("conversation_id",)) == frozenset()
     assert features_of(translated, Front.MESSAGES) == {Feature.OTHER_FIELDS}
+
+
+_PICTURE = {"type": "image", "source": {"type": "url", "url": "https://images.example/a.png"}}
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (
+            {"type": "tool_result", "tool_use_id": "toolu_1", "content": [_PICTURE]},
+            {Feature.IMAGE_URL},
+        ),
+        (
+            {"type": "document", "source": {"type": "content", "content": [_PICTURE]}},
+            {Feature.TEXT_DOCUMENT, Feature.IMAGE_URL},
+        ),
+        (
+            {"type": "document", "source": {"type": "content", "content": "a"}},
+            {Feature.TEXT_DOCUMENT},
+        ),
+        ({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}, {Feature.CACHE_MARKS}),
+        ({"type": "redacted_thinking", "data": "a"}, {Feature.THINKING_SIGNATURES}),
+    ],
+)
+def test_what_stands_inside_a_block_is_read_too(block: object, expected: set[Feature]) -> None:
+    """Protects requests whose images lie in what a tool answered, or in a document."""
+    target = Target(facts=CATALOG.facts("claude-sonnet-4-6"), model="claude-sonnet-4-6")
+    body = msgspec.json.encode({"max_tokens": 5, "messages": [{"role": "user", "content": [block]}]})
+    translated = _DIALECTS[Front.MESSAGES].decode_request(body, target)
+    assert features_of(translated, Front.MESSAGES) == expected

@@ -131,3 +131,16 @@ def test_no_session_stands_in_for_another_where_losses_count_too() -> None:
     table.end(RATE, "one")
     assert table.word("one") == f"cooling({Reason.RATE_LIMIT})"
     assert not isinstance(table.pick(_WEB_LOSES), Lease)
+
+
+def test_the_order_outlives_a_session_that_was_told_to_stop() -> None:
+    """Protects the rule where sessions are taken out of the plan for a while."""
+    table = bench(_web("one"), _web("two"), credential("stand-in", fallback=True), _other("other", tier=100))
+    table.end(RATE, "one", _API_LOSES)
+    assert table.names(1, _API_LOSES) == ["other"]
+
+
+def test_a_home_is_not_left_for_a_last_resort() -> None:
+    """Protects a conversation's cache, and its prompt from going to another provider."""
+    table = bench(_web("web"), _other("other"))
+    assert _at_home(table, "web") == "web"
