@@ -1,6 +1,6 @@
 """One client call, from the moment its request was read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -21,6 +21,8 @@ class Operation(StrEnum):
 
     MESSAGES = "messages"
     COUNT_TOKENS = "count_tokens"
+    FILES = "files"
+    BATCHES = "batches"
 
 
 class Exchange(msgspec.Struct, kw_only=True):
@@ -43,6 +45,8 @@ class Exchange(msgspec.Struct, kw_only=True):
         conversation: what tells it from the client's other conversations; nothing of it can be read.
         version: the client's ``anthropic-version``, if any.
         beta: the client's ``anthropic-beta``, if any.
+        owner: alias of the one credential that can answer, because files the request names lie there; None for any.
+        files: media types of the files it may name, by id; None where it may name any, as there is none here.
         credentials: aliases of the credentials the client key may use; empty for all.
         permits: whether the client key may ask for a model; None where it may ask for every one.
         rewritten: whether the top level of the body is written anew, so that the upstream reads the same model as we.
@@ -63,6 +67,8 @@ class Exchange(msgspec.Struct, kw_only=True):
     conversation: Conversation = ("", "", b"")
     version: str | None = None
     beta: str | None = None
+    owner: str | None = None
+    files: Mapping[str, str] | None = None
     credentials: frozenset[str] = frozenset()
     permits: Callable[[str], bool] | None = None
     rewritten: bool = False

@@ -1,6 +1,6 @@
 """What every dialect offers, and the few values that pass between a dialect and the rest of the house."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -106,6 +106,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         default_temperature: ``MODEL_TEMPERATURE``, or None.
         recall: the thinking of an earlier turn, by the id of its first tool call, for clients that do not keep it.
         thinking_back: whether thinking that the client brings back may be sent.
+        files: media types of the uploaded files that may be named, by id; None where any may be.
     """
 
     facts: ModelFacts
@@ -116,6 +117,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     default_temperature: float | None = None
     recall: Callable[[str], Sequence[Thought]] = _nothing
     thinking_back: bool = True
+    files: Mapping[str, str] | None = None
 
 
 class AnswerForm(msgspec.Struct, frozen=True, kw_only=True):

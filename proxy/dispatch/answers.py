@@ -97,12 +97,17 @@ def beyond_a_fallback(field: str) -> GatewayError:
     )
 
 
-def no_credential_allowed(model: str) -> GatewayError:
-    """Credentials have the model, and the client key may use none of them."""
+def no_credential_allowed(model: str = "") -> GatewayError:
+    """Credentials have the model, or what was asked for without one, and the client key may use none of them."""
+    them = (
+        f"the credentials that have the model '{model[:100]}'"
+        if model
+        else "the credentials that could do this"
+    )
     return GatewayError(
         403,
         ErrorKind.PERMISSION,
-        f"The client key may use none of the credentials that have the model '{model[:100]}'.",
+        f"The client key may use none of {them}.",
         code="credential_not_allowed",
     )
 
@@ -116,6 +121,16 @@ def model_not_allowed(model: str, allowed: tuple[str, ...]) -> GatewayError:
         f"The client key may not ask for the model '{model[:100]}'. It may ask for: {names}.",
         param="model",
         code="model_not_allowed",
+    )
+
+
+def no_batches_allowed() -> GatewayError:
+    """The client key has limits that a batch would get around."""
+    return GatewayError(
+        403,
+        ErrorKind.PERMISSION,
+        "The client key may create no batches, because its models, tokens or budget are limited.",
+        code="batches_not_allowed",
     )
 
 
@@ -155,6 +170,69 @@ def exhausted(
             return none_usable()
         case _:
             assert_never(pool_says.reason)
+
+
+def owner_out(pool_says: Exhausted, last: Failure | None, *, model: str) -> GatewayError:
+    """What the client is told when only one credential can help, because it holds what is asked for, and cannot now."""
+    if last is not None and last.cls in _WORK_WAS_DONE:
+        return failed(last, model=model)
+    limited = last is not None and last.cls is FailureClass.RATE
+    match pool_says.reason:
+        case ExhaustedReason.NO_MODEL if model:
+            text = f"The credential that holds the files of this request does not serve '{model[:100]}'."
+            return NotFound(text, code="model_not_found", param="model")
+        case ExhaustedReason.RATE_LIMITED:
+            return _owner_limited(pool_says.retry_after_s or 1.0)
+        case ExhaustedReason.REFUSED if limited:
+            return _owner_limited(pool_says.retry_after_s or 1.0)
+        case ExhaustedReason.COOLING:
+            seconds_left = pool_says.retry_after_s or 1.0
+            return replace_message(resting(seconds_left), _owner_waits("is resting", seconds_left))
+        case _:
+            return replace_message(none_usable(), "The credential that holds this cannot be used now.")
+
+
+def owner_failed(failure: Failure) -> GatewayError:
+    """The failure of the one credential that could have helped."""
+    if failure.cls is FailureClass.RATE:
+        return _owner_limited(max(failure.retry_after_s or 1.0, 1.0))
+    error = failed(failure, model="")
+    if failure.cls in {FailureClass.AUTH, FailureClass.AUTH_DEAD, FailureClass.BILLING}:
+        return replace_message(error, "The credential that holds this cannot be used now.")
+    return error
+
+
+def _owner_limited(seconds_left: float) -> GatewayError:
+    return replace_message(rate_limited(seconds_left), _owner_waits("is rate limited", seconds_left))
+
+
+def _owner_waits(what: str, seconds_left: float) -> str:
+    return f"The credential that holds this {what}. Try again in {math.ceil(seconds_left)} seconds."
+
+
+def replace_message(error: GatewayError, message: str) -> GatewayError:
+    """The same error in other words."""
+    return GatewayError(
+        error.status,
+        error.kind,
+        message,
+        param=error.param,
+        code=error.code,
+        retry_after_s=error.retry_after_s,
+        should_retry=error.should_retry,
+    )
+
+
+def send_again() -> GatewayError:
+    """The credential that was to take an upload refused it when its body had gone; the next one may take it."""
+    return GatewayError(
+        503,
+        ErrorKind.OVERLOADED,
+        "The credential chosen for this could not take it, and the body is not kept. Please send it again.",
+        code="server_is_overloaded",
+        retry_after_s=1.0,
+        should_retry=True,
+    )
 
 
 def failed(failure: Failure, *, model: str) -> GatewayError:
@@ -228,10 +306,11 @@ def _broken(failure: Failure) -> GatewayError:
             retry_after_s=failure.retry_after_s,
             should_retry=False,
         )
+    unreached = failure.cls is FailureClass.ENDPOINT
     return GatewayError(
         502,
         ErrorKind.API,
-        "The upstream failed to answer.",
+        "The upstream could not be reached." if unreached else "The upstream failed to answer.",
         code="upstream_error",
         should_retry=False,
     )

@@ -13,6 +13,7 @@ from proxy.clock import Clock
 from proxy.credentials import Kind
 from proxy.dialects.common import Demand
 from proxy.dialects.conversation import short
+from proxy.dialects.files import may_name_files
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
 from proxy.dispatch.fitting import fitted
@@ -44,6 +45,7 @@ from proxy.pool import (
     Success,
     Walk,
     Want,
+    about_object,
     after_commit,
 )
 from proxy.settings import Policy, RequestDefaults
@@ -191,10 +193,12 @@ class Dispatcher:
     ) -> UnaryOpened | StreamOpened:
         """Ask for one model. Raises _Unanswered where no credential could answer."""
         tools = self._tools
-        want = Want(exchange.model, exchange.limit_class, exchange.client, exchange.credentials)
+        want = Want(
+            exchange.model, exchange.limit_class, exchange.client, exchange.owner, exchange.credentials
+        )
         sorts = tools.pool.sorts(want)
         if sorts.kinds:
-            want = await self._fitted(want, sorts.kinds, exchange)
+            want = await fitted(want, sorts.kinds, exchange, tools.catalog, tools.defaults, tools.media)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
         if sorts.ordinary:
             trace.dropped = (await prepared.first()).dropped
@@ -216,13 +220,6 @@ class Dispatcher:
         if isinstance(opened, UnaryOpened) and opened.lacks and self._may_ask_again(opened, question):
             return await self._ask_once_more(opened, opened.lacks, question)
         return opened
-
-    async def _fitted(self, want: Want, kinds: frozenset[Kind], exchange: Exchange) -> Want:
-        tools = self._tools
-        fetches = tools.media.fetches
-        return await fitted(
-            want, kinds, exchange, catalog=tools.catalog, defaults=tools.defaults, fetches=fetches
-        )
 
     def _may_ask_again(self, opened: UnaryOpened, question: "_Question") -> bool:
         """Whether the answer came to its end without what was demanded, and attempts, time and budget allow another."""
@@ -264,6 +261,8 @@ class Dispatcher:
                 opened = await self._called(question, lease)
             except AttemptFailed as failed:
                 failure = answers.scrubbed(failed.failure, failed.source)
+                if failure.cls is FailureClass.UNKNOWN and may_name_files(question.exchange.body):
+                    failure = about_object(failure)
                 _learn(tools.pool, lease, failed.source)
                 # after the commit there is no retry, so none is paid for
                 decision = None if hold.committed else walk.after(failure, lease)
@@ -313,9 +312,11 @@ class Dispatcher:
         if question.spared_s > 0 and last is None:
             return answers.overloaded(question.spared_s)
         want, pool = question.want, self._tools.pool
-        anyones = Want(want.model, want.limit_class, want.client)
+        anyones = msgspec.structs.replace(want, only=frozenset())
         if want.only and not pool.sorts(want).anybody and pool.sorts(anyones).anybody:
             return answers.no_credential_allowed(want.model)
+        if want.credential is not None:
+            return answers.owner_out(found, last, model=want.model)
         return answers.exhausted(found, last, model=question.want.model, available=self.models())
 
     async def _called(self, question: "_Question", lease: Lease) -> UnaryOpened | StreamOpened:

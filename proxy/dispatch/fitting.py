@@ -18,6 +18,7 @@ from proxy.model.catalog import Catalog
 from proxy.pool import Want
 from proxy.settings import RequestDefaults
 from proxy.tasks import off_loop
+from proxy.upstreams.media import Media
 
 _LARGE_BYTES: Final = 128 * 1024
 _FRONTS: Final[Mapping[str, Front]] = MappingProxyType(
@@ -29,10 +30,9 @@ async def fitted(
     want: Want,
     kinds: frozenset[Kind],
     exchange: Exchange,
-    *,
     catalog: Catalog,
     defaults: RequestDefaults,
-    fetches: bool,
+    media: Media,
 ) -> Want:
     """The want with what each of `kinds` would lose of the request.
 
@@ -42,7 +42,7 @@ async def fitted(
         exchange: what is asked.
         catalog: what models take.
         defaults: what the operator fills in.
-        fetches: whether URLs may be fetched here for kinds that do not do it themselves.
+        media: whether URLs may be fetched here for kinds that do not do it themselves.
     """
     front = _FRONTS.get(exchange.dialect.name)
     if front is None:
@@ -51,7 +51,7 @@ async def fitted(
         features = _features(exchange, front, catalog, defaults)
     else:
         features = await off_loop(lambda: _features(exchange, front, catalog, defaults))
-    found = losses(features, front, kinds, fetches=fetches)
+    found = losses(features, front, kinds, fetches=media.fetches)
     return msgspec.structs.replace(want, losses=found) if found else want
 
 

@@ -35,6 +35,11 @@ class Journal:
         found = (_change(row, names[row.fingerprint]) for row in rows if row.fingerprint in names)
         return tuple(change for change in found if change is not None)
 
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Those of the credentials there are now, by alias."""
+        return self._fingerprints
+
     def follow(self, fingerprints: Mapping[str, str]) -> frozenset[str]:
         """Write under these fingerprints from now on. Returns those that are no longer anybody's."""
         gone = frozenset(self._fingerprints.values()) - frozenset(fingerprints.values())

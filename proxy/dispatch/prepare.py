@@ -235,6 +235,7 @@ def _target(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults, mo
         stream=exchange.stream,
         default_max_tokens=defaults.max_tokens,
         default_temperature=defaults.temperature,
+        files=exchange.files,
     )
 
 

@@ -366,6 +366,17 @@ def classify_fault(fault: Fault) -> Failure:
     )
 
 
+def about_object(failure: Failure) -> Failure:
+    """The same failure where the request names an object of the upstream, such as a file or a batch.
+
+    That there is none, or that it is not in the state for what was asked, is the client's own matter then.
+    """
+    if failure.cls is not FailureClass.UNKNOWN or failure.status not in {404, 409}:
+        return failure
+    kind = ErrorKind.NOT_FOUND if failure.status == 404 else ErrorKind.INVALID_REQUEST
+    return replace(failure, cls=FailureClass.REQUEST, kind=kind)
+
+
 def after_commit(failure: Failure) -> Failure:
     """The same failure once the client has had its first byte.
 

@@ -13,6 +13,7 @@ from proxy.pool.health import Ladder, Standing
 
 CLAUDE_CODE_MODEL: Final = "claude-code"
 _CLOSED_MODELS_MAX: Final = 128
+_OBJECTS: Final = (Operation.FILES, Operation.BATCHES)
 
 
 class WayOut:
@@ -280,10 +281,13 @@ class Member:
 
     @property
     def group(self) -> Hashable:
-        """What shares rate limits with it: organization and workspace, or itself alone while they are unknown."""
+        """What shares rate limits with it: organization and workspace, or itself alone while they are unknown.
+
+        What an account may do at claude.ai and what an organization may use of the API are limits of their own.
+        """
         if self.organization is None:
             return self.name
-        return (self.organization, self.workspace)
+        return (self.organization, self.workspace, self.credential.kind is Kind.CLAUDE_WEB)
 
     def seat(self, limit_class: str, *, window_s: float) -> Seat:
         """Its seat in a class, made when first asked for."""
@@ -313,6 +317,9 @@ class Member:
             return False
         if credential.clients and client is not None and client not in credential.clients:
             return False
+        if limit_class in _OBJECTS:
+            # files and batches belong to a key, whatever models it may be asked for
+            return credential.kind is Kind.ANTHROPIC
         if credential.models:
             return any(fnmatchcase(model, pattern) for pattern in credential.models)
         if model == CLAUDE_CODE_MODEL:

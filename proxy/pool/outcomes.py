@@ -19,6 +19,7 @@ class Want(msgspec.Struct, frozen=True):
         model: the id to ask upstream, aliases resolved.
         limit_class: the limit class it counts against.
         client: the name of the client key.
+        credential: alias of the only one that will do; None for any.
         only: aliases of the credentials the client key may use; empty for all.
         losses: how much of the request each kind would lose, from 0; those that lose more are asked after the others.
             Empty where all lose the same.
@@ -27,6 +28,7 @@ class Want(msgspec.Struct, frozen=True):
     model: str
     limit_class: str
     client: str
+    credential: str | None = None
     only: frozenset[str] = frozenset()
     losses: tuple[tuple[Kind, int], ...] = ()
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.pool.choosing import Losses, Plan, make_plan
+from proxy.pool.choosing import Plan, make_plan
 from proxy.pool.members import Member
 from proxy.pool.outcomes import Want
 from proxy.pool.restraint import Restraints
@@ -28,14 +28,13 @@ class Plans:
         self._verdicts = verdicts
         self._restraints = restraints
         self._window_s = window_s
-        self._known: dict[tuple[str, str, str, frozenset[str], Losses], Plan] = {}
+        self._known: dict[Want, Plan] = {}
 
     def of(self, want: Want, *, epoch: int) -> Plan:
         """The plan for a request; `epoch` is the serial of the last lease granted so far."""
-        key = (want.model, want.limit_class, want.client, want.only, want.losses)
-        plan = self._known.get(key)
+        plan = self._known.get(want)
         if plan is None:
-            plan = self._known[key] = self._made(want, epoch)
+            plan = self._known[want] = self._made(want, epoch)
         return plan
 
     def now(self, want: Want, *, epoch: int, now_s: float) -> Plan:
@@ -55,6 +54,8 @@ class Plans:
             self._forget()
         seats = []
         for member in self.members:
+            if want.credential is not None and want.credential != member.name:
+                continue
             if want.only and member.name not in want.only:
                 continue
             if member.serves(want.model, want.client, want.limit_class):

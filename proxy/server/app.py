@@ -14,6 +14,8 @@ from proxy.dispatch.bookkeeper import Bookkeeper
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.membership import Membership, fingerprints_of
+from proxy.dispatch.objects import ObjectCalls
+from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
 from proxy.dispatch.reloading import Reloader
 from proxy.dispatch.thinking import ThinkingMemory
@@ -23,13 +25,14 @@ from proxy.model.aliases import AliasRules
 from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.model.pricing import Pricing
-from proxy.pool import Pool
+from proxy.pool import Pool, RetryBudget
 from proxy.server import admin, capabilities, clients, extras, usage
 from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
+from proxy.server.objects import OBJECT_ROUTES
 from proxy.server.orders import once
 from proxy.server.reload import reload
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
@@ -40,6 +43,7 @@ from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
+from proxy.upstreams.anthropic_objects import AnthropicObjects
 from proxy.upstreams.base import Upstream
 from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
@@ -69,6 +73,7 @@ ROUTES = (
         ANTHROPIC,
         _V1,
     ),
+    *OBJECT_ROUTES,
     Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/capabilities", capabilities.capabilities, Access.CLIENT, prefixes=_V1),
@@ -140,6 +145,7 @@ async def build_app(parts: Parts) -> web.Application:
         fingerprint_key=parts.keys.secret_key,
     )
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
+    dispatcher = _dispatcher(parts, pool, places, journal, upstreams, names)
     pricing = Pricing(parts.catalog)
     admission = make_admission(parts.keys, settings.limits, parts.store.access, clock, pricing)
     await admission.restore()
@@ -147,7 +153,9 @@ async def build_app(parts: Parts) -> web.Application:
         settings=settings,
         keys=parts.keys,
         pool=pool,
-        dispatcher=_dispatcher(parts, pool, places, journal, upstreams, names),
+        dispatcher=dispatcher,
+        objects=_object_calls(parts, pool, places, ways_out, dispatcher.budget),
+        ownership=Ownership(parts.store.objects, journal, clock),
         catalog=parts.catalog,
         names=names,
         clock=clock,
@@ -211,6 +219,20 @@ def _dispatcher(
     )
 
 
+def _object_calls(
+    parts: Parts, pool: Pool, places: Places, ways_out: WaysOut, budget: RetryBudget
+) -> ObjectCalls:
+    return ObjectCalls(
+        pool=pool,
+        places=places,
+        upstream=AnthropicObjects(ways_out),
+        policy=parts.settings.policy,
+        clock=parts.clock,
+        rng=parts.rng,
+        budget=budget,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Background:
     """What runs beside the requests, and what is left to close after them."""
@@ -229,6 +251,8 @@ class _Background:
             spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),
             spawn(services.admission.desk.stored.watch(), name="look after the client keys"),
         ]
+        if not await services.ownership.found_files():
+            working.append(spawn(services.ownership.look_for_files(), name="look for a first file"))
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.deletions = self.sessions.deletions

@@ -1,5 +1,7 @@
 """Reading a request's body, refused as soon as it is known to be too large."""
 
+from collections.abc import AsyncGenerator
+
 from aiohttp import web
 
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, TooLarge
@@ -23,16 +25,21 @@ async def read_body(request: web.Request, limit_bytes: int, watch: Watch) -> byt
         if len(body) > limit_bytes:
             raise TooLarge(limit_bytes)
         return body
-    chunks: list[bytes] = []
+    chunks = [chunk async for chunk in body_pieces(request, limit_bytes, watch)]
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def body_pieces(request: web.Request, limit_bytes: int, watch: Watch) -> AsyncGenerator[bytes, None]:
+    """The body as it comes, decompressed; raises as `read_body` does, for lengths only once they have come."""
+    content = request.content
     left_bytes = limit_bytes
     try:
         while chunk := await watch.within(_STALLED_BODY_S, content.readany()):
             left_bytes -= len(chunk)
             if left_bytes < 0:
                 raise TooLarge(limit_bytes)
-            chunks.append(chunk)
+            yield chunk
     except TimeoutError:
         raise GatewayError(408, ErrorKind.TIMEOUT, "The request body stopped arriving.") from None
     except web.RequestPayloadError:
         raise InvalidRequest("The request body could not be read.") from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

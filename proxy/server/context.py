@@ -10,6 +10,8 @@ from proxy.access import Keys, Rules
 from proxy.clock import Clock
 from proxy.dispatch.bookkeeper import Bookkeeper
 from proxy.dispatch.dispatcher import Dispatcher
+from proxy.dispatch.objects import ObjectCalls
+from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
 from proxy.dispatch.reloading import Reloader
 from proxy.model.catalog import Catalog, Resolution
@@ -32,6 +34,8 @@ class Services:
         keys: client and admin keys.
         pool: credentials and their state.
         dispatcher: finds answers.
+        objects: asks about files and batches.
+        ownership: whose those are.
         catalog: model facts.
         names: what model names mean.
         clock: the time.
@@ -52,6 +56,8 @@ class Services:
     keys: Keys
     pool: Pool
     dispatcher: Dispatcher
+    objects: ObjectCalls
+    ownership: Ownership
     catalog: Catalog
     names: ModelNames
     clock: Clock

@@ -1,7 +1,6 @@
 """One generic handler for every chat dialect and for counting tokens."""
 
 import asyncio
-import re
 from typing import Final
 
 from aiohttp import web
@@ -10,16 +9,18 @@ from multidict import istr
 from proxy.access import Grant, LimitReached
 from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
+from proxy.dialects.files import may_name_files, named_files
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.trace import CLIENT_LEFT, SUCCESS, Trace
-from proxy.errors import GatewayError, InvalidRequest
+from proxy.errors import GatewayError
 from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
 from proxy.server.body import read_body
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.gate import error_response, identity_headers, internal_error
-from proxy.server.headers import answer_headers
+from proxy.server.headers import BETA, VERSION, answer_headers, forwardable
 from proxy.server.limiting import admitted, settle
+from proxy.server.object_request import tenant_of
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
 from proxy.tasks import off_loop
@@ -27,9 +28,6 @@ from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.watch import Watch
 
-_HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
-_VERSION: Final = istr("anthropic-version")
-_BETA: Final = istr("anthropic-beta")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
 _SHOWN_MAX: Final = 100
@@ -91,9 +89,11 @@ class _Call:
             exchange = self._exchange = self._open_exchange(
                 body, self._dialect.peek(body) if len(body) < _LARGE_BYTES else await self._peeked(body)
             )
-            del body
             if self._caller.rules is not None:
                 self._grant = admitted(exchange, self._caller, self._caller.rules)
+            if services.ownership.some_files and may_name_files(body):
+                await self._bind(exchange, body)
+            del body
             if exchange.stream and exchange.operation is Operation.MESSAGES:
                 response = await self._stream(exchange)
             else:
@@ -208,9 +208,19 @@ class _Call:
             created_s=services.clock.unix_ms() // 1000,
             think=think,
             conversation=self._conversation(envelope),
-            version=_forwardable(headers.get(_VERSION), _VERSION),
-            beta=_forwardable(", ".join(headers.getall(_BETA, ())) or None, _BETA),
+            version=forwardable(headers.get(VERSION), VERSION),
+            beta=forwardable(", ".join(headers.getall(BETA, ())) or None, BETA),
         )
+
+    async def _bind(self, exchange: Exchange, body: bytes) -> None:
+        """Let nobody answer but who holds the files a request names. Raises GatewayError naming the field."""
+        large = len(body) >= _LARGE_BYTES
+        files = await off_loop(lambda: named_files(body)) if large else named_files(body)
+        exchange.files = {}
+        if files:
+            tenant = tenant_of(self._request, self._caller)
+            bound = await self._services.ownership.holder(tenant, files)
+            exchange.owner, exchange.files = bound.credential, bound.media_types
 
     def _conversation(self, envelope: Envelope) -> Conversation:
         """What tells it from others; turns of a thread hold nothing of how it began, only whom they follow."""
@@ -301,10 +311,3 @@ class _Call:
     def _note(self, opened: UnaryOpened | StreamOpened) -> None:
         self._trace.upstream_request_id = opened.source.request_id
         self._trace.first_event_s = self._services.clock.monotonic_s()
-
-
-def _forwardable(value: str | None, name: str) -> str | None:
-    """A client's header that goes upstream as it is. Raises InvalidRequest when it is no printable ASCII."""
-    if value is not None and not _HEADER_TEXT.fullmatch(value):
-        raise InvalidRequest(f"The header {name} holds characters that cannot be forwarded.", param=name)
-    return value

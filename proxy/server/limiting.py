@@ -27,6 +27,17 @@ def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant:
     return caller.services.admission.limiter.admit(caller.client, rules, ask)
 
 
+def admitted_object(caller: Caller, rules: Rules, *, makes_batch: bool) -> Grant:
+    """The same for a request about files or batches, which uses no tokens by itself.
+
+    What a batch asks for is not counted, so a key whose models, tokens or budget are limited makes none. Raises
+    GatewayError 403 for that, and what `Limiter.admit` raises.
+    """
+    if makes_batch and (rules.reads_model or rules.counts_tokens):
+        raise answers.no_batches_allowed()
+    return caller.services.admission.limiter.admit(caller.client, rules, Ask(""))
+
+
 def settle(grant: Grant, exchange: Exchange, trace: Trace) -> None:
     """An exchange has ended, however it did: count what was used.
 

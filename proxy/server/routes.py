@@ -79,4 +79,4 @@ def dialect_by_version(request: web.Request) -> Dialect:
 
 def dialect_for_unknown(path: str) -> Dialect:
     """Whose envelope a path without a route is answered in."""
-    return ANTHROPIC if "/v1/messages" in path else OPENAI_CHAT
+    return ANTHROPIC if "/v1/messages" in path or "/v1/files" in path else OPENAI_CHAT

@@ -225,6 +225,12 @@ class Policy:
     body_max_bytes: int = _of(
         32 * _MIB, "RELAY_BODY_MAX_BYTES", 1024, 2**31, "Largest body a client may send."
     )
+    file_max_bytes: int = _of(
+        500 * _MIB, "RELAY_FILE_MAX_BYTES", 1024, 2**33, "Largest body that uploads a file."
+    )
+    batch_max_bytes: int = _of(
+        256 * _MIB, "RELAY_BATCH_MAX_BYTES", 1024, 2**33, "Largest body that creates a batch."
+    )
 
 
 def _described(each: "Field[object]") -> PolicyField:

@@ -1,6 +1,6 @@
 """What each path of the simulated API answers, as values; nothing here touches a connection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import ceil
 from urllib.parse import parse_qs
 
@@ -15,10 +15,12 @@ from proxy.simulator.conversation import INVALID_SIGNATURE
 from proxy.simulator.limits import AnswerHeaders
 from proxy.simulator.messages import Answer, Text, Thought, Voice, compose, message_id
 from proxy.simulator.models import describe, find_model, page_of_models
+from proxy.simulator.objects import Asking, Objects, is_about_objects
 from proxy.simulator.prefix import PromptCache, conversation_digest
 from proxy.simulator.script import Step
 from proxy.simulator.signatures import conversation_of, sign
 from proxy.simulator.threads import Threads
+from proxy.simulator.uploads import Upload
 from proxy.simulator.validation import Checked, read_request
 from proxy.simulator.web_calls import WebCall, session_key
 from proxy.simulator.wire import MessagesRequest, TokenRequest
@@ -47,6 +49,7 @@ class Request(msgspec.Struct):
         request_id: of the answer.
         call: which of claude.ai's calls it is; None for the API's own.
         limits: headers of the answer that tell of its organization's limits, where those are on the ledger.
+        upload: the file it brings, which is not in its body.
     """
 
     method: str
@@ -58,6 +61,7 @@ class Request(msgspec.Struct):
     request_id: str
     call: WebCall | None = None
     limits: list[tuple[str, str]] | None = None
+    upload: Upload | None = None
 
 
 class Reply(msgspec.Struct):
@@ -129,6 +133,7 @@ class Api:
         self.cache = PromptCache()
         self.threads = Threads()
         self.buckets = headers.buckets
+        self.objects = Objects(clock, self._batched)
         self._paths: dict[tuple[str, str], Callable[[Request], Reply]] = {
             ("POST", "/v1/messages/count_tokens"): self._count_tokens,
             ("GET", "/v1/models"): self._models,
@@ -153,6 +158,8 @@ class Api:
             return self._chat(request, events, step or _PLAIN)
         if request.path == "/v1/messages" and method == "POST":
             return self._messages(request, events, step or _PLAIN, whole=whole)
+        if is_about_objects(request.path):
+            return self._about_objects(request, method)
         if (answer := self._paths.get((method, request.path))) is not None:
             return answer(request)
         if method == "GET" and request.path.startswith("/v1/models/"):
@@ -175,6 +182,8 @@ class Api:
         )
         if limited:
             self._admit(request, organization, checked)
+        if _names_files(request):
+            self.objects.check_named(asked.messages, organization)
         self._check_thinking(asked)
         self._answers += 1
         voice = Voice(
@@ -206,6 +215,28 @@ class Api:
         frames = _altered_events(render.events(answer), step)
         return Reply(200, EVENT_STREAM, frames, streamed=True, tokens=answer.output_tokens)
 
+    def _about_objects(self, request: Request, method: str) -> Reply:
+        asking = Asking(
+            method=method,
+            path=request.path,
+            query=request.query,
+            headers=request.headers,
+            body=request.body,
+            upload=request.upload,
+            key=request.key,
+            organization=self._headers.organization(request.key),
+            url=f"http://{request.headers.get('host', '')}",
+        )
+        found = self.objects.reply(asking)
+        return Reply(200, found.content_type, found.pieces)
+
+    def _batched(self, params: bytes, headers: Mapping[str, str]) -> bytes:
+        """The answer to a request of a batch."""
+        asked, checked = read_request(params, MessagesRequest, dict(headers))
+        self._answers += 1
+        voice = Voice(number=self._answers, prefix=self._prefix, events=None, text=None)
+        return render.message(compose(asked, checked.model, voice))
+
     def _admit(self, request: Request, organization: str, checked: Checked) -> None:
         model = checked.model.id
         try:
@@ -232,6 +263,7 @@ class Api:
         return (
             len(request.body) <= _MAX_REMEMBERED_BYTES
             and not checked.marked
+            and not _names_files(request)
             and not self._strict_thinking
             and asked.thinking is None
             and not bytes(asked.thread)
@@ -266,6 +298,8 @@ class Api:
 
     def _count_tokens(self, request: Request) -> Reply:
         asked, checked = read_request(request.body, TokenRequest, request.headers)
+        if _names_files(request):
+            self.objects.check_named(asked.messages, self._headers.organization(request.key))
         self._check_thinking(asked)
         return Reply(200, JSON, [_encoder.encode({"input_tokens": checked.prompt_tokens})])
 
@@ -294,6 +328,10 @@ class Api:
 
 
 _PLAIN = Step()
+
+
+def _names_files(request: Request) -> bool:
+    return b'"file_id"' in request.body
 
 
 def _whole(answer: Answer, *, streamed: bool) -> Reply:

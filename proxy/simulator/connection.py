@@ -7,9 +7,10 @@ from typing import Protocol, cast
 from proxy.errors import ErrorKind
 from proxy.simulator import http
 from proxy.simulator.api import JSON, Request, key_of
-from proxy.simulator.call import Call, Services
+from proxy.simulator.call import Call, Services, reset
 from proxy.simulator.record import EndedBy, Received, Record
 from proxy.simulator.render import error_body
+from proxy.simulator.uploads import Upload, UploadBroken
 from proxy.simulator.web_calls import call_of
 from proxy.tasks import spawn
 
@@ -26,6 +27,10 @@ class Host(Protocol):
 
     def next_request_id(self) -> str:
         """A new id for an answer."""
+        ...
+
+    def begin_upload(self, head: http.Head, key: str) -> Upload | None:
+        """Where the body of a request goes as it comes; None where it is kept."""
         ...
 
     def serve(self, call: Call) -> Coroutine[None, None, None] | None:
@@ -46,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._head: http.Head | None = None
         self._received: Received | None = None
         self._call: Call | None = None
+        self._upload: Upload | None = None
         self._advancing = False
         self._discarding: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -137,6 +143,8 @@ class Connection(asyncio.Protocol):
                 pass
         except http.MalformedRequestError as error:
             self._refuse(error)
+        except UploadBroken as broken:
+            self._break_upload(broken)
         finally:
             self._advancing = False
 
@@ -148,7 +156,7 @@ class Connection(asyncio.Protocol):
             if head is None:
                 return False
             self._begin(head)
-        body = self._reader.read_body(head)
+        body = self._reader.read_body(head, self._upload.feed if self._upload is not None else None)
         if body is None:
             return False
         received = self._received
@@ -169,15 +177,21 @@ class Connection(asyncio.Protocol):
         )
         self._received = received
         self._host.record.began(received)
+        self._upload = self._host.begin_upload(head, received.key)
         if head.expects_continue:
             self._transport.write(http.CONTINUE)
 
     def _serve(self, head: http.Head, body: bytes, received: Received) -> None:
+        upload, self._upload = self._upload, None
         self._host.record.body_complete(received, body, self._clock.monotonic_s())
+        if upload is not None:
+            received.body_bytes = upload.size_bytes
         path, _, query = head.target.partition("?")
         request_id = self._host.next_request_id()
         web_call = call_of(head.method, path)
-        request = Request(head.method, path, query, head.fields, body, received.key, request_id, web_call)
+        request = Request(
+            head.method, path, query, head.fields, body, received.key, request_id, web_call, upload=upload
+        )
         call = Call(request, received, self._host.services, self._transport, self._call_ended, self._flushed)
         self._call = call
         work = self._host.serve(call)
@@ -196,6 +210,13 @@ class Connection(asyncio.Protocol):
         elif not self._advancing and not self._reader.empty:
             asyncio.get_running_loop().call_soon(self._advance)
 
+    def _break_upload(self, broken: UploadBroken) -> None:
+        if broken.status:
+            self._refuse(http.MalformedRequestError("The upload was refused.", status=broken.status))
+        else:
+            self._closed_by = EndedBy.SERVER
+            reset(self._transport)
+
     def _refuse(self, error: http.MalformedRequestError) -> None:
         """Answer bytes that are no request, then close; what still comes is thrown away for a second.
 
@@ -203,7 +224,8 @@ class Connection(asyncio.Protocol):
         """
         self._host.record.malformed += 1
         self._closed_by = EndedBy.SERVER
-        kind = ErrorKind.REQUEST_TOO_LARGE if error.status == 413 else ErrorKind.INVALID_REQUEST
+        kinds = {413: ErrorKind.REQUEST_TOO_LARGE, 429: ErrorKind.RATE_LIMIT}
+        kind = kinds.get(error.status, ErrorKind.INVALID_REQUEST)
         body = error_body(kind, str(error), request_id=self._host.next_request_id())
         headers = {"content-type": JSON, "content-length": str(len(body)), "connection": "close"}
         self._transport.write(http.response_head(error.status, headers.items()) + body)

@@ -4,13 +4,14 @@ Nothing here touches a socket. Requests are read strictly; answers are plain byt
 Source of the grammar: RFC 9112.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 import msgspec
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 32 * 1024 * 1024
+_LARGER = (("/v1/files", 500 * 1024 * 1024), ("/v1/messages/batches", 256 * 1024 * 1024))
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -72,7 +73,7 @@ def parse_head(raw: bytes) -> Head:
         headers,
         fields,
         connection != "close" if version == "HTTP/1.1" else connection == "keep-alive",
-        _body_length(fields),
+        _body_length(fields, max_body_bytes(target)),
         "expect" in fields and fields["expect"].lower() == "100-continue",
     )
 
@@ -83,7 +84,7 @@ def _origin_form(target: str) -> str:
     return target
 
 
-def _body_length(fields: dict[str, str]) -> int | None:
+def _body_length(fields: dict[str, str], max_bytes: int) -> int | None:
     declared = fields.get("content-length")
     if (coding := fields.get("transfer-encoding")) is not None:
         if coding.lower() != "chunked":
@@ -95,16 +96,23 @@ def _body_length(fields: dict[str, str]) -> int | None:
         return 0
     if not (declared.isascii() and declared.isdigit()):
         raise MalformedRequestError("malformed content-length")
-    if len(declared) > 15 or int(declared) > MAX_BODY_BYTES:
+    if len(declared) > 15 or int(declared) > max_bytes:
         raise MalformedRequestError("Request exceeds the maximum size", status=413)
     return int(declared)
+
+
+def max_body_bytes(target: str) -> int:
+    """The largest body of a path: files and batches may be much larger than all else."""
+    path = target.partition("?")[0]
+    return next((limit for known, limit in _LARGER if path == known), MAX_BODY_BYTES)
 
 
 class RequestReader:
     """Turns the bytes of one connection into requests, however they were split on the way.
 
     Call `read_head` until it gives a head, then `read_body` with it until it gives the body; both give None
-    while bytes are missing and raise `MalformedRequestError` on bytes that can never become a request.
+    while bytes are missing and raise `MalformedRequestError` on bytes that can never become a request. A body may be
+    poured into a `sink` as it comes; then what is given at its end is empty.
     """
 
     def __init__(self) -> None:
@@ -112,6 +120,7 @@ class RequestReader:
         self._searched = 0
         self._chunks: list[bytes] = []
         self._chunks_bytes = 0
+        self._poured_bytes = 0
         self._in_trailers = False
 
     def feed(self, data: bytes) -> None:
@@ -144,11 +153,13 @@ class RequestReader:
         self._searched = 0
         return parse_head(raw)
 
-    def read_body(self, head: Head) -> bytes | None:
+    def read_body(self, head: Head, sink: Callable[[bytes], None] | None = None) -> bytes | None:
         """The body that belongs to `head`, or None."""
         length = head.length_bytes
         if length is None:
-            return self._read_chunked()
+            return self._read_chunked(max_body_bytes(head.target), sink)
+        if sink is not None:
+            return self._pour(length, sink)
         if length == 0:
             return b""
         buffer = self._buffer
@@ -158,14 +169,25 @@ class RequestReader:
         del buffer[:length]
         return body
 
-    def _read_chunked(self) -> bytes | None:
+    def _pour(self, length: int, sink: Callable[[bytes], None]) -> bytes | None:
+        data = bytes(self._buffer[: length - self._poured_bytes])
+        del self._buffer[: len(data)]
+        self._poured_bytes += len(data)
+        if data:
+            sink(data)
+        if self._poured_bytes < length:
+            return None
+        self._poured_bytes = 0
+        return b""
+
+    def _read_chunked(self, max_bytes: int, sink: Callable[[bytes], None] | None) -> bytes | None:
         while not self._in_trailers:
             line_end = self._line_end()
             if line_end is None:
                 return None
             size = _chunk_size(bytes(self._buffer[:line_end]))
             stop = line_end + 2 + size
-            if self._chunks_bytes + size > MAX_BODY_BYTES:
+            if self._chunks_bytes + size > max_bytes:
                 raise MalformedRequestError("Request exceeds the maximum size", status=413)
             if size == 0:
                 self._in_trailers = True
@@ -175,7 +197,11 @@ class RequestReader:
                 return None
             if self._buffer[stop : stop + 2] != b"\r\n":
                 raise MalformedRequestError("chunk not closed by CRLF")
-            self._chunks.append(bytes(self._buffer[line_end + 2 : stop]))
+            piece = bytes(self._buffer[line_end + 2 : stop])
+            if sink is not None:
+                sink(piece)
+            else:
+                self._chunks.append(piece)
             self._chunks_bytes += size
             del self._buffer[: stop + 2]
         return self._skip_trailers()

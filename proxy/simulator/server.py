@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
 from proxy.clock import Clock, SystemClock
+from proxy.simulator import http
 from proxy.simulator.api import Api, Reply, Request
 from proxy.simulator.buckets import Limits
 from proxy.simulator.call import Call, Services
@@ -12,8 +13,11 @@ from proxy.simulator.connection import Connection
 from proxy.simulator.control import control
 from proxy.simulator.limits import AnswerHeaders, organization_of
 from proxy.simulator.listener import Listener
+from proxy.simulator.objects import FILES_PATH
 from proxy.simulator.record import DEFAULT_RECORD_LIMIT, Record
 from proxy.simulator.script import Pace, Scripts, Step
+from proxy.simulator.sending import send_paced
+from proxy.simulator.uploads import Upload
 from proxy.simulator.web import WebSite
 from proxy.simulator.web_behaviours import BEHAVIOURS
 from proxy.tasks import spawn
@@ -34,6 +38,7 @@ class Simulator:
         connections: those open now.
         site: the simulated claude.ai, with its ledger.
         services: what its connections share.
+        objects: files and batches.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Simulator:
         self._headers = AnswerHeaders(clock, organization)
         self._api = Api(self._headers, clock, prefix=prefix, seed=seed, strict_thinking=strict_thinking)
         self.site = WebSite(self._headers, clock, prefix=prefix)
+        self.objects = self._api.objects
         self._scripts = Scripts()
         self._pace = pace
         self._at_once = _is_at_once(pace)
@@ -148,11 +154,18 @@ class Simulator:
         self._headers.clear()
         self._api.cache.clear()
         self._api.threads.clear()
+        self.objects.clear()
 
     def next_request_id(self) -> str:
         """A new id for an answer."""
         self._answers += 1
         return f"req_sim_{self._answers:020d}"
+
+    def begin_upload(self, head: http.Head, key: str) -> Upload | None:
+        """Where the body of a request goes as it comes; None where it is kept."""
+        if head.method != "POST" or head.target.partition("?")[0] != FILES_PATH:
+            return None
+        return self.objects.begin_upload(key, head.fields.get("content-type", ""))
 
     def serve(self, call: Call) -> Coroutine[None, None, None] | None:
         """Answer a call at once, or give the work that will."""
@@ -166,6 +179,8 @@ class Simulator:
         call.received.step = step.do if step is not None else _PLAIN.do
         if step is None and (self._at_once or not _paced(request)):
             reply = self._whole(request)
+            if len(reply.frames) > 1 and not reply.streamed:
+                return _sent_in_pieces(call, reply)
             if reply.streamed and self._pace.writes > 1:
                 call.send_in_parts(reply, self._pace.writes)
             else:
@@ -227,6 +242,13 @@ def _check(step: Step | None) -> None:
         if step.do not in BEHAVIOURS:
             raise ValueError(f"no behaviour is named {step.do!r}; there are {', '.join(sorted(BEHAVIOURS))}")
         step = step.next
+
+
+async def _sent_in_pieces(call: Call, reply: Reply) -> None:
+    try:
+        await send_paced(call, reply, _AT_ONCE, _PLAIN)
+    finally:
+        call.cut("reset")
 
 
 async def _run(call: Call, step: Step) -> None:

@@ -1,10 +1,13 @@
 """What outlives a restart."""
 
 from proxy.store.base import (
+    Cut,
     DeletionLedger,
     HealthRow,
     HeldConversation,
     HeldLedger,
+    ObjectRow,
+    ObjectStore,
     OwedDeletion,
     Store,
     StoreError,
@@ -12,10 +15,13 @@ from proxy.store.base import (
 from proxy.store.sqlite import SqliteStore
 
 __all__ = [
+    "Cut",
     "DeletionLedger",
     "HealthRow",
     "HeldConversation",
     "HeldLedger",
+    "ObjectRow",
+    "ObjectStore",
     "OwedDeletion",
     "SqliteStore",
     "Store",

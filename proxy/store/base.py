@@ -44,6 +44,71 @@ class HealthRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRow:
+    """A file or a batch: where it lies, and whose it is.
+
+    Attributes:
+        client: a digest of the client key it belongs to.
+        kind: ``files`` or ``batches``.
+        id: the upstream's own.
+        fingerprint: of the credential that holds it.
+        alias: of that credential, when it was made.
+        media_type: of a file's content; empty where it is not known.
+        created_unix_ms: when it was made.
+    """
+
+    client: str
+    kind: str
+    id: str
+    fingerprint: str
+    alias: str
+    media_type: str = ""
+    created_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Which part of a list is wanted.
+
+    Attributes:
+        most: how many rows.
+        after: id of the object that comes just before them in the list; None for its beginning.
+        before: id of the object that comes just after them; None for no such bound. Not both.
+    """
+
+    most: int
+    after: str | None = None
+    before: str | None = None
+
+
+class ObjectStore(Protocol):
+    """Who owns which object of an upstream. Every call ends within 2 seconds, if need be with `StoreError`."""
+
+    async def save(self, row: ObjectRow) -> None:
+        """Keep a row, in place of an earlier one. When it returns it is on disk."""
+        ...
+
+    async def find(self, client: str, kind: str, ids: Collection[str]) -> tuple[ObjectRow, ...]:
+        """Those of a client's objects that have one of these ids, in no order."""
+        ...
+
+    async def list(self, client: str, kind: str, cut: Cut) -> tuple[ObjectRow, ...] | None:
+        """A client's objects, newest first; None where the one that bounds them was never its own.
+
+        An object that was deleted less than a week ago is in no list, and bounds one all the same.
+        """
+        ...
+
+    async def forget(self, client: str, kind: str, id: str, now_unix_ms: int) -> None:  # noqa: A002 - the wire's own word
+        """The object is no more."""
+        ...
+
+    async def any_files(self) -> bool:
+        """Whether any client has a file."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwedDeletion:
     """A conversation at claude.ai that has to be deleted there.
 
@@ -133,6 +198,11 @@ class Store(DeletionLedger, HeldLedger, Protocol):
 
     async def forget_health(self, fingerprints: Collection[str]) -> None:
         """Drop every row of these credentials."""
+        ...
+
+    @property
+    def objects(self) -> ObjectStore:
+        """Who owns which object."""
         ...
 
     async def save_usage(self, rows: Sequence[TallyRow]) -> None:

@@ -19,6 +19,7 @@ from proxy.store import usage
 from proxy.store.base import HealthRow, HeldConversation, OwedDeletion, StoreError
 from proxy.store.files import check_private, ensure_private_dir, make_private
 from proxy.store.migrations import migrate, shipped_migrations
+from proxy.store.objects import SqliteObjects
 from proxy.store.sqlite_access import SqliteAccess, Value
 from proxy.tasks import spawn
 
@@ -113,6 +114,7 @@ class SqliteStore:
         self._connection = connection
         self._path = path
         self._closed = False
+        self.objects: Final = SqliteObjects(self._run)
 
     @property
     def access(self) -> SqliteAccess:

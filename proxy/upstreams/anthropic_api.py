@@ -52,13 +52,10 @@ class AnthropicApi:
         reply = await self._posting(credential, call).send(call.body, watch, limit_s)
         if reply.status == 200 and reply.plain:
             return reply
-        try:
-            if reply.status < 300:
-                raise UpstreamFault(Fault.GARBAGE)
-            body = await reply.read_error(watch, limit_s) if reply.plain else b""
-        finally:
+        if reply.status < 300:
             reply.close()
-        raise UpstreamRefused(self._error(reply, body), reply.source)
+            raise UpstreamFault(Fault.GARBAGE)
+        raise await refusal(reply, watch, limit_s)
 
     async def forget(self, credential: Credential) -> None:
         """See `Upstream.forget`."""
@@ -90,16 +87,23 @@ class AnthropicApi:
         url = URL(f"{credential.base_url.rstrip('/')}/{_PATHS[call.operation]}")
         return self._ways_out.via(credential.way_out).posting(url, headers)
 
-    def _error(self, reply: HttpReply, body: bytes) -> UpstreamError:
-        facts = decode_error(body)
-        headers = reply.headers
-        return UpstreamError(
-            status=reply.status,
-            type=facts.type,
-            message=facts.message,
-            code=facts.code,
-            details=facts.details,
-            headers={name: headers[name] for name in _TELLING_HEADERS if name in headers},
-            kind=Kind.ANTHROPIC,
-            html=reply.content_type in _HTML_TYPES,
-        )
+
+async def refusal(reply: HttpReply, watch: Watch, limit_s: float) -> UpstreamRefused:
+    """What an answer other than success means, in terms that can be classified; the reply is closed."""
+    try:
+        body = await reply.read_error(watch, limit_s) if reply.plain else b""
+    finally:
+        reply.close()
+    facts = decode_error(body)
+    headers = reply.headers
+    error = UpstreamError(
+        status=reply.status,
+        type=facts.type,
+        message=facts.message,
+        code=facts.code,
+        details=facts.details,
+        headers={name: headers[name] for name in _TELLING_HEADERS if name in headers},
+        kind=Kind.ANTHROPIC,
+        html=reply.content_type in _HTML_TYPES,
+    )
+    return UpstreamRefused(error, reply.source)

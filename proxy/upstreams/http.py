@@ -5,7 +5,7 @@ No redirect is followed, no cookie is kept but by who brings a jar, and no proxy
 
 import asyncio
 import io
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from typing import Final, NamedTuple
 
 import aiohttp
@@ -120,11 +120,15 @@ class WayOut:
         method: str,
         url: URL,
         headers: CIMultiDict[str],
-        body: bytes | aiohttp.FormData | None,
+        body: bytes | aiohttp.FormData | AsyncIterator[bytes] | None,
         watch: Watch,
         limit_s: float,
     ) -> HttpReply:
-        """Make any other call, and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
+        """Make any other call, and read the head of the answer within `limit_s` seconds.
+
+        A body that is an iterator goes out piece by piece, as it comes; where it raises, the connection is closed
+        without an end of the body. Raises UpstreamFault.
+        """
         # Plain bytes are written in one go, which for a large body holds up every other request.
         large = isinstance(body, bytes) and len(body) > _AT_ONCE_BYTES
         data = io.BytesIO(body) if large and isinstance(body, bytes) else body

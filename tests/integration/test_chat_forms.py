@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from proxy.simulator import ANY_KEY, Step
+from proxy.simulator.objects import StoredFile
 from tests.support.gateway import CLIENT_KEY
 from tests.support.house import Answer, House, Spoken, house, read_answer
 
@@ -189,7 +190,10 @@ async def test_a_text_completion_nobody_can_make_is_refused_by_name(running: Hou
 
 
 async def test_documents_and_images_reach_the_model(running: House) -> None:
-    """By data URL; the simulated Claude refuses what is mislabelled."""
+    """By data URL, by URL and by id; the simulated Claude refuses what is mislabelled, or not there."""
+    for key in ("k1", "k2"):
+        running.simulator.assign(key, "ours")
+    running.simulator.objects.files["file_01A"] = StoredFile("ours", "", None, {})
     parts = [
         {"type": "text", "text": "Look."},
         {

@@ -181,8 +181,9 @@ async def test_killed_again_and_again_it_pays_everything_in_the_end(tmp_path: Pa
         async with gateway(tmp_path, settings) as server:
             left = len(simulator.site.ledger.alive)
             assert left >= 1
-            await until(lambda: _refused_deletions(simulator) == left)
-            assert await _owed(House(server, simulator, session)) == left
+            await until(lambda: _refused_deletions(simulator) >= left)
+            # a kill may have come between a deletion and its being written down
+            assert await _owed(House(server, simulator, session)) >= left
             for cookie in COOKIES:
                 simulator.script(cookie)
             await server.stop()

@@ -151,7 +151,7 @@ async def test_a_key_is_read_wherever_clients_put_it(server: Gateway, headers: d
     assert (await ask(server.url, "/v1/models", method="GET", key=None, headers=headers)).status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/v1/nothing", "/admin/nothing", "/v1/messages/batches"])
+@pytest.mark.parametrize("path", ["/", "/nothing", "/v1/nothing", "/admin/nothing", "/v1/messages/unknown"])
 async def test_an_unknown_address_is_told_only_to_those_with_a_key(server: Gateway, path: str) -> None:
     """Protects the list of addresses from being found out by trying."""
     assert (await ask(server.url, path, method="GET", key=None)).status == 401

@@ -5,11 +5,12 @@ Anthropic's for what goes out: JPEG, PNG, GIF and WebP, PDF, and plain text.
 """
 
 import binascii
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequest, NotFound
 from proxy.model.content import Base64Source, DocumentBlock, FileSource, ImageBlock, TextSource, UrlSource
 from proxy.model.media_type import (
     HEAD_BYTES,
@@ -28,11 +29,11 @@ _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
 
-def image_block(part: ImagePart, at: str) -> ImageBlock:
-    """The image of a content part found at `at`. Raises InvalidRequest naming ``image_url.url``."""
+def image_block(part: ImagePart, at: str, files: Mapping[str, str] | None = None) -> ImageBlock:
+    """The image of a content part found at `at`. Raises as `file_block` does."""
     given = part.image_url
     if isinstance(given, ImageUrl) and given.file_id is not None:
-        return ImageBlock(_uploaded(given.file_id, f"{at}.image_url.file_id"))
+        return ImageBlock(_uploaded(given.file_id, f"{at}.image_url.file_id", files))
     param = f"{at}.image_url.url" if isinstance(given, ImageUrl) else f"{at}.image_url"
     url = given.url if isinstance(given, ImageUrl) else given
     scheme = url[:8].lower()
@@ -63,11 +64,18 @@ def image_block(part: ImagePart, at: str) -> ImageBlock:
     )
 
 
-def document_block(part: FilePart, at: str) -> DocumentBlock:
-    """The document of a content part found at `at`. Raises InvalidRequest naming the field."""
+def file_block(part: FilePart, at: str, files: Mapping[str, str] | None = None) -> DocumentBlock | ImageBlock:
+    """The file of a content part found at `at`: a document, or an image uploaded before.
+
+    `files` is that of `proxy.dialects.common.Target`. Raises InvalidRequest, or NotFound for an id that may not be
+    named; both name the field.
+    """
     file = part.file
     if file.file_id is not None and file.file_data is None and file.file_url is None:
-        return DocumentBlock(_uploaded(file.file_id, f"{at}.file.file_id"), title=file.filename)
+        source = _uploaded(file.file_id, f"{at}.file.file_id", files)
+        if files is not None and files[file.file_id].startswith("image/"):
+            return ImageBlock(source)
+        return DocumentBlock(source, title=file.filename)
     param = f"{at}.file.file_data" if file.file_url is None else f"{at}.file.file_url"
     url = file.file_data if file.file_url is None else file.file_url
     if url is None:
@@ -95,8 +103,10 @@ def _inline_document(file: FileData, url: str, param: str) -> DocumentBlock:
     raise InvalidRequest("The file is neither a PDF nor text.", param=param, code="unsupported_value")
 
 
-def _uploaded(file_id: str, param: str) -> FileSource:
-    """A file uploaded to the upstream before. Raises InvalidRequest for the id of another provider's."""
+def _uploaded(file_id: str, param: str, files: Mapping[str, str] | None) -> FileSource:
+    """A file uploaded to the upstream before. Raises as `file_block` does; ids of other providers are invalid."""
+    if files is not None and file_id not in files:
+        raise NotFound(f"{param}: File not found.", param=param)
     if not file_id.startswith(_FILE_ID):
         raise InvalidRequest(
             f"Only files uploaded to the upstream can be named: their ids begin with {_FILE_ID}.",

@@ -3,9 +3,9 @@
 Source: "Create chat completion" in OpenAI's API reference and "Create a Message" in Anthropic's.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar, assert_never
+from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
@@ -13,7 +13,7 @@ from proxy.dialects.common import Dropped, Thought
 from proxy.dialects.decoding import is_given
 from proxy.dialects.openai_chat.fields import loss, refusal
 from proxy.dialects.openai_chat.marks import mark_last, mark_of
-from proxy.dialects.openai_chat.media import document_block, image_block
+from proxy.dialects.openai_chat.media import file_block, image_block
 from proxy.dialects.openai_chat.reasoning_details import read_details, with_thoughts
 from proxy.dialects.openai_chat.schema import (
     AssistantMessage,
@@ -48,7 +48,7 @@ from proxy.model.content import (
 from proxy.model.request import InputMessage
 
 _USUAL_DETAIL: Final = frozenset((None, "auto"))
-_Attachment = TypeVar("_Attachment", ImageBlock, DocumentBlock)
+_Attachment: TypeAlias = ImageBlock | DocumentBlock
 
 
 @dataclass(slots=True)
@@ -65,21 +65,29 @@ def read_messages(
     *,
     recall: Callable[[str], Sequence[Thought]],
     thinking_back: bool = True,
+    files: Mapping[str, str] | None = None,
 ) -> Conversation:
     """Translate message by message. Raises InvalidRequest naming the field that cannot be carried.
 
-    `recall` and `thinking_back` are those of `proxy.dialects.common.Target`.
+    `recall`, `thinking_back` and `files` are those of `proxy.dialects.common.Target`.
     """
-    reader = _Reader(recall, thinking_back=thinking_back)
+    reader = _Reader(recall, files, thinking_back=thinking_back)
     for place, message in enumerate(messages):
         reader.read(message, place)
     return reader.conversation
 
 
 class _Reader:
-    def __init__(self, recall: Callable[[str], Sequence[Thought]], *, thinking_back: bool) -> None:
+    def __init__(
+        self,
+        recall: Callable[[str], Sequence[Thought]],
+        files: Mapping[str, str] | None,
+        *,
+        thinking_back: bool,
+    ) -> None:
         self.conversation = Conversation()
         self._recall = recall
+        self._files = files
         self._thinking_back = thinking_back
         self._ids = ToolIds()
 
@@ -155,7 +163,7 @@ class _Reader:
                 case ImagePart():
                     content.append(self._image(part, f"{at}[{index}]"))
                 case FilePart():
-                    content.append(document_block(part, f"{at}[{index}]"))
+                    content.append(file_block(part, f"{at}[{index}]", self._files))
                 case _:
                     assert_never(part)
         # a mark inside a result would not be taken, one on the result itself is
@@ -173,7 +181,7 @@ class _Reader:
             case ImagePart():
                 return _marked(self._image(part, at), part)
             case FilePart():
-                return _marked(document_block(part, at), part)
+                return _marked(file_block(part, at, self._files), part)
             case AudioPart():
                 raise refusal("messages[].content[].input_audio", f"{at}.input_audio", "unsupported_value")
             case _:
@@ -183,7 +191,7 @@ class _Reader:
         given = part.image_url
         if isinstance(given, ImageUrl) and given.detail not in _USUAL_DETAIL:
             self._lose("messages[].content[].image_url.detail", f"{at}.image_url.detail")
-        return image_block(part, at)
+        return image_block(part, at, self._files)
 
     def _add(self, role: str, blocks: list[Block]) -> None:
         turn = InputMessage("assistant" if role == "assistant" else "user", blocks)

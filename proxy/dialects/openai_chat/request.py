@@ -66,7 +66,9 @@ def translate(chat: ChatRequest, target: Target) -> Translated:
         raise InvalidRequest("messages has to hold at least one message.", param="messages")
     facts, room = target.facts, StrictRoom()
     wanted = read_format(chat, facts, room)
-    conversation = read_messages(chat.messages, recall=target.recall, thinking_back=target.thinking_back)
+    conversation = read_messages(
+        chat.messages, recall=target.recall, thinking_back=target.thinking_back, files=target.files
+    )
     turns = ordered(conversation.turns, facts)
     tooling = _with_answer_tool(read_tools(chat, turns, facts, room), wanted.tool)
     reasoning = read_reasoning(chat, target, no_budget=_no_budget(tooling, turns))

@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 
-@asynccontextmanager
-async def speaking_tls(folder: Path) -> AsyncIterator[str]:
-    """Its address, ``https://127.0.0.1:port``; the certificate is made anew, for that address, by ``openssl``."""
+async def certified(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A new certificate for this machine's loopback address, made by ``openssl``, and a server's context with it."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     made = await asyncio.create_subprocess_exec(
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-        *("-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
         *("-out", str(certificate), "-keyout", str(key)),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
@@ -22,6 +21,13 @@ async def speaking_tls(folder: Path) -> AsyncIterator[str]:
         raise RuntimeError("openssl made no certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
+    return certificate, context
+
+
+@asynccontextmanager
+async def speaking_tls(folder: Path) -> AsyncIterator[str]:
+    """Its address, ``https://127.0.0.1:port``; nobody trusts its certificate, which is made anew."""
+    _, context = await certified(folder)
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()

@@ -24,7 +24,7 @@ from proxy.model.names import ModelNames
 from proxy.model.tally import Dimension, Tally, TallyKey, TallyRow
 from proxy.pool import Fault, Pool, UpstreamError
 from proxy.settings import Policy, RequestDefaults
-from proxy.store.base import HealthRow, HeldConversation, OwedDeletion, StoreError
+from proxy.store.base import Cut, HealthRow, HeldConversation, ObjectRow, OwedDeletion, StoreError
 from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
 from tests.support.access import MemoryAccess
@@ -117,12 +117,67 @@ def exchange(raw: bytes | None = None, *, dialect: Dialect = ANTHROPIC, **change
 
 
 @dataclass(slots=True)
+class MemoryObjects:
+    """Who owns what, in memory; it can be told to fail.
+
+    Attributes:
+        rows: what was saved, oldest first.
+        problem: raised by every call, if set.
+        forgotten_unix_ms: when the last one was forgotten.
+    """
+
+    rows: list[ObjectRow] = field(default_factory=list)
+    problem: StoreError | None = None
+    forgotten_unix_ms: int | None = None
+
+    async def save(self, row: ObjectRow) -> None:
+        """See `ObjectStore.save`."""
+        self._check()
+        self.rows.append(row)
+
+    async def find(self, client: str, kind: str, ids: Collection[str]) -> tuple[ObjectRow, ...]:
+        """See `ObjectStore.find`."""
+        return tuple(row for row in self._of(client, kind) if row.id in ids)
+
+    async def list(self, client: str, kind: str, cut: Cut) -> tuple[ObjectRow, ...] | None:
+        """See `ObjectStore.list`; what was deleted bounds nothing here."""
+        found = self._of(client, kind)[::-1]
+        ids = [row.id for row in found]
+        if (bound := cut.after or cut.before) is not None:
+            if bound not in ids:
+                return None
+            place = ids.index(bound)
+            found = found[place + 1 :] if cut.after else found[:place][-cut.most :]
+        return tuple(found[: cut.most])
+
+    async def forget(self, client: str, kind: str, id: str, now_unix_ms: int) -> None:  # noqa: A002 - the wire's own word
+        """See `ObjectStore.forget`."""
+        self._check()
+        self.forgotten_unix_ms = now_unix_ms
+        self.rows[:] = [row for row in self.rows if (row.client, row.kind, row.id) != (client, kind, id)]
+
+    async def any_files(self) -> bool:
+        """See `ObjectStore.any_files`."""
+        self._check()
+        return any(row.kind == "files" for row in self.rows)
+
+    def _of(self, client: str, kind: str) -> Sequence[ObjectRow]:
+        self._check()
+        return [row for row in self.rows if (row.client, row.kind) == (client, kind)]
+
+    def _check(self) -> None:
+        if self.problem is not None:
+            raise self.problem
+
+
+@dataclass(slots=True)
 class MemoryStore:
     """A store that can be told to fail.
 
     Attributes:
         rows: what was saved of health, in order.
         problem: raised by every call, if set.
+        objects: who owns what.
         usage: what was saved of usage, each sum under its key and writer.
         usage_saves: how often some was saved.
         access: see `Store.access`.
@@ -130,6 +185,7 @@ class MemoryStore:
 
     rows: list[HealthRow] = field(default_factory=list)
     problem: StoreError | None = None
+    objects: MemoryObjects = field(default_factory=MemoryObjects)
     usage: dict[tuple[TallyKey, str], Tally] = field(default_factory=dict)
     usage_saves: int = 0
     access: MemoryAccess = field(default_factory=MemoryAccess)
@@ -321,6 +377,7 @@ class Bench:
     other: ScriptedUpstream
     policy: Policy
     clock: FakeClock
+    journal: Journal
 
 
 def credential(name: str, **changes: object) -> Credential:
@@ -364,7 +421,7 @@ def bench(
         defaults=defaults,
         memory=ThinkingMemory(clock),
     )
-    return Bench(Dispatcher(tools), pool, places, store, upstream, other, numbers, clock)
+    return Bench(Dispatcher(tools), pool, places, store, upstream, other, numbers, clock, journal)
 
 
 def refused(status: int, *, message: str = "no", **changes: object) -> UpstreamError:

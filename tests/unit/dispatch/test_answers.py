@@ -56,6 +56,16 @@ def test_a_failure_has_one_status_in_each_dialect(
     assert CHAT.render_error(error, "req_1").status == chat_status
 
 
+def test_an_upstream_that_was_not_reached_is_told_from_one_that_failed() -> None:
+    """Protects whoever looks for the cause: a dead proxy or address is not a broken answer."""
+    said = {
+        cls: answers.failed(_failure(cls), model="claude-x").message
+        for cls in (FailureClass.ENDPOINT, FailureClass.SERVER)
+    }
+    assert "reached" in said[FailureClass.ENDPOINT]
+    assert "reached" not in said[FailureClass.SERVER]
+
+
 def test_the_table_above_knows_every_class() -> None:
     """Protects against a new class of failure nobody has chosen a status for."""
     assert {item[0].cls for item in _FAILED} == set(FailureClass)
@@ -176,3 +186,46 @@ def test_whose_credential_it_was_is_taken_out_of_the_upstreams_words() -> None:
         "org [redacted] in [redacted] and [redacted]"
     )
     assert answers.scrubbed(failure, Source()).message == failure.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "last", "status", "words"),
+    [
+        (ExhaustedReason.NO_MODEL, None, 404, "does not serve 'claude-x'"),
+        (ExhaustedReason.RATE_LIMITED, None, 429, "is rate limited. Try again in 8 seconds."),
+        (ExhaustedReason.REFUSED, _failure(FailureClass.RATE, 429), 429, "is rate limited"),
+        (ExhaustedReason.COOLING, None, 503, "is resting. Try again in 8 seconds."),
+        (ExhaustedReason.COOLING, _failure(FailureClass.SERVER, 500), 502, "failed to answer"),
+        (ExhaustedReason.UNUSABLE, None, 503, "cannot be used now"),
+        (ExhaustedReason.PERMISSION, None, 503, "cannot be used now"),
+        (ExhaustedReason.REFUSED, _failure(FailureClass.AUTH, 401), 503, "cannot be used now"),
+    ],
+)
+def test_an_owner_that_is_out_is_spoken_of_truthfully(
+    reason: ExhaustedReason, last: Failure | None, status: int, words: str
+) -> None:
+    """Protects clients from hearing of all credentials where one alone could have helped."""
+    error = answers.owner_out(Exhausted(reason, 7.5), last, model="claude-x")
+    assert error.status == status
+    assert words in error.message
+    if status == 429:
+        assert error.retry_after_s == 7.5
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "words"),
+    [
+        (
+            _failure(FailureClass.RATE, 429, retry_after_s=7.5),
+            429,
+            "is rate limited. Try again in 8 seconds.",
+        ),
+        (_failure(FailureClass.AUTH, 401), 503, "cannot be used now"),
+        (_failure(FailureClass.PERMISSION, 403), 403, _UNSEEN),
+    ],
+)
+def test_the_failure_of_the_only_owner_is_told_as_its_own(failure: Failure, status: int, words: str) -> None:
+    """The same for a call that was made."""
+    error = answers.owner_failed(failure)
+    assert error.status == status
+    assert words in error.message

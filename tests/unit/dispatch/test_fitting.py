@@ -10,6 +10,8 @@ from proxy.dispatch import dispatcher as dispatching
 from proxy.dispatch.fitting import fitted
 from proxy.exchange import Exchange, Operation
 from proxy.pool import Success, Want
+from proxy.settings import FetchRule, MediaSettings
+from proxy.upstreams.media import Media
 from tests.unit.dispatch.asking import ask, asked
 from tests.unit.dispatch.building import (
     CATALOG,
@@ -37,7 +39,8 @@ def _session(name: str, **changes: object) -> Credential:
 
 
 async def _losses(call: Exchange, *, fetches: bool = False) -> object:
-    found = await fitted(_WANT, _MIXED, call, catalog=CATALOG, defaults=NO_DEFAULTS, fetches=fetches)
+    media = Media(MediaSettings(fetch=FetchRule(enabled=fetches)))
+    found = await fitted(_WANT, _MIXED, call, CATALOG, NO_DEFAULTS, media)
     return found.losses
 
 

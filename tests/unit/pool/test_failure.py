@@ -13,6 +13,7 @@ from proxy.pool.failure import (
     FailureClass,
     Fault,
     UpstreamError,
+    about_object,
     after_commit,
     classify,
     classify_event,
@@ -221,3 +222,18 @@ def test_a_refusal_of_earlier_thinking_is_known_by_how_it_begins(error: Upstream
 def test_a_refusal_of_earlier_thinking_may_come_as_an_event() -> None:
     """Protects streams, whose status was 200 by then."""
     assert classify_event("invalid_request_error", f"messages.1.content.0: {_THINKING}").refuses_thinking
+
+
+@pytest.mark.parametrize(
+    ("status", "cls", "kind"),
+    [
+        (404, FailureClass.REQUEST, ErrorKind.NOT_FOUND),
+        (409, FailureClass.REQUEST, ErrorKind.INVALID_REQUEST),
+        (418, FailureClass.UNKNOWN, ErrorKind.API),
+        (429, FailureClass.RATE, ErrorKind.RATE_LIMIT),
+    ],
+)
+def test_a_missing_object_is_the_clients_matter(status: int, cls: FailureClass, kind: ErrorKind) -> None:
+    """A file that is gone must not read as an upstream that failed; all else means what it always does."""
+    found = about_object(classify(upstream_error(status, message="gone"), now_unix_ms=NOW))
+    assert (found.cls, found.kind, found.message) == (cls, kind, "gone")

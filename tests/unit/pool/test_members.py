@@ -168,3 +168,10 @@ def test_a_lease_shows_itself_without_a_secret() -> None:
     assert "[trial]" in repr(lease)
     lease.settled = True
     assert "[given back]" in repr(lease)
+
+
+def test_an_account_at_claude_ai_shares_no_limit_with_keys_of_the_same_organization() -> None:
+    """Protects API keys from resting for days because a person's account is at its weekly limit."""
+    key = Member(credential("a", organization="org"), WayOut())
+    session = Member(credential("web", organization="org", kind=Kind.CLAUDE_WEB), WayOut())
+    assert key.group != session.group

@@ -1,5 +1,6 @@
 """A server without its process, for the tests of its parts."""
 
+import random
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from proxy.access import Keys
 from proxy.access.keys import OwnKey
 from proxy.access.rules import in_force
 from proxy.dispatch.bookkeeper import Bookkeeper
+from proxy.dispatch.objects import ObjectCalls
+from proxy.dispatch.ownership import Ownership
 from proxy.model.aliases import AliasRules
 from proxy.model.names import ModelNames
 from proxy.model.pricing import Pricing
@@ -22,6 +25,8 @@ from proxy.server.routes import Route, RouteTable
 from proxy.settings import Settings, load_settings
 from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.usage import UsageLedger
+from proxy.upstreams.anthropic_objects import AnthropicObjects
+from proxy.upstreams.http import WaysOut
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
 from tests.unit.dispatch.building import CATALOG, Bench, bench
 
@@ -61,6 +66,16 @@ def services(
         keys=own,
         pool=house.pool,
         dispatcher=house.dispatcher,
+        objects=ObjectCalls(
+            pool=house.pool,
+            places=house.places,
+            upstream=AnthropicObjects(WaysOut(house.policy)),
+            policy=house.policy,
+            clock=house.clock,
+            rng=random.Random(1),
+            budget=house.dispatcher.budget,
+        ),
+        ownership=Ownership(house.store.objects, house.journal, house.clock),
         catalog=CATALOG,
         names=ModelNames(CATALOG, AliasRules(), house.clock),
         clock=house.clock,

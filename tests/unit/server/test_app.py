@@ -63,6 +63,7 @@ async def test_it_is_ready_while_it_runs_and_leaves_nothing_running() -> None:
         assert app[SERVICES].ready
         assert {task.get_name() for task in _running - before} == {
             "sweep the pool",
+            "look for a first file",
             "write down usage",
             "delete conversations",
             "look after the client keys",

@@ -10,6 +10,8 @@ import pytest
 
 from proxy.access.keys import random_key
 from proxy.access.rules import Rules
+from proxy.dispatch.ownership import Made
+from proxy.exchange import Operation
 from proxy.pool import Fault
 from proxy.server.app import ROUTES
 from proxy.settings import Settings
@@ -124,6 +126,25 @@ async def test_only_the_credentials_of_the_key_answer_it(path: str) -> None:
         found = [(await asking.ask(path))[1]["x-carousel-credential"] for _ in range(3)]
     assert set(found) <= {"api-2", "api-3"}
     assert {name for name, _ in house.upstream.calls} == {"api-2", "api-3"}
+
+
+@pytest.mark.parametrize(
+    ("names", "status", "asked"), [(("api-2",), 200, ["api-2"]), (("api-1", "api-3"), 403, [])]
+)
+async def test_who_holds_a_file_answers_only_where_the_key_may_use_it(
+    names: tuple[str, ...], status: int, asked: list[str]
+) -> None:
+    """Protects credentials from files of a key that may not use their holder any more, which nobody else can read."""
+    house = bench(whole())
+    shared, key = services(house), random_key()
+    await shared.admission.desk.stored.add("work", Rules(credentials=frozenset(names)), key)
+    tenant = key.fingerprint(shared.keys.secret_key, "owner of objects")
+    await shared.ownership.remember(tenant, Operation.FILES, Made(id="file_1", credential="api-2"))
+    source = {"type": "document", "source": {"type": "file", "file_id": "file_1"}}
+    named = body(messages=[{"role": "user", "content": [source]}])
+    async with client(shared, ROUTES) as asking:
+        answer = await asking.post(_MESSAGES, data=named, headers={"x-api-key": key.reveal()})
+    assert (answer.status, [name for name, _ in house.upstream.calls]) == (status, asked)
 
 
 @pytest.mark.parametrize(("path", "code"), [(_MESSAGES, None), (_CHAT, "credential_not_allowed")])

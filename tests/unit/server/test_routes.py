@@ -60,7 +60,7 @@ def test_administration_has_one_address() -> None:
 def test_messages_answer_in_their_own_dialect() -> None:
     """Protects SDKs from an error they cannot read."""
     for route in ROUTES:
-        assert (route.dialect is ANTHROPIC) is ("/messages" in route.path)
+        assert (route.dialect is ANTHROPIC) is any(part in route.path for part in ("/messages", "/files"))
 
 
 @pytest.mark.parametrize(

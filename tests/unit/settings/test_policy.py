@@ -77,6 +77,8 @@ _DEFAULTS: Final = {
     "upstream_body_max_bytes": 64 * 1024 * 1024,
     "event_max_bytes": 8 * 1024 * 1024,
     "body_max_bytes": 32 * 1024 * 1024,
+    "file_max_bytes": 500 * 1024 * 1024,
+    "batch_max_bytes": 256 * 1024 * 1024,
 }
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.dialects.openai_chat.media import document_block, image_block
+from proxy.dialects.openai_chat.media import file_block, image_block
 from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
-from proxy.errors import InvalidRequest
-from proxy.model.content import Base64Source, DocumentBlock, FileSource, TextSource, UrlSource
+from proxy.errors import InvalidRequest, NotFound
+from proxy.model.content import Base64Source, DocumentBlock, FileSource, ImageBlock, TextSource, UrlSource
 from tests.support.pictures import gif, jpeg, png, webp
 
 _AT = "messages[0].content[1]"
@@ -114,18 +114,18 @@ def test_a_path_is_told_which_setting_could_open_it() -> None:
         ("https://h/a.pdf", UrlSource("https://h/a.pdf")),
     ],
 )
-def test_documents_are_pdf_or_text(data: str, source: object) -> None:
+def test_documents_are_pdf_or_text(data: str, source: Base64Source | TextSource | UrlSource) -> None:
     """Under the name of their file."""
-    block = document_block(FilePart(FileData(data, filename="f")), _AT)
-    assert (block.source, block.title) == (source, "f")
+    block = file_block(FilePart(FileData(data, filename="f")), _AT)
+    assert block == DocumentBlock(source, title="f")
 
 
 def test_what_was_uploaded_before_goes_by_its_id() -> None:
     """The upstream's own ids only, for documents and images."""
-    assert document_block(FilePart(FileData(file_id="file_01A", filename="f")), _AT) == DocumentBlock(
+    assert file_block(FilePart(FileData(file_id="file_01A", filename="f")), _AT) == DocumentBlock(
         FileSource("file_01A"), title="f"
     )
-    assert document_block(FilePart(FileData(file_url="https://h/a")), _AT).source == UrlSource("https://h/a")
+    assert file_block(FilePart(FileData(file_url="https://h/a")), _AT).source == UrlSource("https://h/a")
     assert image_block(ImagePart(ImageUrl(file_id="file_01A")), _AT).source == FileSource("file_01A")
     with pytest.raises(InvalidRequest) as caught:
         image_block(ImagePart(ImageUrl(file_id="file-1")), _AT)
@@ -146,5 +146,27 @@ def test_what_was_uploaded_before_goes_by_its_id() -> None:
 def test_other_files_are_refused_by_name(file: FileData, param: str) -> None:
     """A file the model would not see is not lost in silence."""
     with pytest.raises(InvalidRequest) as caught:
-        document_block(FilePart(file), _AT)
+        file_block(FilePart(file), _AT)
     assert caught.value.param == f"{_AT}.file.{param}"
+
+
+def test_an_uploaded_file_becomes_an_image_or_a_document_by_its_media_type() -> None:
+    """A picture in a document's place is refused by the upstream."""
+    files = {"file_1": "image/png", "file_2": "application/pdf", "file_3": ""}
+    found = [file_block(FilePart(FileData(file_id=one, filename="f")), _AT, files) for one in files]
+    assert found == [
+        ImageBlock(FileSource("file_1")),
+        DocumentBlock(FileSource("file_2"), title="f"),
+        DocumentBlock(FileSource("file_3"), title="f"),
+    ]
+
+
+@pytest.mark.parametrize("files", [{"file_2": ""}, {}])
+def test_a_file_that_is_not_the_clients_is_not_found(files: dict[str, str]) -> None:
+    """Whoever may have one of that id: the field is named, and nothing of it goes upstream."""
+    with pytest.raises(NotFound) as caught:
+        file_block(FilePart(FileData(file_id="file_1")), _AT, files)
+    assert caught.value.param == f"{_AT}.file.file_id"
+    with pytest.raises(NotFound) as caught:
+        image_block(ImagePart(ImageUrl(file_id="file_1")), _AT, files)
+    assert caught.value.param == f"{_AT}.image_url.file_id"
