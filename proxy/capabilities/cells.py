@@ -39,7 +39,6 @@ def row(
     openai: Cell = CARRIED,
     asked: Mapping[Front, Cell] | None = None,
     passing: Cell = CARRIED,
-    built: bool = True,
 ) -> Row:
     """A row; `messages`, `chat` and `text` are its fields in the three dialects, empty where there is none."""
     given = {Front.MESSAGES: messages, Front.CHAT: chat, Front.TEXT: text}
@@ -50,5 +49,4 @@ def row(
         openai=openai,
         asked=asked or {},
         passing=passing,
-        built=built,
     )

@@ -28,7 +28,7 @@ class Verdict(StrEnum):
     NO_FIELD = "no_field"
     """The dialect has no way to ask for it."""
     NOT_YET = "not_yet"
-    """This version cannot ask upstreams of this kind, or has no such endpoint."""
+    """This version cannot ask upstreams of this kind."""
 
 
 class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -132,7 +132,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         asked: what becomes of it on the way into the canonical request, where the table of the dialect's fields does
             not tell.
         passing: what becomes of it where a chat client's own body goes to an OpenAI-compatible API.
-        built: whether this version has it at all.
     """
 
     title: str
@@ -141,4 +140,3 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     openai: Cell = Cell(Verdict.CARRIED)
     asked: Mapping[Front, Cell] = {}
     passing: Cell = Cell(Verdict.CARRIED)
-    built: bool = True

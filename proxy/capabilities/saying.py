@@ -7,11 +7,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from proxy.capabilities.cells import EMULATED, dropped, emulated, refused, row
-from proxy.capabilities.feature import Feature, Front, Row
+from proxy.capabilities.cells import EMULATED, carried, dropped, emulated, refused, row
+from proxy.capabilities.feature import Cell, Feature, Front, Row
 
 _BLOCK: Final = "messages[].content[]"
+_FILES: Final = "/v1/files"
+_BATCHES: Final = "/v1/messages/batches"
 _OWN_COPY: Final = "fetched here and carried, where `IMAGE_FETCH` allows it"
+_OWN_FILES: Final = carried("by its own ids, while no file has been uploaded here")
+
+
+def _keeps_none(path: str) -> Cell:
+    return refused(path, "404: only an API key keeps any")
+
 
 ENDPOINTS: Final[Mapping[Feature, Row]] = MappingProxyType(
     {
@@ -35,8 +43,10 @@ ENDPOINTS: Final[Mapping[Feature, Row]] = MappingProxyType(
             web=emulated("an estimate; asked only while no API key can be"),
             openai=refused("model", "404: such an API counts none"),
         ),
-        Feature.FILES: row("Uploading files", messages="/v1/files", built=False),
-        Feature.BATCHES: row("Batches", messages="/v1/messages/batches", built=False),
+        Feature.FILES: row("Files", messages=_FILES, web=_keeps_none(_FILES), openai=_keeps_none(_FILES)),
+        Feature.BATCHES: row(
+            "Batches", messages=_BATCHES, web=_keeps_none(_BATCHES), openai=_keeps_none(_BATCHES)
+        ),
     }
 )
 
@@ -82,6 +92,7 @@ MEDIA: Final[Mapping[Feature, Row]] = MappingProxyType(
             chat="messages[].content[].image_url.file_id",
             web=refused(f"{_BLOCK}.source.type"),
             openai=dropped(_BLOCK),
+            passing=_OWN_FILES,
         ),
         Feature.IMAGE_DETAIL: row(
             "How closely an image is looked at", chat="messages[].content[].image_url.detail"
@@ -111,6 +122,7 @@ MEDIA: Final[Mapping[Feature, Row]] = MappingProxyType(
             chat="messages[].content[].file.file_id",
             web=refused(f"{_BLOCK}.source.type"),
             openai=dropped(_BLOCK),
+            passing=_OWN_FILES,
         ),
         Feature.DOCUMENT_CONTEXT: row(
             "What a document is about",

@@ -64,8 +64,6 @@ def asked(row: Row, front: Front) -> Cell:
 def _cell(row: Row, front: Front, kind: Kind) -> Cell:
     if front not in row.fields:
         return Cell(Verdict.NO_FIELD)
-    if not row.built:
-        return Cell(Verdict.NOT_YET)
     match kind:
         case Kind.ANTHROPIC:
             return asked(row, front)

@@ -19,11 +19,12 @@ from proxy.capabilities import CELLS, ROWS, Cell, Feature, Front, Verdict
 from proxy.credentials import Kind
 from proxy.simulator import Step
 from proxy.upstreams import SERVED
-from tests.support.capabilities.probe import Probe
+from tests.support.capabilities.probe import FILE_ID, File, Probe
 from tests.support.capabilities.probes import PROBES
 from tests.support.gateway import CLIENT_KEY
 from tests.support.house import Answer, House, read_answer
 from tests.support.inside import house_inside
+from tests.support.objects import MULTIPART, fields_of, multipart
 from tests.support.web_sessions import COOKIES, session_entry
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 _KEYS: Final = {Kind.ANTHROPIC: "k1", Kind.CLAUDE_WEB: COOKIES[0], Kind.OPENAI: "other-1"}
 _PLACES: Final = re.compile(r"\[\d+\]")
 _AURORA: Final = "aurora"
+_ENDPOINTS: Final = frozenset({Feature.COUNT_TOKENS, Feature.FILES, Feature.BATCHES})
 _JSON: Final = {"content-type": "application/json"}
 _ANSWERS: Final = {
     Kind.ANTHROPIC: {
@@ -108,20 +110,44 @@ def _cases(*verdicts: Verdict) -> list[object]:
     ]
 
 
-async def _asked(running: House, case: Case) -> Answer:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What came back, and the id of the file that was uploaded for it."""
+
+    answer: Answer
+    file_id: str = FILE_ID
+
+    def named(self, token: bytes) -> bytes:
+        """What shows that the probe's feature went upstream."""
+        return token.replace(FILE_ID.encode(), self.file_id.encode())
+
+
+async def _uploaded(running: House, file: File) -> str:
+    form = multipart(file.content, filename=file.name, media_type=file.media_type)
+    headers = {"content-type": MULTIPART, "authorization": f"Bearer {CLIENT_KEY}"}
+    url = f"{running.server.url}/v1/files"
+    async with running.session.post(url, data=form, headers=headers) as response:
+        return str(fields_of(await read_answer(response))["id"])
+
+
+async def _asked(running: House, case: Case) -> _Asked:
     probe, simulator = case.probe, running.simulator
     simulator.reset()
+    file_id = FILE_ID
+    if probe.file is not None and case.kind is Kind.ANTHROPIC:
+        file_id = await _uploaded(running, probe.file)
     if case.kind in probe.foreign:
         body = msgspec.json.encode(_ANSWERS[case.kind])
         simulator.script(_KEYS[case.kind], then=Step("raw", headers=_JSON, body_bytes=body))
     elif probe.step is not None:
         simulator.script(_KEYS[case.kind], then=probe.step)
-    headers = {**_JSON, "authorization": f"Bearer {CLIENT_KEY}"}
+    headers = {"content-type": probe.content_type, "authorization": f"Bearer {CLIENT_KEY}"}
     if probe.betas:
         headers["anthropic-beta"] = probe.betas
     url = running.server.url + probe.address(case.front)
-    async with running.session.post(url, data=probe.body(case.front), headers=headers) as response:
-        return await read_answer(response)
+    body = probe.body(case.front).replace(FILE_ID.encode(), file_id.encode())
+    async with running.session.post(url, data=body, headers=headers) as response:
+        return _Asked(await read_answer(response), file_id)
 
 
 def _upstream(running: House) -> bytes:
@@ -137,10 +163,12 @@ def _named(case: Case) -> str:
 async def test_what_is_carried_or_emulated_arrives(houses: Mapping[Kind, House], case: Case) -> None:
     """Protects clients from a promise nobody keeps: it stands upstream or in the answer, and nothing is lost."""
     running, probe = houses[case.kind], case.probe
-    answer = await _asked(running, case)
+    asked = await _asked(running, case)
+    answer = asked.answer
     assert answer.status == 200, answer.body
     assert answer.headers.get("x-carousel-dropped", "") == case.cell.field
-    assert probe.evidence(case.kind) in _upstream(running)
+    assert probe.evidence(case.kind) or case.front in probe.told or probe.untold
+    assert asked.named(probe.evidence(case.kind)) in _upstream(running)
     assert probe.told.get(case.front, b"") in answer.body
     if probe.untold and case.kind not in probe.foreign:
         assert probe.untold not in answer.body
@@ -150,7 +178,7 @@ async def test_what_is_carried_or_emulated_arrives(houses: Mapping[Kind, House],
 async def test_what_is_dropped_is_named_and_sent_nowhere(houses: Mapping[Kind, House], case: Case) -> None:
     """Protects clients from silent losses, and upstreams from fields they do not know."""
     running, probe = houses[case.kind], case.probe
-    answer = await _asked(running, case)
+    answer = (await _asked(running, case)).answer
     assert answer.status == 200, answer.body
     named = _PLACES.sub("[]", answer.headers["x-carousel-dropped"]).split(", ")
     assert _named(case) in named
@@ -163,30 +191,22 @@ async def test_what_is_dropped_is_named_and_sent_nowhere(houses: Mapping[Kind, H
 async def test_what_is_refused_is_refused_by_name(houses: Mapping[Kind, House], case: Case) -> None:
     """Protects clients from an answer to another question; the upstream is not asked at all."""
     running = houses[case.kind]
-    answer = await _asked(running, case)
-    expected = 404 if case.feature is Feature.COUNT_TOKENS else 400
+    answer = (await _asked(running, case)).answer
+    expected = 404 if case.feature in _ENDPOINTS else 400
     assert answer.status == expected, answer.body
     error = answer.error.error
     told = _PLACES.sub("[]", f"{error.param} {error.message}")
+    assert answer.headers.get("x-should-retry") != "true"
     assert case.cell.field in told or ROWS[case.feature].fields[case.front] in told
     assert running.calls() == 0
-
-
-@pytest.mark.parametrize("case", _cases(Verdict.NOT_YET))
-async def test_what_is_not_built_does_not_exist(houses: Mapping[Kind, House], case: Case) -> None:
-    """Protects the table from the day it is: then its row says what becomes of it."""
-    assert (await _asked(houses[case.kind], case)).status == 404
 
 
 async def test_kinds_that_cannot_be_asked_yet_promise_nothing() -> None:
     """Protects operators from counting on them, and the table from the day they can be."""
     unserved = {cell.verdict for (_, _, kind), cell in CELLS.items() if kind not in SERVED}
     assert unserved == {Verdict.NOT_YET, Verdict.NO_FIELD}
-    assert not any(
-        cell.verdict is Verdict.NOT_YET and ROWS[feature].built
-        for (feature, _, kind), cell in CELLS.items()
-        if kind in SERVED
-    )
+    served = {cell.verdict for (_, _, kind), cell in CELLS.items() if kind in SERVED}
+    assert Verdict.NOT_YET not in served
 
 
 @pytest.mark.parametrize("feature", Feature)

@@ -12,6 +12,8 @@ from proxy.simulator import Step
 
 MODEL: Final = "claude-sonnet-4-6"
 QUESTION: Final = "Hello, who is there?"
+FILE_ID: Final = "file_erasmus"
+"""Stands for the id of a file that is not uploaded before the kind is known."""
 Json = Mapping[str, object]
 
 _PATHS: Final = {
@@ -19,6 +21,15 @@ _PATHS: Final = {
     Front.CHAT: "/v1/chat/completions",
     Front.TEXT: "/v1/completions",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that is uploaded."""
+
+    name: str
+    content: bytes
+    media_type: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +47,9 @@ class Probe:
         step: how the upstream answers; None for the simulated model's own way.
         foreign: kinds whose simulated upstream would refuse it, so that it is made to answer all the same.
         path: where it is asked for, if not at the dialect's usual address.
+        sends: the whole body, where it is no request of a dialect.
+        content_type: of the body.
+        file: what is uploaded before, where the kind keeps files; its id then stands for `FILE_ID`.
     """
 
     asks: Mapping[Front, Json]
@@ -48,6 +62,9 @@ class Probe:
     step: Step | None = None
     foreign: frozenset[Kind] = frozenset()
     path: str = ""
+    sends: bytes = b""
+    content_type: str = "application/json"
+    file: File | None = None
 
     def address(self, front: Front) -> str:
         """The path of the request."""
@@ -55,6 +72,8 @@ class Probe:
 
     def body(self, front: Front) -> bytes:
         """The request in a dialect."""
+        if self.sends:
+            return self.sends
         plain: dict[str, object] = {"model": self.model}
         if front is Front.TEXT:
             plain["prompt"] = QUESTION

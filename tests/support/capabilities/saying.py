@@ -10,14 +10,17 @@ from proxy.dialects.json_text import JSON_WISH
 from proxy.simulator import Step
 from tests.support.capabilities.probe import (
     CLAUDE,
+    FILE_ID,
     OPENAI,
     QUESTION,
+    File,
     Probe,
     everywhere,
     in_both,
     saying,
     turns,
 )
+from tests.support.objects import MULTIPART, batch, multipart, params
 from tests.support.pictures import PDF, png
 
 _PNG: Final = base64.b64encode(png()).decode()
@@ -82,8 +85,20 @@ ENDPOINTS: Final[Mapping[Feature, Probe]] = {
         told={Front.MESSAGES: b'"input_tokens":'},
         path="/v1/messages/count_tokens",
     ),
-    Feature.FILES: Probe(asks={Front.MESSAGES: {}}, path="/v1/files"),
-    Feature.BATCHES: Probe(asks={Front.MESSAGES: {}}, path="/v1/messages/batches"),
+    Feature.FILES: Probe(
+        asks={Front.MESSAGES: {}},
+        told={Front.MESSAGES: b'"filename":"erasmus.txt"'},
+        path="/v1/files",
+        sends=multipart(_TEXT.encode(), filename="erasmus.txt"),
+        content_type=MULTIPART,
+    ),
+    Feature.BATCHES: Probe(
+        asks={Front.MESSAGES: {}},
+        token=_NAME,
+        told={Front.MESSAGES: b'"type":"message_batch"'},
+        path="/v1/messages/batches",
+        sends=batch(params("I am Erasmus.")),
+    ),
 }
 
 TEXTS: Final[Mapping[Feature, Probe]] = {
@@ -133,9 +148,10 @@ MEDIA: Final[Mapping[Feature, Probe]] = {
         asks=_image({"type": "url", "url": _PICTURE}, {"url": _PICTURE}), token=_PICTURE.encode()
     ),
     Feature.IMAGE_FILE: Probe(
-        asks=_image({"type": "file", "file_id": "file_erasmus"}, {"file_id": "file_erasmus"}),
-        token=b"file_erasmus",
+        asks=_image({"type": "file", "file_id": FILE_ID}, {"file_id": FILE_ID}),
+        token=FILE_ID.encode(),
         foreign=OPENAI,
+        file=File("erasmus.png", png(), "image/png"),
     ),
     Feature.IMAGE_DETAIL: Probe(
         asks={
@@ -165,8 +181,9 @@ MEDIA: Final[Mapping[Feature, Probe]] = {
         asks=_document({"type": "url", "url": _PAPER}, {"file_url": _PAPER}), token=_PAPER.encode()
     ),
     Feature.DOCUMENT_FILE: Probe(
-        asks=_document({"type": "file", "file_id": "file_erasmus"}, {"file_id": "file_erasmus"}),
-        token=b"file_erasmus",
+        asks=_document({"type": "file", "file_id": FILE_ID}, {"file_id": FILE_ID}),
+        token=FILE_ID.encode(),
+        file=File("erasmus.pdf", PDF, "application/pdf"),
     ),
     Feature.DOCUMENT_CONTEXT: Probe(
         asks={Front.MESSAGES: saying({"type": "document", "source": _LETTERS, "context": "From Rotterdam"})},

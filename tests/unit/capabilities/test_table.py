@@ -74,7 +74,9 @@ def test_the_way_into_the_canonical_request_is_told_by_the_fields_verdict(field:
         (Feature.CUSTOM_TOOLS, Front.CHAT, Kind.ANTHROPIC, Verdict.EMULATED),
         (Feature.CUSTOM_TOOLS, Front.CHAT, Kind.CLAUDE_WEB, Verdict.REFUSED),
         (Feature.THINKING, Front.CHAT, Kind.CLAUDE_CODE, Verdict.NOT_YET),
-        (Feature.FILES, Front.MESSAGES, Kind.ANTHROPIC, Verdict.NOT_YET),
+        (Feature.FILES, Front.MESSAGES, Kind.ANTHROPIC, Verdict.CARRIED),
+        (Feature.FILES, Front.MESSAGES, Kind.CLAUDE_WEB, Verdict.REFUSED),
+        (Feature.FILES, Front.CHAT, Kind.ANTHROPIC, Verdict.NO_FIELD),
     ],
 )
 def test_the_worse_of_two_fates_counts(feature: Feature, front: Front, kind: Kind, verdict: Verdict) -> None:
