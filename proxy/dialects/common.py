@@ -162,6 +162,10 @@ class Translated(msgspec.Struct, frozen=True):
     invents_tools: bool = False
 
 
+def _untold(_loss: Dropped) -> None:
+    pass
+
+
 class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer's rendering needs beside the answer itself.
 
@@ -173,6 +177,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
         include_usage: whether a streamed answer ends with a usage chunk (Chat Completions).
         keep: remembers the thinking of a turn by the id of its first tool call; None where it cannot be lost.
         form: what the client's request says of it.
+        tell: takes what of the answer has no place in the client's dialect.
     """
 
     request_id: str
@@ -182,6 +187,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool = False
     keep: Callable[[str, Sequence[Thought]], None] | None = None
     form: AnswerForm = PLAIN_FORM
+    tell: Callable[[Dropped], None] = _untold
 
 
 @dataclass(frozen=True, slots=True)

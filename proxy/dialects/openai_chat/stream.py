@@ -12,6 +12,7 @@ from typing import Final, assert_never
 import msgspec
 
 from proxy.dialects.common import Rendering, ThinkingFormat, Thought
+from proxy.dialects.openai_chat.annotations import UNTOLD, Annotator
 from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN, ThoughtCollector, details_of
 from proxy.dialects.openai_chat.response import (
     REFUSAL,
@@ -53,9 +54,12 @@ class ChatStreamEncoder:
     """
 
     __slots__ = (
+        "_annotator",
         "_arguments",
         "_as_content",
         "_as_reasoning",
+        "_cited",
+        "_content_chars",
         "_custom",
         "_first_call",
         "_open",
@@ -63,6 +67,7 @@ class ChatStreamEncoder:
         "_rendering",
         "_stop",
         "_suffix",
+        "_text_begins",
         "_text_prefix",
         "_thinking_shown",
         "_thoughts",
@@ -81,6 +86,10 @@ class ChatStreamEncoder:
         self._thinking_shown = False
         self._thoughts = ThoughtCollector()
         self._first_call = ""
+        self._content_chars = 0
+        self._text_begins = 0
+        self._cited: list[msgspec.Raw] = []
+        self._annotator: Annotator | None = None
         self._tools = 0
         self._arguments = b""
         self._custom: list[str] | None = None
@@ -98,8 +107,9 @@ class ChatStreamEncoder:
             if type(event) is ContentBlockDelta:
                 delta = event.delta
                 if type(delta) is TextDelta and self._open is TextBlock:
-                    if delta.text:
-                        out.append(self._text_prefix + _encode(delta.text) + self._suffix)
+                    if text := delta.text:
+                        self._content_chars += len(text)
+                        out.append(self._text_prefix + _encode(text) + self._suffix)
                 else:
                     out.append(self._delta(delta))
             else:
@@ -148,6 +158,7 @@ class ChatStreamEncoder:
         return b'%b{"index":0,"delta":{%b%b' % (self._prefix, delta, self._suffix)
 
     def _content(self, text: str) -> bytes:
+        self._content_chars += len(text)
         return self._text_prefix + _encode(text) + self._suffix
 
     def _delta(self, delta: Delta) -> bytes:
@@ -171,6 +182,8 @@ class ChatStreamEncoder:
                 self._thoughts.sign(signature)
                 return b""
             case CitationsDelta() | msgspec.Raw():
+                if isinstance(delta, CitationsDelta) and self._open is TextBlock:
+                    self._cited.append(delta.citation)
                 return b""
             case _:
                 assert_never(delta)
@@ -189,7 +202,8 @@ class ChatStreamEncoder:
     def _block_start(self, index: int, block: Block) -> bytes:
         self._open = type(block)
         match block:
-            case TextBlock(text=text):
+            case TextBlock(text=text, citations=citations):
+                self._text_begins, self._cited = self._content_chars, list(citations or ())
                 return self._content(text) if text else b""
             case ThinkingBlock(thinking=text):
                 self._thoughts.begin(index, block)
@@ -231,6 +245,10 @@ class ChatStreamEncoder:
         kind, self._open = self._open, None
         if kind is ToolUseBlock:
             return self._tool_stop()
+        if self._cited:
+            self._annotator = self._annotator or Annotator()
+            self._annotator.cite(self._cited, self._text_begins, self._content_chars)
+            self._cited = []
         return self._thought_stop() if kind is ThinkingBlock else b""
 
     def _tool_stop(self) -> bytes:
@@ -254,11 +272,12 @@ class ChatStreamEncoder:
         return self._chunk(b'"reasoning_details":' + _encode(details_of((thought,))))
 
     def _finish(self) -> bytes:
-        refused = b""
+        before = b""
         if self._stop.stop_reason != REFUSAL:
             self._keep()
+            before = self._annotations()
         else:
-            refused = self._chunk(b'"refusal":' + _encode(refusal_text(self._stop.stop_details)))
+            before = self._chunk(b'"refusal":' + _encode(refusal_text(self._stop.stop_details)))
         finish = b'%b{"index":0,"delta":{},"logprobs":null,"finish_reason":%b}]%b' % (
             self._prefix,
             _encode(finish_reason(self._stop.stop_reason, legacy=self._rendering.form.legacy_call)),
@@ -267,7 +286,16 @@ class ChatStreamEncoder:
         usage = b""
         if self._rendering.include_usage:
             usage = b'%b],"usage":%b}\n\n' % (self._prefix, _encode(completion_usage(self._usage)))
-        return refused + finish + usage + _DONE
+        return before + finish + usage + _DONE
+
+    def _annotations(self) -> bytes:
+        """All of them in one chunk: clients join the pieces of a list in ways of their own."""
+        cited = self._annotator
+        if cited is None:
+            return b""
+        if cited.lost:
+            self._rendering.tell(UNTOLD)
+        return self._chunk(b'"annotations":' + _encode(cited.found)) if cited.found else b""
 
     def _keep(self) -> None:
         keep, thoughts = self._rendering.keep, self._thoughts.thoughts
