@@ -47,6 +47,13 @@ _encode: Final[Callable[[object], bytes]] = msgspec.json.Encoder().encode
 _DONE: Final = b"data: [DONE]\n\n"
 
 
+class _CitableText:
+    """Stands for an open text that may cite something, as its beginning says: its characters are counted."""
+
+
+_TEXTS: Final = (TextBlock, _CitableText)
+
+
 class ChatStreamEncoder:
     """Canonical events to the bytes of one chat completion stream.
 
@@ -74,6 +81,7 @@ class ChatStreamEncoder:
         "_tool_prefix",
         "_tool_suffix",
         "_tools",
+        "_uncounted",
         "_usage",
     )
 
@@ -82,13 +90,14 @@ class ChatStreamEncoder:
         shown = rendering.thinking_format
         self._as_content = shown in {ThinkingFormat.THINK, ThinkingFormat.BOTH}
         self._as_reasoning = shown in {ThinkingFormat.REASONING_CONTENT, ThinkingFormat.BOTH}
-        self._open: type[Block] | None = None
+        self._open: type[Block | _CitableText] | None = None
         self._thinking_shown = False
         self._thoughts = ThoughtCollector()
         self._first_call = ""
         self._content_chars = 0
         self._text_begins = 0
         self._cited: list[msgspec.Raw] = []
+        self._uncounted = False
         self._annotator: Annotator | None = None
         self._tools = 0
         self._arguments = b""
@@ -107,9 +116,8 @@ class ChatStreamEncoder:
             if type(event) is ContentBlockDelta:
                 delta = event.delta
                 if type(delta) is TextDelta and self._open is TextBlock:
-                    if text := delta.text:
-                        self._content_chars += len(text)
-                        out.append(self._text_prefix + _encode(text) + self._suffix)
+                    if delta.text:
+                        out.append(self._text_prefix + _encode(delta.text) + self._suffix)
                 else:
                     out.append(self._delta(delta))
             else:
@@ -158,7 +166,6 @@ class ChatStreamEncoder:
         return b'%b{"index":0,"delta":{%b%b' % (self._prefix, delta, self._suffix)
 
     def _content(self, text: str) -> bytes:
-        self._content_chars += len(text)
         return self._text_prefix + _encode(text) + self._suffix
 
     def _delta(self, delta: Delta) -> bytes:
@@ -177,12 +184,12 @@ class ChatStreamEncoder:
                 self._thoughts.think(text)
                 return self._thinking(text)
             case TextDelta(text=text):
-                return self._content(text) if text and self._open is TextBlock else b""
+                return self._counted(text) if text and self._open is _CitableText else b""
             case SignatureDelta(signature=signature):
                 self._thoughts.sign(signature)
                 return b""
             case CitationsDelta() | msgspec.Raw():
-                if isinstance(delta, CitationsDelta) and self._open is TextBlock:
+                if isinstance(delta, CitationsDelta) and self._open in _TEXTS:
                     self._cited.append(delta.citation)
                 return b""
             case _:
@@ -202,9 +209,8 @@ class ChatStreamEncoder:
     def _block_start(self, index: int, block: Block) -> bytes:
         self._open = type(block)
         match block:
-            case TextBlock(text=text, citations=citations):
-                self._text_begins, self._cited = self._content_chars, list(citations or ())
-                return self._content(text) if text else b""
+            case TextBlock():
+                return self._text_start(block)
             case ThinkingBlock(thinking=text):
                 self._thoughts.begin(index, block)
                 return self._thinking(text)
@@ -214,6 +220,19 @@ class ChatStreamEncoder:
                 return self._tool_start(block)
             case _:
                 return b""
+
+    def _text_start(self, block: TextBlock) -> bytes:
+        if block.citations is None:
+            # most answers are all of this sort, so nothing is counted for them
+            self._uncounted = True
+            return self._content(block.text) if block.text else b""
+        self._open = _CitableText
+        self._text_begins, self._cited = self._content_chars, [*block.citations]
+        return self._counted(block.text) if block.text else b""
+
+    def _counted(self, text: str) -> bytes:
+        self._content_chars += len(text)
+        return self._content(text)
 
     def _tool_start(self, block: ToolUseBlock) -> bytes:
         form, index = self._rendering.form, self._tools
@@ -246,10 +265,17 @@ class ChatStreamEncoder:
         if kind is ToolUseBlock:
             return self._tool_stop()
         if self._cited:
-            self._annotator = self._annotator or Annotator()
-            self._annotator.cite(self._cited, self._text_begins, self._content_chars)
-            self._cited = []
+            self._cite()
         return self._thought_stop() if kind is ThinkingBlock else b""
+
+    def _cite(self) -> None:
+        """What the text that has just ended cites, if all texts so far were counted, so that its place is known."""
+        self._annotator = self._annotator or Annotator()
+        if self._uncounted:
+            self._annotator.lost = True
+        else:
+            self._annotator.cite(self._cited, self._text_begins, self._content_chars)
+        self._cited = []
 
     def _tool_stop(self) -> bytes:
         """What no delta has brought; a custom tool's text comes whole, because it has to be taken out of its JSON."""
@@ -263,6 +289,7 @@ class ChatStreamEncoder:
         if not self._thinking_shown:
             return details
         self._thinking_shown = False
+        self._content_chars += len(THINK_OPEN) + self._thoughts.chars + len(THINK_CLOSE)
         return self._content(THINK_CLOSE) + details
 
     def _details(self, thought: Thought | None) -> bytes:
