@@ -32,7 +32,7 @@ from proxy.store.files import ensure_private_dir
 from proxy.store.sqlite import SqliteStore
 from proxy.telemetry.logs import configure_logging
 from proxy.telemetry.redaction import REDACTOR
-from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.requests import HasLine
 
 _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
@@ -54,7 +54,7 @@ class Configured:
     source: CredentialSource
     keys: Keys
     catalog: Catalog
-    record: Callable[[RequestLine], None]
+    record: Callable[[HasLine], None]
     demo: bool
 
 

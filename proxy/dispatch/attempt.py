@@ -9,7 +9,7 @@ from proxy.dispatch.demands import is_met
 from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLane
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.spelled import SpelledReply
-from proxy.dispatch.streams import RunningStream, StreamCut
+from proxy.dispatch.streams import Frames, RunningStream, StreamCut
 from proxy.dispatch.trace import Trace
 from proxy.exchange import Exchange, Operation
 from proxy.model.collect import Collector
@@ -66,7 +66,7 @@ class StreamOpened(msgspec.Struct):
 
     lease: Lease
     source: Source
-    stream: RunningStream
+    stream: Frames
     reply: ByteReply
 
     @property

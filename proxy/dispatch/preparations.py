@@ -85,8 +85,18 @@ class Preparations:
         self.latest: Prepared | None = None
         self.unfit: InvalidRequest | None = None
 
-    async def first(self) -> Prepared:
-        """For Anthropic's API, before anybody is chosen. Raises InvalidRequest where the request cannot be carried."""
+    def first(self) -> Prepared | None:
+        """For Anthropic's API, before anybody is chosen; None where there is too much of it to hold up the loop.
+
+        Raises InvalidRequest where the request cannot be carried.
+        """
+        if self._translates_much(Kind.ANTHROPIC):
+            return None
+        found = self.latest = self._made[Kind.ANTHROPIC, None] = self._make(Kind.ANTHROPIC, None)
+        return found
+
+    async def first_off_loop(self) -> Prepared:
+        """The same, where `first` has none."""
         found = self.latest = self._made[Kind.ANTHROPIC, None] = await self._ready(Kind.ANTHROPIC, None)
         return found
 
@@ -175,9 +185,9 @@ class Preparations:
     def _translates_much(self, kind: Kind) -> bool:
         """Whether so much has to be decoded and written anew that the loop would stand still for it."""
         exchange = self._exchange
-        if len(exchange.body) < _LARGE_BYTES:
-            return False
-        return kind is not Kind.ANTHROPIC or exchange.dialect.name != "anthropic"
+        return len(exchange.body) >= _LARGE_BYTES and (
+            kind is not Kind.ANTHROPIC or exchange.dialect.name != "anthropic"
+        )
 
     def _make(self, kind: Kind, model: str | None) -> Prepared:
         if kind is Kind.OPENAI:

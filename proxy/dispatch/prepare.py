@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from proxy.dialects.anthropic import (
+    encode_count,
     encode_request,
     holds_our_signatures,
     with_cache_marks,
@@ -137,7 +138,7 @@ def read_session(
     native = exchange.dialect.name == "anthropic"
     target = _target(exchange, catalog.facts(model), defaults, model)
     body = exchange.body
-    if exchange.operation is Operation.COUNT_TOKENS:
+    if native and exchange.operation is Operation.COUNT_TOKENS:
         # a count has no answer that could be too long
         body = splice(body, set={"max_tokens": b"1"}, remove=())
     translated = exchange.dialect.decode_request(body, target)
@@ -268,13 +269,14 @@ def _translated(
     request = translated.request
     if exchange.envelope.continuing and defaults.auto_cache and translated.auto_cache:
         request = with_cache_marks(request, facts)
-    collect = not exchange.stream and request.max_tokens > _COLLECT_ABOVE_TOKENS
+    counting = exchange.operation is Operation.COUNT_TOKENS
+    collect = not (exchange.stream or counting) and request.max_tokens > _COLLECT_ABOVE_TOKENS
     if collect:
         request = msgspec.structs.replace(request, stream=True)
     call = UpstreamCall(
         operation=exchange.operation,
-        body=encode_request(request),
-        stream=exchange.stream or collect,
+        body=encode_count(request) if counting else encode_request(request),
+        stream=(exchange.stream or collect) and not counting,
         version=_TRANSLATED_VERSION,
     )
     return Prepared(

@@ -12,6 +12,8 @@ from proxy.telemetry.usage import Charge, Settlement
 ABANDONED: Final = "abandoned"
 SUCCESS: Final = "success"
 CLIENT_LEFT: Final = 499
+MODEL_MAX: Final = 129
+"""Characters that are kept of a model's name: one more than any name has that is shown in a header or counted."""
 _UNTOLD: Final = Usage()
 
 
@@ -41,7 +43,7 @@ class Trace(msgspec.Struct):
 
     Attributes:
         credential: alias of the attempt that answers, or was made last; empty before the first.
-        model: the model it asks.
+        model: the model it asks, `MODEL_MAX` characters of it.
         attempts: upstream calls made, the running one included.
         failed: the attempts that failed, in order.
         began_s: monotonic seconds when the last attempt began.

@@ -300,7 +300,7 @@ class Pool:
         """
         difference = compare([member.credential for member in self._members], credentials)
         ways_out = {endpoint_of(member.credential): member.way_out for member in self._members}
-        self._members, leaving = succeed(self._by_name, credentials, ways_out)
+        self._members, leaving = succeed(self._by_name, credentials, ways_out, self._leaving)
         self._leaving += leaving
         self._by_name = {member.name: member for member in self._members}
         self._verdicts.members = self._plans.members = self._members

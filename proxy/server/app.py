@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from aiohttp import web
+from multidict import istr
 
 from proxy.access import Keys
 from proxy.clock import Clock
@@ -33,14 +34,17 @@ from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
 from proxy.server.objects import OBJECT_ROUTES
+from proxy.server.openapi import OPENAPI, Description, openapi
 from proxy.server.orders import once
 from proxy.server.reload import reload
+from proxy.server.responses import responses_routes
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
+from proxy.server.stored_responses import RESPONSES, StoredResponses
 from proxy.settings import Settings
-from proxy.store.base import Store
+from proxy.store.base import Storage
 from proxy.tasks import finish_all, spawn
 from proxy.telemetry.logs import no_request_line
-from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.requests import HasLine
 from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.anthropic_objects import AnthropicObjects
@@ -73,6 +77,7 @@ ROUTES = (
         ANTHROPIC,
         _V1,
     ),
+    *responses_routes(_V1),
     *OBJECT_ROUTES,
     Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1, by_version=True),
@@ -81,6 +86,7 @@ ROUTES = (
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
     Route("GET", "/stats", usage.stats, Access.EITHER),
+    Route("GET", "/openapi.json", openapi, Access.EITHER),
     Route("GET", "/admin/usage", usage.usage, Access.ADMIN),
     Route("POST", "/admin/pool/reload", once(reload), Access.ADMIN),
     Route("GET", "/admin/pool", admin.pool, Access.ADMIN),
@@ -107,7 +113,7 @@ class Parts:
         source: where they come from and are looked for again; None where they stay.
         keys: client, admin and secret key.
         catalog: model facts.
-        store: where health is kept.
+        store: where health and responses are kept.
         clock: the time.
         rng: jitter.
         record: takes the line of each request.
@@ -118,11 +124,11 @@ class Parts:
     credentials: tuple[Credential, ...]
     keys: Keys
     catalog: Catalog
-    store: Store
+    store: Storage
     clock: Clock
     rng: random.Random
     source: CredentialSource | None = None
-    record: Callable[[RequestLine], None] = no_request_line
+    record: Callable[[HasLine], None] = no_request_line
     demo: bool = False
 
 
@@ -166,7 +172,7 @@ async def build_app(parts: Parts) -> web.Application:
         places=places,
         bookkeeper=Bookkeeper(UsageLedger(pricing, clock), parts.store, clock),
         admission=admission,
-        common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
+        common_headers={istr("server"): "carousel", **({istr("x-carousel-demo"): "1"} if parts.demo else {})},
     )
     return _application(services, _Background(places, ways_out, parts.store, sessions))
 
@@ -239,7 +245,7 @@ class _Background:
 
     places: Places
     ways_out: WaysOut
-    store: Store
+    store: Storage
     sessions: ClaudeWeb
 
     async def run(self, services: Services) -> AsyncIterator[None]:
@@ -272,13 +278,19 @@ class _Background:
 
 def _application(services: Services, background: _Background) -> web.Application:
     gate = Gate(services)
-    limit_bytes = services.settings.policy.body_max_bytes
+    settings = services.settings
+    limit_bytes = settings.policy.body_max_bytes
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
     gate.attach(RouteTable(app, ROUTES))
     app[SERVICES] = services
+    app[OPENAPI] = Description(ROUTES)
+    app[RESPONSES] = responses = StoredResponses(
+        background.store, services.clock, ttl_s=settings.responses_ttl_s, history_max_bytes=limit_bytes
+    )
     if (cors := services.admission.cors) is not None:
         app.on_response_prepare.append(cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))
+    app.cleanup_ctx.append(lambda _: responses.run())
     return app
 
 

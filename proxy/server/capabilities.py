@@ -1,5 +1,6 @@
 """``GET /v1/capabilities``: what each kind of credential can carry, for programs."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -10,27 +11,42 @@ from proxy.credentials import Kind
 from proxy.server.extras import raw_json_response
 
 
-def _feature(feature: Feature, row: Row) -> dict[str, object]:
-    return {
-        "id": feature,
-        "title": row.title,
-        "fields": row.fields,
-        "support": {front: _support(feature, front) for front in Front},
-    }
+class FeatureSupport(msgspec.Struct, frozen=True):
+    """One feature: the fields it is asked for in, and what becomes of it by dialect and kind."""
+
+    id: Feature
+    title: str
+    fields: Mapping[Front, str]
+    support: Mapping[Front, Mapping[Kind, Cell]]
 
 
-def _support(feature: Feature, front: Front) -> dict[Kind, Cell]:
-    return {kind: CELLS[feature, front, kind] for kind in Kind}
+class Capabilities(msgspec.Struct, frozen=True):
+    """The whole table, and the words it is written in."""
+
+    object: str
+    dialects: tuple[Front, ...]
+    kinds: tuple[Kind, ...]
+    verdicts: tuple[Verdict, ...]
+    features: tuple[FeatureSupport, ...]
+
+
+def _support(feature: Feature, row: Row) -> FeatureSupport:
+    return FeatureSupport(
+        id=feature,
+        title=row.title,
+        fields=row.fields,
+        support={front: {kind: CELLS[feature, front, kind] for kind in Kind} for front in Front},
+    )
 
 
 _BODY: Final = msgspec.json.encode(
-    {
-        "object": "capabilities",
-        "dialects": list(Front),
-        "kinds": list(Kind),
-        "verdicts": list(Verdict),
-        "features": [_feature(feature, row) for feature, row in ROWS.items()],
-    }
+    Capabilities(
+        object="capabilities",
+        dialects=tuple(Front),
+        kinds=tuple(Kind),
+        verdicts=tuple(Verdict),
+        features=tuple(_support(feature, row) for feature, row in ROWS.items()),
+    )
 )
 
 

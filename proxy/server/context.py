@@ -20,7 +20,7 @@ from proxy.pool import Pool
 from proxy.server.admission import Admission
 from proxy.server.inflight import Inflight
 from proxy.settings import Settings
-from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.requests import HasLine
 from proxy.telemetry.traces import Traces
 from proxy.upstreams.claude_web.deletions import Deletions
 
@@ -62,7 +62,7 @@ class Services:
     names: ModelNames
     clock: Clock
     inflight: Inflight
-    record: Callable[[RequestLine], None]
+    record: Callable[[HasLine], None]
     started_s: float
     reloader: Reloader | None = None
     places: Places

@@ -11,28 +11,24 @@ from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files, named_files
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
-from proxy.dispatch.trace import CLIENT_LEFT, SUCCESS, Trace
+from proxy.dispatch.trace import CLIENT_LEFT, MODEL_MAX, SUCCESS, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
-from proxy.server.body import read_body
+from proxy.server.body import LARGE_BYTES, looked_at, read_body
 from proxy.server.context import CALLER, Caller, Services
+from proxy.server.ended import NAME_MAX, Ended
 from proxy.server.gate import error_response, identity_headers, internal_error
 from proxy.server.headers import BETA, VERSION, answer_headers, forwardable
 from proxy.server.limiting import admitted, settle
 from proxy.server.object_request import tenant_of
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
-from proxy.tasks import off_loop
-from proxy.telemetry.requests import RequestLine
-from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.watch import Watch
 
+_CONTENT_TYPE: Final = istr("content-type")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
-_SHOWN_MAX: Final = 100
-_DROPPED_MAX: Final = 32
-_LARGE_BYTES: Final = 2 * 1024 * 1024
 
 
 class NoHold:
@@ -54,7 +50,7 @@ def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) ->
     """The handler of one dialect's endpoint."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        call = _Call(request, dialect, operation)
+        call = ClientCall(request, dialect, operation)
         try:
             return await call.answer()
         finally:
@@ -63,7 +59,7 @@ def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) ->
     return handle
 
 
-class _Call:
+class ClientCall:
     """One client call being answered."""
 
     def __init__(self, request: web.Request, dialect: Dialect, operation: Operation) -> None:
@@ -78,16 +74,16 @@ class _Call:
         self._exchange: Exchange | None = None
         self._grant: Grant | None = None
         self._status = CLIENT_LEFT
-        self._path = request.path[:_SHOWN_MAX]
+        self._path = request.path[:NAME_MAX]
         self._began_s = self._services.clock.monotonic_s()
 
     async def answer(self) -> web.StreamResponse:
         """Answer the client. Raises only mistakes of ours, and the loss of the connection."""
         services = self._services
         try:
-            body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
+            body = await self._read_body()
             exchange = self._exchange = self._open_exchange(
-                body, self._dialect.peek(body) if len(body) < _LARGE_BYTES else await self._peeked(body)
+                body, self._dialect.peek(body) if len(body) < LARGE_BYTES else await self._peeked(body)
             )
             if self._caller.rules is not None:
                 self._grant = admitted(exchange, self._caller, self._caller.rules)
@@ -114,77 +110,36 @@ class _Call:
         self._status = response.status
         return response
 
+    async def _read_body(self) -> bytes:
+        """The request's body, before anything in it is looked at."""
+        return await read_body(self._request, self._services.settings.policy.body_max_bytes, self._watch)
+
     def end(self) -> None:
-        """Close the books: one log line for the request, and its place among the last ones."""
+        """Close the books: what the request was is kept as it is, for who writes it down and who asks for it."""
         self._watch.close()
-        services = self._services
-        if self._grant is not None and self._exchange is not None:
-            settle(self._grant, self._exchange, self._trace)
-        ended_s = services.clock.monotonic_s()
-        line = self._line(ended_s)
-        asked = self._exchange.envelope.model[:_SHOWN_MAX] if self._exchange is not None else ""
-        attempts = self._attempts(ended_s) if self._trace.attempts else ()
-        model = self._exchange.model if self._exchange is not None else ""
-        free = self._operation is Operation.COUNT_TOKENS
-        services.bookkeeper.ledger.settle(
-            self._trace.settlement(self._caller.client, model, status=self._status, free=free)
+        services, exchange, trace = self._services, self._exchange, self._trace
+        if self._grant is not None and exchange is not None:
+            settle(self._grant, exchange, trace)
+        ended = Ended(
+            self._caller.request_id,
+            self._caller.client,
+            self._path,
+            self._status,
+            exchange.envelope.model[:NAME_MAX] if exchange is not None else "",
+            exchange.model[:MODEL_MAX] if exchange is not None else "",
+            exchange.stream if exchange is not None else None,
+            self._operation is Operation.COUNT_TOKENS,
+            self._began_s,
+            services.clock.monotonic_s(),
+            services.clock.unix_ms(),
+            trace,
         )
-        services.traces.keep(RequestTrace(line, services.clock.unix_ms(), asked, attempts))
-        services.record(line)
-
-    def _line(self, ended_s: float) -> RequestLine:
-        trace = self._trace
-        line = RequestLine(
-            time="",
-            level="info",
-            room="requests",
-            event="request",
-            id=self._caller.request_id,
-            client=self._caller.client,
-            path=self._path,
-            status=self._status,
-            took_ms=self._milliseconds(ended_s),
-        )
-        if (exchange := self._exchange) is not None:
-            line.model = (trace.model or exchange.model)[:_SHOWN_MAX]
-            line.stream = exchange.stream
-        if trace.attempts:
-            line.credential = trace.credential
-            line.attempts = trace.attempts
-        if trace.first_event_s is not None:
-            line.first_ms = self._milliseconds(trace.first_event_s)
-        if (usage := trace.usage) is not None:
-            line.input_tokens = usage.input_tokens
-            line.output_tokens = usage.output_tokens
-            line.stop_reason = trace.stop_reason
-        if trace.failed:
-            line.failed = [f"{item.credential}:{item.outcome}" for item in trace.failed]
-        if trace.dropped:
-            # a long conversation can have one for each of its messages
-            line.dropped = [item.field for item in trace.dropped[:_DROPPED_MAX]]
-        return line
-
-    def _attempts(self, ended_s: float) -> tuple[AttemptTrace, ...]:
-        """The upstream calls; the last one is still open in the trace where it was no failure."""
-        trace = self._trace
-        attempts = [
-            AttemptTrace(
-                each.credential, each.outcome, each.status, self._milliseconds(each.began_s), each.took_ms
-            )
-            for each in trace.failed
-        ]
-        if trace.attempts > len(attempts):
-            status = 0 if trace.first_event_s is None else 200
-            start_ms = self._milliseconds(trace.began_s)
-            took_ms = round((ended_s - trace.began_s) * 1000, 1)
-            attempts.append(AttemptTrace(trace.credential, trace.outcome, status, start_ms, took_ms))
-        return tuple(attempts)
-
-    def _milliseconds(self, until_s: float) -> float:
-        return round((until_s - self._began_s) * 1000, 1)
+        services.bookkeeper.ledger.enter(ended)
+        services.traces.keep(ended)
+        services.record(ended)
 
     async def _peeked(self, body: bytes) -> Envelope:
-        return await off_loop(lambda: self._dialect.peek(body))
+        return await looked_at(len(body), lambda: self._dialect.peek(body))
 
     def _open_exchange(self, body: bytes, envelope: Envelope) -> Exchange:
         services = self._services
@@ -209,13 +164,12 @@ class _Call:
             think=think,
             conversation=self._conversation(envelope),
             version=forwardable(headers.get(VERSION), VERSION),
-            beta=forwardable(", ".join(headers.getall(BETA, ())) or None, BETA),
+            beta=forwardable(", ".join(headers.getall(BETA)) or None, BETA) if BETA in headers else None,
         )
 
     async def _bind(self, exchange: Exchange, body: bytes) -> None:
         """Let nobody answer but who holds the files a request names. Raises GatewayError naming the field."""
-        large = len(body) >= _LARGE_BYTES
-        files = await off_loop(lambda: named_files(body)) if large else named_files(body)
+        files = await looked_at(len(body), lambda: named_files(body))
         exchange.files = {}
         if files:
             tenant = tenant_of(self._request, self._caller)
@@ -250,7 +204,7 @@ class _Call:
         self._trace.usage = opened.usage
         self._trace.stop_reason = opened.stop_reason
         headers = {
-            "content-type": "application/json",
+            _CONTENT_TYPE: "application/json",
             **services.common_headers,
             **identity_headers(self._dialect, exchange.id),
         }

@@ -17,18 +17,16 @@ from proxy.exchange import Operation
 from proxy.pool import Abandoned, Failed, Fault, Outcome, Success, classify_fault
 from proxy.secrets import Secret
 from proxy.server.context import CALLER, Caller, Services
+from proxy.server.ended import NAME_MAX, Ended
 from proxy.server.gate import error_response, identity_headers
 from proxy.server.headers import BETA, VERSION, attempt_headers, forwardable
 from proxy.server.limiting import admitted_object
 from proxy.server.routes import ANTHROPIC, Handler
-from proxy.telemetry.requests import RequestLine
-from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.upstreams.anthropic_objects import ObjectCall
 from proxy.upstreams.base import UpstreamFault
 from proxy.watch import Watch
 
 _DEFAULT_VERSION: Final = "2023-06-01"
-_SHOWN_MAX: Final = 100
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
 _BYTES: Final = "application/octet-stream"
 _NOUNS: Final = {Operation.FILES: "File", Operation.BATCHES: "Message batch"}
@@ -115,27 +113,23 @@ class ObjectRequest:
         self.watch.close()
         if self._grant is not None:
             self._grant.settle("", None, partial=False)
-        trace, services = self.trace, self.services
-        ended_s = services.clock.monotonic_s()
-        line = RequestLine(
-            time="",
-            level="info",
-            room="requests",
-            event="request",
+        services = self.services
+        ended = Ended(
             id=self._caller.request_id,
             client=self._caller.client,
-            path=self.request.path[:_SHOWN_MAX],
+            path=self.request.path[:NAME_MAX],
             status=self._status,
-            took_ms=self._milliseconds(ended_s),
+            asked="",
+            model="",
+            stream=None,
+            free=True,
+            began_s=self._began_s,
+            ended_s=services.clock.monotonic_s(),
+            ended_unix_ms=services.clock.unix_ms(),
+            trace=self.trace,
         )
-        if trace.attempts:
-            line.credential, line.attempts = trace.credential, trace.attempts
-        if trace.first_event_s is not None:
-            line.first_ms = self._milliseconds(trace.first_event_s)
-        if trace.failed:
-            line.failed = [f"{item.credential}:{item.outcome}" for item in trace.failed]
-        services.traces.keep(RequestTrace(line, services.clock.unix_ms(), "", self._attempts(ended_s)))
-        services.record(line)
+        services.traces.keep(ended)
+        services.record(ended)
 
     def _admit(self) -> None:
         """Hold the request to its client's rules. Raises GatewayError."""
@@ -256,21 +250,6 @@ class ObjectRequest:
         if self.trace.attempts:
             attempt_headers(headers, self.trace)
         return headers
-
-    def _attempts(self, ended_s: float) -> tuple[AttemptTrace, ...]:
-        trace = self.trace
-        if not trace.attempts:
-            return ()
-        start_ms = self._milliseconds(trace.began_s)
-        if trace.failed:
-            failed = trace.failed[-1]
-            return (AttemptTrace(failed.credential, failed.outcome, failed.status, start_ms, failed.took_ms),)
-        status = 0 if trace.first_event_s is None else 200
-        took_ms = round((ended_s - trace.began_s) * 1000, 1)
-        return (AttemptTrace(trace.credential, trace.outcome, status, start_ms, took_ms),)
-
-    def _milliseconds(self, until_s: float) -> float:
-        return round((until_s - self._began_s) * 1000, 1)
 
 
 def _media_type(value: str) -> str:

@@ -164,13 +164,6 @@ _CONVERSATIONS: Final = (
     ),
     _later(
         Group.CONVERSATIONS,
-        "RESPONSES_TTL",
-        values.integer(1, 31_536_000),
-        "86400",
-        "Seconds a stored response is kept.",
-    ),
-    _later(
-        Group.CONVERSATIONS,
         "MAX_HISTORY_MESSAGES",
         values.integer(1, 100_000),
         "20",

@@ -162,6 +162,7 @@ class Settings:
         log_format: the shape of log lines.
         drain_delay_s: seconds after SIGTERM in which new connections are still taken.
         drain_s: seconds running streams are given after SIGTERM.
+        responses_ttl_s: seconds a stored response is kept after its last use.
         strategy: who is next among the credentials of a tier.
         policy: the numbers of the pool and the relay.
         warnings: sentences for the operator, each said once at start; they hold no secret.
@@ -183,6 +184,7 @@ class Settings:
     log_format: LogFormat
     drain_delay_s: float
     drain_s: float
+    responses_ttl_s: int
     strategy: Strategy
     policy: Policy
     warnings: tuple[str, ...]

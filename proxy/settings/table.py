@@ -285,6 +285,14 @@ def _policy(each: PolicyField, parse: Callable[[str], object], shown: str) -> Se
     )
 
 
+RESPONSES_TTL: Final = Setting(
+    name="RESPONSES_TTL",
+    parse=values.integer(1, 31_536_000),
+    default=86_400,
+    shown_default="86400",
+    text="Seconds a stored response is kept after it was last made or continued from.",
+    group=Group.CONVERSATIONS,
+)
 POOL_STRATEGY: Final[Setting[Strategy]] = Setting(
     name="POOL_STRATEGY",
     parse=values.one_of(*_STRATEGIES),
@@ -307,6 +315,7 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *(MODEL_ALIASES, MODEL_FALLBACKS, THINKING_FORMAT, AUTO_CACHE, MODEL_CATALOG_FILE),
     *MEDIA_SETTINGS,
     *(DATA_DIR, DATABASE_URL, LOG_LEVEL, LOG_FORMAT),
+    RESPONSES_TTL,
     POOL_STRATEGY,
     *POLICY.values(),
     *LIMIT_SETTINGS,

@@ -9,7 +9,7 @@ whose fate is unknown can be repeated without counting anything twice.
 
 from collections.abc import Collection, Sequence
 from secrets import token_hex
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -26,6 +26,7 @@ OTHER_MODEL: Final = "other"
 _STRANGE_MODELS_MAX: Final = 200
 _NAME_MAX: Final = 100
 _NO_DETAILS: Final = OutputTokensDetails()
+_ENTERED_MAX: Final = 32
 
 
 class Charge(msgspec.Struct, frozen=True):
@@ -64,6 +65,19 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     abandoned: bool = False
 
 
+class Settleable(Protocol):
+    """A request after its end, as it is kept."""
+
+    @property
+    def ended_unix_ms(self) -> int:
+        """When that was."""
+        ...
+
+    def settlement(self) -> Settlement:
+        """The same for the books."""
+        ...
+
+
 class _Sum(NamedTuple):
     writer: str
     tally: Tally
@@ -83,27 +97,20 @@ class UsageLedger:
         self._earlier: dict[str, Tally] = {}
         self._strange: set[str] = set()
         self._told_unpriced: set[str] = set()
+        self._entered: list[Settleable] = []
 
     def __repr__(self) -> str:
         return f"<UsageLedger [Rows: {len(self._sums)}, {len(self._unsaved)} unsaved]>"
 
-    def settle(self, done: Settlement) -> None:
-        """Count a request that has ended. To be called once for each."""
-        hour_unix_ms = self._hour()
-        for charge in done.further:
-            self._count(hour_unix_ms, done.client, charge)
-        if done.answered is not None:
-            tally = self._count(hour_unix_ms, done.client, done.answered)
-        else:
-            # what nobody answered may be any word of a client's
-            model = done.model if done.model in self._pricing else ""
-            tally = self._at(TallyKey(hour_unix_ms, done.client, "", model, ""))
-        tally.requests += 1
-        tally.errors += done.failed
-        tally.abandoned += done.abandoned
+    def enter(self, ended: Settleable) -> None:
+        """Count a request that has ended, with others: at the latest when anybody asks. To be called once for each."""
+        self._entered.append(ended)
+        if len(self._entered) >= _ENTERED_MAX:
+            self._settle_entered()
 
     def of(self, client: str) -> Tally:
         """All that a client has used since the start."""
+        self._settle_entered()
         found = Tally()
         if (earlier := self._earlier.get(client)) is not None:
             found.add(earlier)
@@ -114,6 +121,7 @@ class UsageLedger:
 
     def total(self) -> Tally:
         """All that was used since the start."""
+        self._settle_entered()
         found = Tally()
         for earlier in self._earlier.values():
             found.add(earlier)
@@ -123,6 +131,7 @@ class UsageLedger:
 
     def take_unsaved(self) -> list[TallyRow]:
         """The sums that have changed since they were last taken, as they are now."""
+        self._settle_entered()
         taken, self._unsaved = self._unsaved, set()
         rows = []
         for key in taken:
@@ -136,7 +145,8 @@ class UsageLedger:
 
     def forget_written_hours(self) -> None:
         """Keep of the hours that are over, where all of them is written, only what each client used."""
-        hour_unix_ms = self._hour()
+        now_ms = self._clock.unix_ms()
+        hour_unix_ms = now_ms - now_ms % HOUR_MS
         over = [key for key in self._sums if key.hour_unix_ms != hour_unix_ms and key not in self._unsaved]
         if not over:
             return
@@ -146,9 +156,24 @@ class UsageLedger:
         self._generation += 1
         self._writer = f"{self._name}.{self._generation}"
 
-    def _hour(self) -> int:
-        now_ms = self._clock.unix_ms()
-        return now_ms - now_ms % HOUR_MS
+    def _settle(self, done: Settlement, ended_unix_ms: int) -> None:
+        hour_unix_ms = ended_unix_ms - ended_unix_ms % HOUR_MS
+        for charge in done.further:
+            self._count(hour_unix_ms, done.client, charge)
+        if done.answered is not None:
+            tally = self._count(hour_unix_ms, done.client, done.answered)
+        else:
+            # what nobody answered may be any word of a client's
+            model = done.model if done.model in self._pricing else ""
+            tally = self._at(TallyKey(hour_unix_ms, done.client, "", model, ""))
+        tally.requests += 1
+        tally.errors += done.failed
+        tally.abandoned += done.abandoned
+
+    def _settle_entered(self) -> None:
+        entered, self._entered = self._entered, []
+        for ended in entered:
+            self._settle(ended.settlement(), ended.ended_unix_ms)
 
     def _at(self, key: TallyKey) -> Tally:
         self._unsaved.add(key)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection
 from typing import Final, NamedTuple
 
 import aiohttp
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.connector import Connection
 from aiohttp.helpers import TimerNoop
 from aiohttp.http import StreamWriter
@@ -162,10 +163,12 @@ class Posting:
         "_headers",
         "_http_proxy",
         "_info",
+        "_loop",
         "_max_body_bytes",
         "_request",
         "_session",
         "_url",
+        "_written",
     )
 
     def __init__(
@@ -187,6 +190,9 @@ class Posting:
             "POST", url, headers=everything, session=session, loop=asyncio.get_running_loop()
         )
         self._info = self._request.request_info
+        self._loop = self._request.loop
+        # an answer asks its writer how much was written; ours are written past it, in one piece
+        self._written = StreamWriter(BaseProtocol(self._loop), self._loop)
         self._head = _head(url, self._request.headers)
 
     async def send(self, body: bytes, watch: Watch, limit_s: float) -> HttpReply:
@@ -198,19 +204,28 @@ class Posting:
         return HttpReply(response, self._max_body_bytes)
 
     async def _direct(self, body: bytes, watch: Watch) -> aiohttp.ClientResponse:
-        connection = await self._connection()
-        if not _kept(connection):
-            return await self._over(connection, body)
         began_s = watch.now_s()
-        try:
-            return await self._over(connection, body)
-        except aiohttp.ClientConnectionError:
-            if watch.now_s() - began_s > _STALE_WITHIN_S:
-                raise
-        # the other side had closed it since the last call, which says nothing about whose call this is
-        while _kept(connection := await self._connection()):
-            connection.close()
-        return await self._over(connection, body)
+        stale = False
+        while True:
+            connection = await self._connection()
+            kept = _kept(connection)
+            if kept and stale:
+                # what was kept beside a stale one is no better
+                connection.close()
+                continue
+            response: aiohttp.ClientResponse | None = None
+            try:
+                response = self._sent(connection, body)
+                return await response.start(connection)
+            except BaseException as error:
+                if response is not None:
+                    response.close()
+                connection.close()
+                # closed by the other side since the last call, which says nothing about whose call this is
+                gone = kept and isinstance(error, aiohttp.ClientConnectionError)
+                if not gone or watch.now_s() - began_s > _STALE_WITHIN_S:
+                    raise
+            stale = True
 
     async def _connection(self) -> Connection:
         session = self._session
@@ -221,24 +236,17 @@ class Posting:
         except TimeoutError as late:
             raise aiohttp.ConnectionTimeoutError from late
 
-    async def _over(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
-        try:
-            return await self._answered(connection, body)
-        except BaseException:
-            connection.close()
-            raise
-
-    async def _answered(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
-        if (protocol := connection.protocol) is None:
-            raise aiohttp.ClientConnectionError("the connection is gone")
+    def _sent(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
+        """Write the call to a connection; what is returned has still to read its head."""
+        protocol = connection.protocol
+        if protocol is None or (transport := protocol.transport) is None or transport.is_closing():
+            raise aiohttp.ClientConnectionResetError("the connection is gone")
         protocol.set_response_params(
             read_until_eof=True,
             auto_decompress=False,
             max_line_size=_LINE_MAX_BYTES,
             max_field_size=_LINE_MAX_BYTES,
         )
-        loop = self._request.loop
-        writer = StreamWriter(protocol, loop)
         response = aiohttp.ClientResponse(
             "POST",
             self._url,
@@ -247,16 +255,12 @@ class Posting:
             timer=_NO_TIMER,
             request_info=self._info,
             traces=[],
-            loop=loop,
+            loop=self._loop,
             session=self._session,
-            stream_writer=writer,
+            stream_writer=self._written,
         )
-        try:
-            await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), drain=False)
-            return await response.start(connection)
-        except BaseException:
-            response.close()
-            raise
+        transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+        return response
 
     async def _library(self, body: bytes) -> aiohttp.ClientResponse:
         # Plain bytes are written in one go, which for a large body holds up every other request.

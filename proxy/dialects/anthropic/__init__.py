@@ -5,7 +5,13 @@ from proxy.dialects.anthropic.client import AnthropicDialect
 from proxy.dialects.anthropic.request import read_messages
 from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
 from proxy.dialects.anthropic.thinking import holds_our_signatures, without_foreign_thinking
-from proxy.dialects.anthropic.upstream import MessagesUpstream, decode_error, encode_request, summarize
+from proxy.dialects.anthropic.upstream import (
+    MessagesUpstream,
+    decode_error,
+    encode_count,
+    encode_request,
+    summarize,
+)
 from proxy.dialects.anthropic.wire import decode_message
 
 __all__ = [
@@ -15,6 +21,7 @@ __all__ = [
     "StreamTap",
     "decode_error",
     "decode_message",
+    "encode_count",
     "encode_request",
     "holds_our_signatures",
     "read_messages",

@@ -41,12 +41,11 @@ class Function(msgspec.Struct):
     arguments: str
 
 
-class ToolCall(msgspec.Struct):
+class ToolCall(msgspec.Struct, tag_field="type", tag="function"):
     """One tool call of an answer."""
 
     id: str
     function: Function
-    type: str = "function"
 
 
 class Custom(msgspec.Struct):
@@ -56,12 +55,11 @@ class Custom(msgspec.Struct):
     input: str
 
 
-class CustomCall(msgspec.Struct):
+class CustomCall(msgspec.Struct, tag_field="type", tag="custom"):
     """One call of such a tool."""
 
     id: str
     custom: Custom
-    type: str = "custom"
 
 
 class Answer(msgspec.Struct):
