@@ -21,8 +21,16 @@ from proxy.tasks import off_loop
 from proxy.upstreams.media import Media
 
 _LARGE_BYTES: Final = 128 * 1024
+_NATIVE: Final = "anthropic"
+_RESPONSES: Final = "openai_responses"
 _FRONTS: Final[Mapping[str, Front]] = MappingProxyType(
-    {"anthropic": Front.MESSAGES, "openai_chat": Front.CHAT, "openai_text": Front.TEXT}
+    {
+        _NATIVE: Front.MESSAGES,
+        "openai_chat": Front.CHAT,
+        "openai_text": Front.TEXT,
+        # translated for every kind, and from there on it fares as a Messages request does
+        _RESPONSES: Front.MESSAGES,
+    }
 )
 
 
@@ -62,8 +70,11 @@ def _features(
     try:
         translated = read_session(exchange, catalog, defaults)
     except InvalidRequest:
-        if front is not Front.MESSAGES:
+        if exchange.dialect.name != _NATIVE:
             return counted
         # what cannot be read here passes to the API as it is, and only there
         return counted | {Feature.THREADS if exchange.envelope.thread is not None else Feature.OTHER_FIELDS}
+    if exchange.dialect.name == _RESPONSES:
+        # what is lost before is lost everywhere
+        translated = msgspec.structs.replace(translated, dropped=())
     return counted | features_of(translated, front, exchange.envelope.own_fields)

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
 from proxy.credentials import Credential, Kind
 from proxy.dialects.openai_chat.text import OpenAITextDialect
+from proxy.dialects.openai_responses import ResponsesDialect
 from proxy.dispatch import dispatcher as dispatching
 from proxy.dispatch.fitting import fitted
 from proxy.exchange import Exchange, Operation
 from proxy.pool import Success, Want
 from proxy.settings import FetchRule, MediaSettings
 from proxy.upstreams.media import Media
+from tests.unit.dialects.openai_responses.building import call as responses_call
 from tests.unit.dispatch.asking import ask, asked
 from tests.unit.dispatch.building import (
     CATALOG,
@@ -91,6 +94,27 @@ async def test_a_text_completion_is_read_too() -> None:
     """Protects clients of the oldest dialect."""
     raw = b'{"prompt":"Hi","temperature":0.5}'
     assert await _losses(_call(raw=raw, dialect=_TEXT)) == _WEB_BEHIND
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, ()),
+        ({"temperature": 0.5}, _WEB_BEHIND),
+        ({"tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}}]}, _WEB_BEHIND),
+        ({"top_logprobs": 3, "metadata": {"a": "b"}, "container": "c", "aurora": 1}, ()),
+        ({"input": 5}, ()),
+    ],
+    ids=["nothing", "lost at one", "tools", "lost before", "unreadable"],
+)
+async def test_a_response_is_asked_of_who_carries_what_is_left_of_it(
+    fields: Mapping[str, object], expected: object
+) -> None:
+    """Protects clients of the Responses API: what is lost on the way into Claude's request is lost with every kind."""
+    raw = msgspec.json.encode({"model": _MODEL, "input": "Hello", "store": False})
+    call = _call(raw=raw, dialect=ResponsesDialect(responses_call()))
+    call.body = msgspec.json.encode({**msgspec.json.decode(raw), **fields})
+    assert await _losses(call) == expected
 
 
 async def test_counts_are_asked_of_who_counts() -> None:
