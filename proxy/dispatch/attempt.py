@@ -3,7 +3,7 @@
 import msgspec
 
 from proxy.clock import Clock
-from proxy.dialects.common import Demand, Observed, Rendering, StreamBroken
+from proxy.dialects.common import Demand, Dropped, Observed, Rendering, StreamBroken
 from proxy.dialects.upstream import MessageBroken, UpstreamDialect
 from proxy.dispatch.demands import is_met
 from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLane
@@ -176,7 +176,7 @@ class Attempt(msgspec.Struct, frozen=True):
         return AttemptFailed(failure, reply.source)
 
     def _rendered(self, message: Message, reply: ByteReply, rendering: Rendering) -> UnaryOpened:
-        body = self.exchange.dialect.encode_message(message, rendering)
+        body = self.exchange.dialect.encode_message(message, self._telling(rendering))
         demand = self.prepared.demand
         lacks = demand if demand is not None and not is_met(demand, message) else None
         return UnaryOpened(self.lease, reply.source, body, message.usage, message.stop_reason, lacks)
@@ -260,5 +260,14 @@ class Attempt(msgspec.Struct, frozen=True):
         prepared, event_max_bytes = self.prepared, self.policy.event_max_bytes
         if (rendering := prepared.rendering) is None:
             return VerbatimLane(event_max_bytes, self._spoken, hides_usage=prepared.hides_usage)
-        encoder = self.exchange.dialect.stream_encoder(rendering)
+        encoder = self.exchange.dialect.stream_encoder(self._telling(rendering))
         return TranslatedLane(encoder, event_max_bytes, self._spoken)
+
+    def _telling(self, rendering: Rendering) -> Rendering:
+        """The same, so that what the answer loses on its way is told with what the question lost."""
+        return msgspec.structs.replace(rendering, tell=self._lost)
+
+    def _lost(self, loss: Dropped) -> None:
+        trace = self.trace
+        if loss not in trace.dropped:
+            trace.dropped = (*trace.dropped, loss)

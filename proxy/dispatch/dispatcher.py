@@ -16,6 +16,7 @@ from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened, judged
+from proxy.dispatch.fitting import fitted
 from proxy.dispatch.hold import Hold
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
@@ -175,6 +176,8 @@ class Dispatcher:
             exchange.model, exchange.limit_class, exchange.client, exchange.owner, exchange.credentials
         )
         sorts = tools.pool.sorts(want)
+        if sorts.kinds:
+            want = await fitted(want, sorts.kinds, exchange, tools.catalog, tools.defaults, tools.media)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
         if sorts.ordinary:
             trace.dropped = (prepared.first() or await prepared.first_off_loop()).dropped

@@ -32,7 +32,7 @@ NEEDS_BYTES: Final = frozenset({Kind.CLAUDE_WEB, Kind.CLAUDE_CODE})
 
 _OPTIONS = "claude_options"
 _LARGE_BYTES = 128 * 1024
-_URL_SOURCE: Final = re.compile(rb'"url"\s*:')
+_URL_SOURCE: Final = re.compile(rb'"(?:url|file_url)"\s*:|"(?:image_url|file_data)"\s*:\s*"[Hh]')
 
 
 class _Options(msgspec.Struct):

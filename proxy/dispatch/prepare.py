@@ -152,6 +152,9 @@ def read_session(
         if exchange.think and request.thinking is None:
             thinking = _thinking(catalog.facts(model), request.max_tokens)
             request = msgspec.structs.replace(request, thinking=thinking)
+    if translated.invents_tools:
+        # where calls are told in words nobody misses their tools
+        request = msgspec.structs.replace(request, tools=[], tool_choice=None)
     return msgspec.structs.replace(translated, request=request, dropped=lost)
 
 

@@ -14,7 +14,7 @@ from typing import Final, assert_never
 from proxy.clock import Clock
 from proxy.credentials import Credential
 from proxy.pool.affinity import Affinity
-from proxy.pool.choosing import Chooser, Plan, Sorts, passed_over
+from proxy.pool.choosing import Chooser, Plan, Sorts, outdone, passed_over
 from proxy.pool.explain import Outlook, Question, explain, outlook
 from proxy.pool.headroom import LimitHeaders
 from proxy.pool.health import BY_OPERATOR, CoolingTimes, Effect, HealthChange, Reason, effect_of
@@ -133,6 +133,8 @@ class Pool:
         if seat is None or walk.excludes(seat.member) or walk.avoids(seat.member):
             return None
         if now_s < self._restraints.until_s and passed_over(plan, seat, want.model, now_s):
+            return None
+        if plan.losses and outdone(plan, seat, want.model, walk, now_s):
             return None
         match availability(seat, want.model, now_s):
             case Availability.FREE:

@@ -28,7 +28,7 @@ from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.model.pricing import Pricing
 from proxy.pool import Pool, RetryBudget
-from proxy.server import admin, clients, extras, usage
+from proxy.server import admin, capabilities, clients, extras, usage
 from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
@@ -82,6 +82,7 @@ ROUTES = (
     *OBJECT_ROUTES,
     Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1, by_version=True),
+    Route("GET", "/v1/capabilities", capabilities.capabilities, Access.CLIENT, prefixes=_V1),
     Route("GET", "/health", extras.health, Access.PUBLIC),
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),

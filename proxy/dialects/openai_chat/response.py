@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from proxy.dialects.common import AnswerForm, Rendering, ThinkingFormat
+from proxy.dialects.openai_chat.annotations import UNTOLD, Annotation, Annotator, annotated, has_citations
 from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN, details_of, thoughts_of
 from proxy.dialects.openai_chat.schema import ReasoningDetail
 from proxy.model.content import Block, TextBlock, ThinkingBlock, ToolUseBlock
@@ -69,6 +70,7 @@ class Answer(msgspec.Struct):
     refusal: str | None = None
     tool_calls: list[ToolCall | CustomCall] | msgspec.UnsetType = msgspec.UNSET
     function_call: Function | msgspec.UnsetType = msgspec.UNSET
+    annotations: list[Annotation] | msgspec.UnsetType = msgspec.UNSET
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
     reasoning_details: list[ReasoningDetail] | msgspec.UnsetType = msgspec.UNSET
 
@@ -204,8 +206,11 @@ def _answer(message: Message, rendering: Rendering) -> Answer:
     calls = [_tool_call(block, form) for block in message.content if isinstance(block, ToolUseBlock)]
     thinking_format = rendering.thinking_format
     in_content = thinking_format in {ThinkingFormat.THINK, ThinkingFormat.BOTH}
-    text = "".join([_shown(block, thinking=in_content) for block in message.content])
+    shown = [_shown(block, thinking=in_content) for block in message.content]
+    text = "".join(shown)
     answer = Answer(content=text if text or not calls else None)
+    if has_citations(message.content):
+        _annotate(answer, annotated(message.content, shown), rendering)
     if form.legacy_call and calls:
         answer.function_call = _function(message)
     elif calls:
@@ -218,6 +223,13 @@ def _answer(message: Message, rendering: Rendering) -> Answer:
         if calls and rendering.keep is not None:
             rendering.keep(calls[0].id, thoughts)
     return answer
+
+
+def _annotate(answer: Answer, cited: Annotator, rendering: Rendering) -> None:
+    if cited.found:
+        answer.annotations = cited.found
+    if cited.lost:
+        rendering.tell(UNTOLD)
 
 
 def _shown(block: Block, *, thinking: bool) -> str:

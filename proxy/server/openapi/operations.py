@@ -11,6 +11,7 @@ from proxy.dialects.openai_chat.text.answer import Completion
 from proxy.dialects.openai_chat.text.request import TextRequest
 from proxy.dialects.openai_responses.schema import ResponsesRequest
 from proxy.model.message import Message
+from proxy.server.capabilities import Capabilities
 from proxy.server.openapi import shapes
 from proxy.server.openapi.operation import (
     BETA,
@@ -200,6 +201,11 @@ CLIENTS: Final[Mapping[tuple[str, str], Operation]] = MappingProxyType(
             answer={JSON: (shapes.ListedModel, shapes.ClaudeModel)},
             statuses=frozenset({404}),
             parameters=(VERSION,),
+        ),
+        ("GET", "/v1/capabilities"): Operation(
+            summary="What each kind of credential carries of what clients can ask for",
+            tag=_MODELS,
+            answer={JSON: Capabilities},
         ),
         ("GET", "/health"): Operation(
             summary="Whether the process serves", tag=_STATE, answer={JSON: shapes.Health}
