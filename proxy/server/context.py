@@ -22,6 +22,7 @@ from proxy.server.inflight import Inflight
 from proxy.settings import Settings
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import Traces
+from proxy.upstreams.claude_code.upstream import ClaudeCode
 from proxy.upstreams.claude_web.deletions import Deletions
 
 
@@ -50,6 +51,7 @@ class Services:
         bookkeeper: has what was used and what it cost, and writes it down.
         traces: the last requests.
         deletions: of conversations at claude.ai; None before the start.
+        claude_code: the Claude Code processes; None before the start.
     """
 
     settings: Settings
@@ -70,6 +72,7 @@ class Services:
     admission: Admission
     traces: Traces = field(default_factory=Traces)
     deletions: Deletions | None = None
+    claude_code: ClaudeCode | None = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
 

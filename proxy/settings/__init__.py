@@ -7,6 +7,7 @@ from proxy.settings.loader import load_settings
 from proxy.settings.media import FetchRule, MediaSettings
 from proxy.settings.model import (
     AccessSettings,
+    ClaudeCodeSettings,
     CredentialSources,
     Fallback,
     LimitSettings,
@@ -27,6 +28,7 @@ __all__ = [
     "POLICY_FIELDS",
     "AccessSettings",
     "Address",
+    "ClaudeCodeSettings",
     "ConfigurationError",
     "CredentialSources",
     "Fallback",

@@ -14,5 +14,6 @@ UPSTREAMS: Mapping[Kind, Callable[[WaysOut, Policy], Upstream]] = {
     Kind.OPENAI: OpenAIApi,
 }
 
-SERVED: frozenset[Kind] = frozenset({*UPSTREAMS, Kind.CLAUDE_WEB})
-"""The kinds this version can ask. Sessions need more than connections, so that `proxy.server.app` makes theirs."""
+SERVED: frozenset[Kind] = frozenset({*UPSTREAMS, Kind.CLAUDE_WEB, Kind.CLAUDE_CODE})
+"""The kinds this version can ask. Sessions and processes need more than connections: `proxy.server.app` makes
+their upstreams."""

@@ -13,34 +13,11 @@ from proxy.dialects.sse import encode_frame
 from proxy.model.collect import Collector
 from proxy.model.events import ContentBlockDelta, Event, TextDelta
 from proxy.pool import Fault, event_error
-from proxy.upstreams.base import Source, UpstreamFault, UpstreamRefused
+from proxy.upstreams.base import UpstreamFault, UpstreamRefused
 from proxy.upstreams.reply import HttpReply
 from proxy.watch import Watch
 
 _encoder = msgspec.json.Encoder()
-
-
-class WholeReply:
-    """A whole answer that is already here; see `ByteReply`."""
-
-    content_type: Final = "application/json"
-    ended: Final = True
-
-    def __init__(self, body: bytes, source: Source | None = None) -> None:
-        self.source = source or Source()
-        self._body = body
-
-    async def read(self) -> bytes:
-        """The body, once."""
-        body, self._body = self._body, b""
-        return body
-
-    async def read_all(self, watch: Watch, limit_s: float) -> bytes:  # noqa: ARG002 - there is nothing to wait for
-        """The body."""
-        return await self.read()
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class Ended(msgspec.Struct, frozen=True):
