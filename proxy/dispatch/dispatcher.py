@@ -25,7 +25,7 @@ from proxy.dispatch.trace import FailedAttempt, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Exchange, Operation, turn_of_thread
 from proxy.log import get_logger
-from proxy.model.catalog import Catalog
+from proxy.model.catalog import CLAUDE_CODE, Catalog
 from proxy.model.names import ModelNames
 from proxy.pool import (
     Abandoned,
@@ -94,6 +94,7 @@ class Tools:
         defaults: what the operator fills in where a client is silent.
         memory: the thinking of turns that called tools.
         media: images and documents that requests only name.
+        policies: the numbers of kinds that have their own.
     """
 
     pool: Pool
@@ -108,6 +109,7 @@ class Tools:
     defaults: RequestDefaults
     memory: ThinkingMemory
     media: Media = field(default_factory=Media)
+    policies: Mapping[Kind, Policy] = field(default_factory=dict)
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -419,7 +421,7 @@ class Dispatcher:
         """Ids of the models the pool can be asked for now."""
         tools = self._tools
         today = datetime.datetime.fromtimestamp(tools.clock.unix_ms() / 1000, datetime.UTC).date()
-        return tools.pool.servable(tools.catalog.known_ids(today))
+        return tools.pool.servable((*tools.catalog.known_ids(today), CLAUDE_CODE))
 
     def _judge(self, lease: Lease, *, overloaded: bool) -> None:
         if lease.credential.kind is Kind.OPENAI:
@@ -435,7 +437,7 @@ class Dispatcher:
             prepared=prepared,
             lease=lease,
             upstream=tools.upstreams[lease.credential.kind],
-            policy=tools.policy,
+            policy=tools.policies.get(lease.credential.kind, tools.policy),
             clock=tools.clock,
             watch=question.watch,
             trace=question.trace,

@@ -45,7 +45,7 @@ from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.anthropic_objects import AnthropicObjects
 from proxy.upstreams.base import Upstream
-from proxy.upstreams.claude_code.machine import limits_of
+from proxy.upstreams.claude_code.machine import limits_of, policy_of
 from proxy.upstreams.claude_code.upstream import ClaudeCode
 from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
@@ -190,6 +190,9 @@ def _claude_code(parts: Parts, ways_out: WaysOut) -> ClaudeCode:
         parts.clock,
         folder=settings.data_dir / "claude-code",
         limits=limits_of(settings.claude_code),
+        credentials=tuple(
+            each for each in parts.credentials if each.kind is Kind.CLAUDE_CODE and each.enabled
+        ),
     )
 
 
@@ -231,6 +234,7 @@ def _dispatcher(
             defaults=settings.defaults,
             memory=ThinkingMemory(parts.clock),
             media=Media(settings.media),
+            policies={Kind.CLAUDE_CODE: policy_of(settings.claude_code, settings.policy)},
         )
     )
 

@@ -14,7 +14,7 @@ from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
 from proxy.dispatch.reloading import Reloader
-from proxy.model.catalog import Catalog, Resolution
+from proxy.model.catalog import CLAUDE_CODE, Catalog, Resolution
 from proxy.model.names import ModelNames
 from proxy.pool import Pool
 from proxy.server.admission import Admission
@@ -78,7 +78,17 @@ class Services:
 
     def resolve(self, asked: str) -> Resolution:
         """What a client's model name means today; the default one where it is empty."""
-        return self.names.resolve(asked or self.settings.defaults.model or self.catalog.default_model)
+        wanted = asked or self.settings.defaults.model or self.catalog.default_model
+        found = self.names.resolve(wanted)
+        if found.alias_of == CLAUDE_CODE and found.model == self.catalog.default_model:
+            return self._own_choice(found)
+        return found
+
+    def _own_choice(self, found: Resolution) -> Resolution:
+        """The same, but where Claude Code itself is there, the model of its own choice."""
+        if not self.pool.servable((CLAUDE_CODE,)):
+            return found
+        return Resolution(model=CLAUDE_CODE, think=found.think, alias_of=None, known=True)
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -16,7 +16,7 @@ from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.log import get_logger
 from proxy.model.tally import COUNTED, Dimension, Tally
 from proxy.server.context import CALLER, SERVICES
-from proxy.server.extras import json_response
+from proxy.server.extras import active_sessions, json_response
 from proxy.server.gate import identity_headers
 from proxy.server.query import demand_known, word
 from proxy.server.routes import OPENAI_CHAT
@@ -57,7 +57,7 @@ async def stats(request: web.Request) -> web.Response:
             "tokens": tally.tokens,
             "cost_usd": _usd(tally),
             "unpriced": tally.unpriced,
-            "active_sessions": services.pool.in_flight,
+            "active_sessions": active_sessions(services),
             # neither conversations nor answers are kept by this version
             "conversations": 0,
             "cache": {"entries": 0, "hits": 0, "misses": 0},

@@ -13,7 +13,4 @@ UPSTREAMS: Mapping[Kind, Callable[[WaysOut, Policy], Upstream]] = {
     Kind.ANTHROPIC: AnthropicApi,
     Kind.OPENAI: OpenAIApi,
 }
-
-SERVED: frozenset[Kind] = frozenset({*UPSTREAMS, Kind.CLAUDE_WEB, Kind.CLAUDE_CODE})
-"""The kinds this version can ask. Sessions and processes need more than connections: `proxy.server.app` makes
-their upstreams."""
+"""Kinds that need no more than connections; `proxy.server.app` makes the others."""

@@ -26,6 +26,7 @@ from proxy.upstreams.claude_code.turn import Edits
 
 OWN_MODEL: Final = "claude-code"
 _APPLIED: Final = ("max_tokens", "stop_sequences", "tools", "tool_choice", "output_config", "thinking")
+_LOST: Final = frozenset({"mcp_servers", "container"})
 _NEEDS_THINKING: Final = "context_management"
 _CARRIED_MAX_BYTES: Final = 120 * 1024
 _DIGEST_BYTES: Final = 16
@@ -88,6 +89,8 @@ def read_asked(body: bytes) -> Asked:
         raise refused(problem.message) from None
     except (ValueError, RecursionError):
         raise refused("The request could not be read.") from None
+    if lost := _LOST.intersection(every):
+        raise refused(f"{min(lost)}: Claude Code cannot be given it.")
     if messages[-1].role != "user":
         raise refused("messages: a conversation with Claude Code ends with what the user says.")
     model = "" if fields.model == OWN_MODEL else fields.model

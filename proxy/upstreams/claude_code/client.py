@@ -27,7 +27,6 @@ from proxy.upstreams.claude_code.turn import Ended, Turn
 
 _log = get_logger("claude_code")
 _SHOWN_CHARACTERS: Final = 500
-_encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -36,11 +35,13 @@ class _Wire(Transport):
 
     Attributes:
         fault: what ended it, as far as it was the process that failed.
+        closing: whether its end is ours.
     """
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self.fault: Fault | None = None
+        self.closing = False
 
     async def connect(self) -> None:
         """The process was started before."""
@@ -58,13 +59,14 @@ class _Wire(Transport):
             async for line in self._process.lines():
                 if line.startswith(b"{"):
                     yield _decoder.decode(line)
-            raise UpstreamFault(Fault.RESET)
         except UpstreamFault as fault:
             self.fault = fault.fault
             raise
         except (ValueError, RecursionError):
             self.fault = Fault.GARBAGE
             raise
+        if not self.closing:
+            raise UpstreamFault(Fault.RESET)
 
     async def close(self) -> None:
         """Whoever started the process ends it."""
@@ -123,9 +125,13 @@ class Client:
         except ClaudeSDKError:
             raise UpstreamFault(Fault.RESET) from None
 
-    async def close(self) -> None:
-        """Say no more to it."""
+    def leave(self) -> None:
+        """Expect it to end, and ask it nothing more."""
         self.alive = False
+        self._wire.closing = True
+
+    async def close(self) -> None:
+        """Forget it, once it has ended."""
         await self._sdk.disconnect()
 
     async def _listen(self) -> None:

@@ -27,6 +27,8 @@ _QUIET: Final = {
     "DISABLE_TELEMETRY": "1",
     "DISABLE_ERROR_REPORTING": "1",
 }
+SDK_VERSION: Final = "CLAUDE_AGENT_SDK_VERSION"
+"""By this name the program is told what drives it, and tells it on."""
 RESUME_PROMPT: Final = "Go on with what the tools have answered."
 """What the program says of itself where it takes up a turn that ends with the results of tools."""
 _RESUMING: Final = {

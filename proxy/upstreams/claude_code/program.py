@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from functools import lru_cache
+from importlib.metadata import version as package_version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -16,8 +17,10 @@ from proxy.credentials import Credential
 LEAST_VERSION: Final = (2, 1, 248)
 """The first that takes a prompt as it is written: older ones read files it names, and run commands."""
 
+NOT_THERE: Final = "there is no program where cli_path or CLAUDE_BINARY_PATH says, and no claude on PATH"
 _BARE: Final = "claude"
 _SDK: Final = "claude_agent_sdk"
+_PACKAGE: Final = "claude-agent-sdk"
 _VERSION: Final = re.compile(r"\d{1,6}\.\d{1,6}\.\d{1,6}")
 _ASKING_S: Final = 20.0
 _WITHOUT_SDK: Final = (
@@ -32,10 +35,12 @@ class Program(msgspec.Struct, frozen=True):
     Attributes:
         path: its file.
         version: as it tells it.
+        sdk_version: of the package that drives it.
     """
 
     path: Path
     version: str
+    sdk_version: str = ""
 
 
 class Unusable(Exception):
@@ -55,7 +60,7 @@ def find_program(credential: Credential) -> Program:
     else:
         found = shutil.which(str(Path(named).expanduser()) if "/" in named else named)
     if found is None:
-        raise Unusable("there is no program where cli_path or CLAUDE_BINARY_PATH says, or no claude on PATH")
+        raise Unusable(NOT_THERE)
     path = Path(found).resolve()
     version = _version(path, path.stat().st_mtime_ns)
     if version is None:
@@ -63,7 +68,7 @@ def find_program(credential: Credential) -> Program:
     if tuple(map(int, version.split("."))) < LEAST_VERSION:
         least = ".".join(map(str, LEAST_VERSION))
         raise Unusable(f"its Claude Code is {version}, and {least} or newer is needed")
-    return Program(path, version)
+    return Program(path, version, package_version(_PACKAGE))
 
 
 @lru_cache(maxsize=32)

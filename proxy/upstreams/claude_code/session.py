@@ -142,6 +142,7 @@ class Session:
             told = environment.through_listener(means.base, folder, self._door.address, resumes=resumes)
         else:
             told = environment.as_login(means.base, folder, sort.credential, sort.carried, resumes=resumes)
+        told[environment.SDK_VERSION] = program.sdk_version
         working_dir = Path(sort.credential.working_dir or folder.work)
         line = await asyncio.to_thread(self._prepare, folder, told, working_dir, history, program)
         self._process = await Process.start(command(program.path, line), told, working_dir)
@@ -187,6 +188,8 @@ class Session:
     async def close(self, *, at_once: bool) -> None:
         """End it. Cancelling whoever waits for that does not stop it."""
         if self._closing is None:
+            if self._client is not None:
+                self._client.leave()
             if self._door is not None:
                 self._means.listener.shut(self._door)
             if at_once and self._process is not None:

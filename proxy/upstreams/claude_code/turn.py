@@ -21,6 +21,7 @@ _WAITING_MAX: Final = 512
 class _Part(msgspec.Struct):
     type: str = ""
     text: str = ""
+    cache_control: msgspec.Raw | None = None
 
 
 class _Said(msgspec.Struct):
@@ -66,10 +67,22 @@ def _as_said(messages: list[msgspec.Raw]) -> list[msgspec.Raw]:
         if said.role == "system" and not said.content:
             continue
         if said.role == "user" and isinstance(said.content, list) and _RESUME_PROMPT in bytes(raw):
-            parts = [part for part in said.content if _part.decode(part).text != RESUME_PROMPT]
-            if parts and len(parts) < len(said.content):
+            parts = _without_prompt(said.content)
+            if parts != said.content:
                 raw = msgspec.Raw(msgspec.json.encode({"role": "user", "content": parts}))  # noqa: PLW2901 - the same
         kept.append(raw)
+    return kept
+
+
+def _without_prompt(parts: list[msgspec.Raw]) -> list[msgspec.Raw]:
+    """What a user says but for the program's word to go on, whose mark for the prompt cache goes to what stays."""
+    own = [part for part in map(_part.decode, parts) if part.text == RESUME_PROMPT]
+    kept = [part for part in parts if _part.decode(part).text != RESUME_PROMPT]
+    if not own or not kept:
+        return parts
+    if own[-1].cache_control is not None:
+        marked = splice(kept[-1], set={"cache_control": bytes(own[-1].cache_control)}, remove=())
+        kept[-1] = msgspec.Raw(marked)
     return kept
 
 

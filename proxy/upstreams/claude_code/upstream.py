@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,8 @@ from proxy.watch import Watch
 _log = get_logger("claude_code")
 _LARGE_BYTES: Final = 128 * 1024
 _BYTES_PER_TOKEN: Final = 4
+_CLEAN_ENDS: Final = frozenset({"end_turn", "stop_sequence"})
+"""After any other end the program goes on by itself, and its history is no longer the client's."""
 
 
 class ClaudeCode:
@@ -49,9 +52,14 @@ class ClaudeCode:
         *,
         folder: Path,
         limits: Limits,
+        credentials: tuple[Credential, ...] = (),
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        """Children live in folders below `folder`; `environment` is where a few harmless names are taken from."""
+        """Children live in folders below `folder`; `environment` is where a few harmless names are taken from.
+
+        `credentials` are those there are at the start, whose program is looked at before it is needed.
+        """
+        self._known = credentials
         self._policy = policy
         self._folders = Folders(folder)
         self._listener = Listener(ways_out, policy)
@@ -93,7 +101,10 @@ class ClaudeCode:
         await self._sessions.forget(credential)
 
     async def work_for_ever(self) -> None:
-        """End children nobody needs any more, as long as the server runs."""
+        """Look at the programs, and end children nobody needs any more, as long as the server runs."""
+        for credential in self._known:
+            with suppress(UpstreamFault):
+                await self._program(credential)
         await self._sessions.run()
 
     async def close(self) -> None:
@@ -126,7 +137,7 @@ class ClaudeCode:
         return found
 
     def _closed(self, session: Session, turn: Turn, asked: Asked, answer: Message | None) -> None:
-        if answer is None:
+        if answer is None or answer.stop_reason not in _CLEAN_ENDS:
             turn.abort()
             self._sessions.give_back(session, turn, None)
             return

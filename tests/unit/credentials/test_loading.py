@@ -123,7 +123,7 @@ def test_a_file_others_can_read_is_told(mode: int, warned: bool, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("kind", "field", "value"),
-    [("anthropic", "requests_per_minute", 5), ("claude_code", "model", "claude-opus-5-5")],
+    [("anthropic", "requests_per_minute", 5), ("claude_code", "requests_per_minute", 5)],
 )
 def test_a_field_that_does_nothing_yet_is_told(tmp_path: Path, kind: str, field: str, value: object) -> None:
     """Protects an operator from trusting in a limit that is not kept."""

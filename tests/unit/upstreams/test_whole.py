@@ -1,6 +1,6 @@
 """An answer that is already here."""
 
-from proxy.upstreams.claude_web.reply import WholeReply
+from proxy.upstreams.whole import WholeReply
 from proxy.watch import Watch
 
 
