@@ -21,7 +21,7 @@ _WAITING_MAX: Final = 512
 class _Part(msgspec.Struct):
     type: str = ""
     text: str = ""
-    cache_control: msgspec.Raw | None = None
+    cache_control: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Said(msgspec.Struct):
@@ -80,8 +80,8 @@ def _without_prompt(parts: list[msgspec.Raw]) -> list[msgspec.Raw]:
     kept = [part for part in parts if _part.decode(part).text != RESUME_PROMPT]
     if not own or not kept:
         return parts
-    if own[-1].cache_control is not None:
-        marked = splice(kept[-1], set={"cache_control": bytes(own[-1].cache_control)}, remove=())
+    if isinstance(mark := own[-1].cache_control, msgspec.Raw):
+        marked = splice(kept[-1], set={"cache_control": bytes(mark)}, remove=())
         kept[-1] = msgspec.Raw(marked)
     return kept
 
