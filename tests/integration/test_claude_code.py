@@ -217,7 +217,7 @@ async def test_its_own_model_is_listed_and_answers(running: House) -> None:
 
 
 def _half_an_answer() -> bytes:
-    message = {
+    message: dict[str, object] = {
         "id": "msg_01",
         "type": "message",
         "role": "assistant",

@@ -6,6 +6,7 @@ These functions block; they are for threads.
 import fcntl
 import os
 import shutil
+import threading
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -62,11 +63,13 @@ class Folders:
         self._base = base
         self._own: Path | None = None
         self._lock = -1
+        self._opening = threading.Lock()
 
     def new(self) -> Folder:
         """A new one. Raises OSError."""
-        if self._own is None:
-            self._own = self._open()
+        with self._opening:
+            if self._own is None:
+                self._own = self._open()
         folder = Folder(self._own / token_hex(8))
         for part in (folder.root, folder.home, folder.configuration, folder.temporary, folder.work):
             part.mkdir(mode=_MODE)

@@ -121,7 +121,9 @@ class CodeReply:
     def _last(self) -> bytes:
         """What is left to be said once the turn is over. Raises UpstreamFault."""
         error = self._told_error()
-        if error is None and self._stop and self._read(self._stop):
+        # an end that the program makes up has no reason
+        whole = bool(self._stop) and self._decoder.observed.stop_reason is not None
+        if error is None and whole and self._read(self._stop):
             return self._stop
         if error is None:
             raise UpstreamFault(Fault.TRUNCATED)

@@ -56,6 +56,13 @@ def sort_of(asked: Asked, credential: Credential) -> Sort:
     )
 
 
+def client_class() -> "type[Client]":
+    """What speaks to the program. Imports the SDK, which blocks for a second: for threads."""
+    from proxy.upstreams.claude_code.client import Client  # noqa: PLC0415 - the SDK is optional
+
+    return Client
+
+
 class Means(msgspec.Struct, frozen=True):
     """What children are made with.
 
@@ -131,8 +138,6 @@ class Session:
             raise
 
     async def _start(self, program: Program, history: tuple[InputMessage, ...], begun: Turn | None) -> None:
-        from proxy.upstreams.claude_code.client import Client  # noqa: PLC0415 - the SDK is optional
-
         sort, means = self.sort, self._means
         folder = self._folder = await asyncio.to_thread(means.folders.new)
         resumes = begun is not None
@@ -146,7 +151,10 @@ class Session:
         working_dir = Path(sort.credential.working_dir or folder.work)
         line = await asyncio.to_thread(self._prepare, folder, told, working_dir, history, program)
         self._process = await Process.start(command(program.path, line), told, working_dir)
-        client = Client(self._process)
+        if self._closing is not None:
+            await self._process.close(at_once=True)
+            raise UpstreamFault(Fault.RESET)
+        client = (await asyncio.to_thread(client_class))(self._process)
         await client.connect(begun)
         self._client = client
         self.held = digest(history)

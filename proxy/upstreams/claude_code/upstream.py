@@ -25,7 +25,7 @@ from proxy.upstreams.claude_code.folders import Folders
 from proxy.upstreams.claude_code.listener import Listener
 from proxy.upstreams.claude_code.program import Program, Unusable, find_program
 from proxy.upstreams.claude_code.reply import CodeReply
-from proxy.upstreams.claude_code.session import Means, Session, sort_of
+from proxy.upstreams.claude_code.session import Means, Session, client_class, sort_of
 from proxy.upstreams.claude_code.sessions import Limits, Sessions
 from proxy.upstreams.claude_code.turn import Turn
 from proxy.upstreams.http import WaysOut
@@ -129,7 +129,7 @@ class ClaudeCode:
         found = self._programs.get(credential.cli_path)
         if found is None:
             try:
-                found = await asyncio.to_thread(find_program, credential)
+                found = await asyncio.to_thread(_found, credential)
             except (Unusable, OSError) as problem:
                 _log.error("Claude Code cannot be used", credential=credential.name, problem=str(problem))
                 raise UpstreamFault(Fault.CONNECT_REFUSED) from None
@@ -143,6 +143,13 @@ class ClaudeCode:
             return
         said = InputMessage("user", list(asked.question)), InputMessage("assistant", answer.content)
         self._sessions.give_back(session, turn, digest(said, digest(asked.history)))
+
+
+def _found(credential: Credential) -> Program:
+    """The program, and the SDK made ready for it: both take too long for the loop."""
+    program = find_program(credential)
+    client_class()
+    return program
 
 
 async def _read(body: bytes) -> Asked:
