@@ -19,6 +19,7 @@ _GUARD: Final = Path(__file__).with_name("guard.py")
 _READ_BYTES: Final = 64 * 1024
 _LEAVING_S: Final = 1.0
 _KILLED_S: Final = 8.0
+_STEP_S: Final = 0.02
 
 
 class Process:
@@ -124,12 +125,24 @@ class Process:
             self.kill()
         try:
             async with asyncio.timeout(_KILLED_S):
+                await self._read_out()
                 await self._process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
                 self._process.kill()
         finally:
             self._reading_complaints.cancel()
+
+    async def _read_out(self) -> None:
+        """Read what nobody wants any more: until its pipes are empty, a process is not taken for ended."""
+        await asyncio.wait({self._reading_complaints})
+        output = self._process.stdout
+        while output is not None and not output.at_eof():
+            try:
+                await output.read(_READ_BYTES)
+            except RuntimeError:
+                # somebody else reads it, and does so to its end or stops
+                await asyncio.sleep(_STEP_S)
 
     async def _read_complaints(self) -> None:
         if (stream := self._process.stderr) is None:

@@ -24,6 +24,7 @@ from proxy.watch import Watch
 from tests.support.children import children, seconds_until_none
 from tests.support.claude_code import claude_program
 from tests.support.fake_claude import fake_claude, starts
+from tests.support.house import until
 
 _CANARY: Final = "canary-of-the-server"
 _SERVERS_OWN: Final = {
@@ -116,7 +117,7 @@ async def test_a_program_that_breaks_is_a_fault_and_leaves_nothing(
             await upstream.open(call(), credential(program, simulator), watch, 20)
         assert caught.value.fault is fault
         await seconds_until_none(tmp_path / "children", 10)
-        assert upstream.processes == 0
+        await until(lambda: upstream.processes == 0)
 
 
 @pytest.mark.parametrize("mode", ["chatter", "floods", "stubborn"])
@@ -131,14 +132,16 @@ async def test_a_program_with_bad_manners_is_put_up_with_and_ended(
 
 
 async def test_a_program_that_hangs_is_given_up_in_time(
-    tmp_path: Path, simulator: Simulator, ways_out: WaysOut, watch: Watch
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut
 ) -> None:
     """Protects clients from a program that says nothing."""
+    watch = Watch()
     program = fake_claude(tmp_path / "fake", "hangs")
     async with asking(tmp_path, ways_out) as upstream:
         with pytest.raises(UpstreamFault) as caught:
             await upstream.open(call(), credential(program, simulator), watch, 1)
         assert caught.value.fault is Fault.FIRST_EVENT_TIMEOUT
+        watch.close()
         await seconds_until_none(tmp_path / "children", 10)
 
 
