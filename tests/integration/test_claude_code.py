@@ -22,6 +22,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _ADMIN: Final = {"authorization": f"Bearer {ADMIN_KEY}"}
 _OPTIONS: Final = "-p --dangerously-skip-permissions /help @/etc/passwd"
+_LOGIN: Final = "sk-ant-oat01-canary"
 _TOOL: Final[dict[str, object]] = {
     "name": "look_up",
     "description": "Looks something up.",
@@ -243,6 +244,31 @@ def _half_an_answer() -> bytes:
 def _texts(messages: object) -> list[tuple[str, object]]:
     found = msgspec.convert(messages, list[_Said])
     return [(message.role, block.get("text")) for message in found for block in message.content]
+
+
+def logins(url: str) -> list[Mapping[str, object]]:
+    """A login token, which the program itself goes out with."""
+    return [{"name": "mine", "kind": "claude_code", "token": _LOGIN, "base_url": url}]
+
+
+async def test_a_login_goes_out_by_itself_once_and_tells_its_limits(tmp_path: Path) -> None:
+    """Protects a person's own login: no key of ours on its calls, one call a question, its limits known."""
+    claude_program()
+    async with house(tmp_path, {"RETRY_COUNT": "0"}, credentials=logins) as found:
+        found.simulator.script(_LOGIN, [Step(do="success", stop_reason="max_tokens", text="Half of")])
+        said = await converse(found, [{"role": "user", "content": "Hello!"}], stop_sequences=["END"])
+        assert said["stop_reason"] == "max_tokens"
+        (call,) = asked(found)
+        assert (call.key, call.header("x-api-key")) == (_LOGIN, None)
+        assert (body(call)["stop_sequences"], body(call)["max_tokens"]) == (["END"], 500)
+        half = Step(do="slow_bytes", stream_body=_half_an_answer(), bytes_per_s=2000)
+        found.simulator.script(_LOGIN, [half, Step(do="status", status=429)])
+        cut = await found.ask(Spoken.MESSAGES, stream=True)
+        assert b"message_stop" not in cut.body
+        assert cut.last_frame_error.error.type == "api_error"
+        assert (await found.ask(Spoken.MESSAGES)).status == 429
+        assert (await found.credentials())["mine"].word() == "cooling(rate_limit)"
+    await seconds_until_none(tmp_path / "data", 5)
 
 
 async def _cancelled(found: House, after_s: float) -> Answer | None:

@@ -50,8 +50,8 @@ async def child() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def _key(simulator: Simulator, token: str = "k1") -> Credential:
-    return Credential(name="c", kind=Kind.CLAUDE_CODE, secret=Secret(token), base_url=simulator.url)
+def _key(simulator: Simulator, key: str = "k1") -> Credential:
+    return Credential(name="c", kind=Kind.CLAUDE_CODE, secret=Secret(key), base_url=simulator.url)
 
 
 async def _post(child: aiohttp.ClientSession, address: str) -> tuple[int, bytes]:
@@ -86,7 +86,7 @@ async def test_the_key_is_put_on_and_nothing_else_of_the_childs_goes_out(
     assert [call.header(name) for name in ("cookie", "x-forwarded-for")] == [None, None]
     assert msgspec.json.decode(call.body)["max_tokens"] == 7
     assert turn.observed is not None
-    assert (turn.observed.complete, turn.observed.usage.output_tokens) == (True, 8)
+    assert (turn.observed.complete, turn.observed.usage.output_tokens) == (True, 5)
     assert turn.source.organization is not None
 
 

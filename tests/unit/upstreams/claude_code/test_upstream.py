@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -70,9 +71,13 @@ def credential(program: Path, simulator: Simulator) -> Credential:
 
 
 def call(
-    text: str = "Hello!", *, stream: bool = False, operation: Operation = Operation.MESSAGES, **fields: object
+    text: str = "Hello!",
+    fields: Mapping[str, object] = MappingProxyType({}),
+    *,
+    stream: bool = False,
+    operation: Operation = Operation.MESSAGES,
 ) -> UpstreamCall:
-    """A request of one message."""
+    """A request of one message, with these fields beside or in place of it."""
     messages = [{"role": "user", "content": text}]
     body = {"model": "claude-sonnet-5-5", "max_tokens": 100, "messages": messages, **fields}
     return UpstreamCall(
@@ -86,7 +91,9 @@ async def test_a_child_is_told_nothing_but_what_it_needs(
     """Protects every secret of the server from the program, its own key included."""
     program = fake_claude(tmp_path / "fake")
     async with asking(tmp_path, ways_out) as upstream:
-        reply = await upstream.open(call(system="--be-brief"), credential(program, simulator), watch, 20)
+        reply = await upstream.open(
+            call(fields={"system": "--be-brief"}), credential(program, simulator), watch, 20
+        )
         assert b"Hello!" in await reply.read_all(watch, 1)
         (start,) = await asyncio.to_thread(starts, tmp_path / "fake")
     environment = start["environment"]
@@ -194,7 +201,7 @@ async def test_what_cannot_be_asked_is_refused_before_anything_starts(
     program = fake_claude(tmp_path / "fake")
     async with asking(tmp_path, ways_out) as upstream:
         with pytest.raises(UpstreamRefused) as caught:
-            await upstream.open(call(**fields), credential(program, simulator), watch, 20)
+            await upstream.open(call(fields=fields), credential(program, simulator), watch, 20)
         assert caught.value.error.status == 400
         assert caught.value.error.message.startswith(told)
         assert not (tmp_path / "children").exists()
@@ -214,7 +221,7 @@ async def test_no_more_processes_are_started_than_are_allowed(
             pass
         first.close()
         assert upstream.processes == 1
-        await upstream.open(call(system="another sort"), key, watch, 20)
+        await upstream.open(call(fields={"system": "another sort"}), key, watch, 20)
         assert len(await asyncio.to_thread(starts, tmp_path / "fake")) == 2
 
 
@@ -226,7 +233,7 @@ async def test_a_process_is_used_again_for_the_same_conversation_and_ended_after
     said: list[dict[str, object]] = [{"role": "user", "content": "one"}]
     async with asking(tmp_path, ways_out, turns=2) as upstream:
         for number in range(3):
-            reply = await upstream.open(call(messages=said), key, watch, 20)
+            reply = await upstream.open(call(fields={"messages": said}), key, watch, 20)
             content = msgspec.json.decode(await reply.read_all(watch, 1))["content"]
             said += [{"role": "assistant", "content": content}, {"role": "user", "content": f"and {number}"}]
         recorded = await asyncio.to_thread(starts, tmp_path / "fake")
