@@ -63,5 +63,6 @@ def command(program: Path, line: Line) -> list[str]:
         "--strict-mcp-config",
         "--setting-sources=",
         "--disable-slash-commands",
+        "--no-session-persistence",
         *("--input-format", "stream-json"),
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from proxy.credentials import Credential, is_login
+from proxy.log import get_logger
 from proxy.model.request import InputMessage
 from proxy.pool import Fault
 from proxy.tasks import spawn
@@ -20,12 +21,13 @@ from proxy.upstreams.claude_code.folders import Folder, Folders
 from proxy.upstreams.claude_code.listener import Door, Listener
 from proxy.upstreams.claude_code.process import Process
 from proxy.upstreams.claude_code.program import Program
-from proxy.upstreams.claude_code.transcript import write_transcript
+from proxy.upstreams.claude_code.transcript import remove_transcript, write_transcript
 from proxy.upstreams.claude_code.turn import Turn
 
 if TYPE_CHECKING:
     from proxy.upstreams.claude_code.client import Client
 
+_log = get_logger("claude_code")
 _START_S: Final = 30.0
 _encoder = msgspec.json.Encoder()
 
@@ -130,7 +132,10 @@ class Session:
         except TimeoutError:
             await self.close(at_once=True)
             raise UpstreamFault(Fault.HEADERS_TIMEOUT) from None
-        except OSError:
+        except OSError as error:
+            _log.warning(
+                "Claude Code did not start", credential=self.sort.credential.name, problem=error.strerror
+            )
             await self.close(at_once=True)
             raise UpstreamFault(Fault.RESET) from None
         except BaseException:
@@ -213,6 +218,6 @@ class Session:
                 await self._client.close()
         finally:
             if self._transcript is not None:
-                await asyncio.to_thread(self._transcript.unlink, missing_ok=True)
+                await asyncio.to_thread(remove_transcript, self._transcript)
             if self._folder is not None:
                 await asyncio.to_thread(self._folder.remove)

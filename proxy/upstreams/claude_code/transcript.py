@@ -6,6 +6,7 @@ block; they are for threads.
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -72,6 +73,13 @@ def write_transcript(
     file.touch(mode=_MODE)
     file.write_bytes(b"".join(lines))
     return session, file
+
+
+def remove_transcript(file: Path) -> None:
+    """Remove a history, and its folder where nothing else lies in it."""
+    with suppress(OSError):
+        file.unlink()
+        file.parent.rmdir()
 
 
 def _said(message: InputMessage) -> _Said:

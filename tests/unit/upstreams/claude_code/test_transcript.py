@@ -6,7 +6,7 @@ import msgspec
 
 from proxy.model.content import TextBlock
 from proxy.model.request import InputMessage
-from proxy.upstreams.claude_code.transcript import write_transcript
+from proxy.upstreams.claude_code.transcript import remove_transcript, write_transcript
 
 
 def test_each_entry_names_the_one_before_it(tmp_path: Path) -> None:
@@ -23,3 +23,15 @@ def test_each_entry_names_the_one_before_it(tmp_path: Path) -> None:
     assert [entry["parentUuid"] for entry in entries] == [None, entries[0]["uuid"]]
     assert {entry["sessionId"] for entry in entries} == {session}
     assert {entry["cwd"] for entry in entries} == {str(work)}
+
+
+def test_a_removed_history_leaves_those_of_others(tmp_path: Path) -> None:
+    """Protects the owner's own transcripts, and leaves no prompt behind."""
+    messages = [InputMessage("user", [TextBlock("a")])]
+    _, one = write_transcript(messages, tmp_path / "configuration", tmp_path, "2.1.329")
+    _, other = write_transcript(messages, tmp_path / "configuration", tmp_path, "2.1.329")
+    remove_transcript(one)
+    assert list(one.parent.iterdir()) == [other]
+    remove_transcript(other)
+    assert not other.parent.exists()
+    remove_transcript(other)
