@@ -27,7 +27,7 @@ from proxy.dispatch.trace import MODEL_MAX, FailedAttempt, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Exchange, Operation, turn_of_thread
 from proxy.log import get_logger
-from proxy.model.catalog import Catalog
+from proxy.model.catalog import CLAUDE_CODE, Catalog
 from proxy.model.names import ModelNames
 from proxy.pool import (
     Abandoned,
@@ -74,6 +74,7 @@ class Tools:
         defaults: what the operator fills in where a client is silent.
         memory: the thinking of turns that called tools.
         media: images and documents that requests only name.
+        policies: the numbers of kinds that have their own.
     """
 
     pool: Pool
@@ -88,6 +89,7 @@ class Tools:
     defaults: RequestDefaults
     memory: ThinkingMemory
     media: Media = field(default_factory=Media)
+    policies: Mapping[Kind, Policy] = field(default_factory=dict)
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -330,11 +332,9 @@ class Dispatcher:
         trace.attempts += 1
         trace.began_s = tools.clock.monotonic_s()
         question.hold.attempt_started()
-        upstream = tools.upstreams[lease.credential.kind]
-        watch = question.watch
-        return Attempt(
-            question.exchange, prepared, lease, upstream, tools.policy, tools.clock, watch, trace
-        ).run()
+        kind, watch = lease.credential.kind, question.watch
+        upstream, policy = tools.upstreams[kind], tools.policies.get(kind, tools.policy)
+        return Attempt(question.exchange, prepared, lease, upstream, policy, tools.clock, watch, trace).run()
 
     async def _called_plainly(
         self, failed: AttemptFailed, question: "_Question", lease: Lease
@@ -424,7 +424,7 @@ class Dispatcher:
         """Ids of the models the pool can be asked for now."""
         tools = self._tools
         today = datetime.datetime.fromtimestamp(tools.clock.unix_ms() / 1000, datetime.UTC).date()
-        return tools.pool.servable(tools.catalog.known_ids(today))
+        return tools.pool.servable((*tools.catalog.known_ids(today), CLAUDE_CODE))
 
     def _judge(self, lease: Lease, *, overloaded: bool) -> None:
         if lease.credential.kind is Kind.OPENAI:

@@ -50,6 +50,8 @@ from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.anthropic_objects import AnthropicObjects
 from proxy.upstreams.base import Upstream
+from proxy.upstreams.claude_code.machine import limits_of, policy_of
+from proxy.upstreams.claude_code.upstream import ClaudeCode
 from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
 from proxy.upstreams.media import Media
@@ -142,7 +144,8 @@ async def build_app(parts: Parts) -> web.Application:
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
     sessions = _sessions(parts, ways_out)
-    upstreams = _upstreams(parts, ways_out, sessions)
+    code = _claude_code(parts, ways_out)
+    upstreams = _upstreams(parts, ways_out, sessions, code)
     membership = Membership(
         pool=pool,
         places=places,
@@ -175,13 +178,30 @@ async def build_app(parts: Parts) -> web.Application:
         admission=admission,
         common_headers={istr("server"): "carousel", **({istr("x-carousel-demo"): "1"} if parts.demo else {})},
     )
-    return _application(services, _Background(places, ways_out, parts.store, sessions))
+    return _application(services, _Background(places, ways_out, parts.store, sessions, code))
 
 
-def _upstreams(parts: Parts, ways_out: WaysOut, sessions: ClaudeWeb) -> dict[Kind, Upstream]:
+def _upstreams(
+    parts: Parts, ways_out: WaysOut, sessions: ClaudeWeb, code: ClaudeCode
+) -> dict[Kind, Upstream]:
     """How each kind of credential is asked."""
     others = {kind: make(ways_out, parts.settings.policy) for kind, make in UPSTREAMS.items()}
-    return {**others, Kind.CLAUDE_WEB: sessions}
+    return {**others, Kind.CLAUDE_WEB: sessions, Kind.CLAUDE_CODE: code}
+
+
+def _claude_code(parts: Parts, ways_out: WaysOut) -> ClaudeCode:
+    """The upstream of all Claude Code credentials; it starts nothing before it is asked."""
+    settings = parts.settings
+    return ClaudeCode(
+        ways_out,
+        settings.policy,
+        parts.clock,
+        folder=settings.data_dir / "claude-code",
+        limits=limits_of(settings.claude_code),
+        credentials=tuple(
+            each for each in parts.credentials if each.kind is Kind.CLAUDE_CODE and each.enabled
+        ),
+    )
 
 
 def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb:
@@ -222,6 +242,7 @@ def _dispatcher(
             defaults=settings.defaults,
             memory=ThinkingMemory(parts.clock),
             media=Media(settings.media),
+            policies={Kind.CLAUDE_CODE: policy_of(settings.claude_code, settings.policy)},
         )
     )
 
@@ -248,6 +269,7 @@ class _Background:
     ways_out: WaysOut
     store: Storage
     sessions: ClaudeWeb
+    code: ClaudeCode
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
@@ -256,6 +278,7 @@ class _Background:
             spawn(self.places.sweep_for_ever(), name="sweep the pool"),
             spawn(services.bookkeeper.run(), name="write down usage"),
             spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),
+            spawn(self.code.work_for_ever(), name="look after Claude Code"),
             spawn(services.admission.desk.stored.watch(), name="look after the client keys"),
         ]
         if not await services.ownership.found_files():
@@ -263,6 +286,7 @@ class _Background:
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.deletions = self.sessions.deletions
+        services.claude_code = self.code
         services.ready = True
         yield
         services.ready = False
@@ -270,6 +294,7 @@ class _Background:
             task.cancel()
         await self.sessions.deletions.settle(within_s=_LAST_WORK_S)
         await self.sessions.close()
+        await self.code.close()
         await finish_all(within_s=_LAST_WORK_S)
         await services.bookkeeper.flush()
         await self.ways_out.close()

@@ -17,7 +17,7 @@ from proxy.log import get_logger
 from proxy.model.tally import COUNTED, Dimension, Tally
 from proxy.server.answers import owner_of_answers
 from proxy.server.context import CALLER, SERVICES
-from proxy.server.extras import json_response
+from proxy.server.extras import active_sessions, json_response
 from proxy.server.gate import identity_headers
 from proxy.server.query import demand_known, word
 from proxy.server.routes import OPENAI_CHAT
@@ -58,7 +58,7 @@ async def stats(request: web.Request) -> web.Response:
             "tokens": tally.tokens,
             "cost_usd": _usd(tally),
             "unpriced": tally.unpriced,
-            "active_sessions": services.pool.in_flight,
+            "active_sessions": active_sessions(services),
             # conversations are not kept by this version
             "conversations": 0,
             "cache": {"entries": _entries(request), "hits": tally.cache_hits, "misses": tally.cache_misses},

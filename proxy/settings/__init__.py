@@ -8,6 +8,7 @@ from proxy.settings.media import FetchRule, MediaSettings
 from proxy.settings.model import (
     AccessSettings,
     CacheSettings,
+    ClaudeCodeSettings,
     CredentialSources,
     Fallback,
     LimitSettings,
@@ -29,6 +30,7 @@ __all__ = [
     "AccessSettings",
     "Address",
     "CacheSettings",
+    "ClaudeCodeSettings",
     "ConfigurationError",
     "CredentialSources",
     "Fallback",

@@ -8,11 +8,12 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import caching, fallbacks, later, limits, media, table, web
+from proxy.settings import caching, claude_code, fallbacks, later, limits, media, table, web
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
     AccessSettings,
     CacheSettings,
+    ClaudeCodeSettings,
     CredentialSources,
     Fallback,
     LimitSettings,
@@ -64,7 +65,9 @@ def load_settings(
     if findings.problems:
         raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
-    return replace(settings, media=found, warnings=tuple(findings.warnings))
+    return replace(
+        settings, media=found, claude_code=_claude_code(resolver), warnings=tuple(findings.warnings)
+    )
 
 
 class _Paths:
@@ -196,6 +199,19 @@ def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettin
     return MediaSettings(fetch=resolver.get(media.IMAGE_FETCH), roots=tuple(roots))
 
 
+def _claude_code(resolver: Resolver) -> ClaudeCodeSettings:
+    return ClaudeCodeSettings(
+        timeout_s=resolver.get(claude_code.TIMEOUT_SECONDS),
+        processes=resolver.get(claude_code.MAX_CONCURRENT_SESSIONS),
+        keeps=resolver.get(claude_code.USE_INTERACTIVE_SESSIONS),
+    )
+
+
+def _implies_claude_code(resolver: Resolver) -> bool:
+    """Whether the operator says how Claude Code is run, and not that it is none of the credentials."""
+    return not resolver.given(claude_code.CLAUDE_CODE) and any(map(resolver.given, claude_code.IMPLYING))
+
+
 def _check_workers(resolver: Resolver, findings: Findings) -> None:
     if resolver.get(later.WORKERS) > 1 and not resolver.given(later.REDIS_URL):
         findings.wrong("WORKERS", "more than one process needs REDIS_URL")
@@ -222,8 +238,10 @@ def _sources(
         anthropic_base_url=resolver.get(table.ANTHROPIC_BASE_URL),
         web_sessions=resolver.get(web.SESSIONS),
         claude_web_base_url=resolver.get(web.CLAUDE_WEB_BASE_URL),
-        claude_api_keys=resolver.get(later.CLAUDE_API_KEYS),
-        claude_code=resolver.get(later.CLAUDE_CODE),
+        claude_api_keys=resolver.get(claude_code.CLAUDE_API_KEYS),
+        claude_code=resolver.get(claude_code.CLAUDE_CODE),
+        claude_code_implied=_implies_claude_code(resolver),
+        claude_program=resolver.get(claude_code.CLAUDE_BINARY_PATH) or resolver.get(claude_code.COMMAND),
         fallbacks=_fallbacks(resolver, findings),
         way_out=resolver.get(table.PROXY),
         variables={

@@ -30,9 +30,10 @@ from proxy.tasks import detach
 from proxy.upstreams.base import ByteReply, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.upstreams.claude_web.deletions import Deletions
 from proxy.upstreams.claude_web.holding import Held
-from proxy.upstreams.claude_web.reply import Ended, WebReply, WholeReply
+from proxy.upstreams.claude_web.reply import Ended, WebReply
 from proxy.upstreams.claude_web.session import RefusedAgain, WebSession
 from proxy.upstreams.http import WaysOut
+from proxy.upstreams.whole import WholeReply
 from proxy.watch import Watch
 
 _log = get_logger("claude_web")

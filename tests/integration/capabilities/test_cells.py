@@ -18,7 +18,6 @@ import pytest_asyncio
 from proxy.capabilities import CELLS, ROWS, Cell, Feature, Front, Verdict
 from proxy.credentials import Kind
 from proxy.simulator import Step
-from proxy.upstreams import SERVED
 from tests.support.capabilities.probe import FILE_ID, File, Probe
 from tests.support.capabilities.probes import PROBES
 from tests.support.gateway import CLIENT_KEY
@@ -30,6 +29,7 @@ from tests.support.web_sessions import COOKIES, session_entry
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _KEYS: Final = {Kind.ANTHROPIC: "k1", Kind.CLAUDE_WEB: COOKIES[0], Kind.OPENAI: "other-1"}
+_TRIED: Final[tuple[Kind, ...]] = tuple(kind for kind in Kind if kind is not Kind.CLAUDE_CODE)
 _PLACES: Final = re.compile(r"\[\d+\]")
 _AURORA: Final = "aurora"
 _ENDPOINTS: Final = frozenset({Feature.COUNT_TOKENS, Feature.FILES, Feature.BATCHES})
@@ -76,7 +76,7 @@ async def houses(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mapp
     """A gateway for each kind, with one credential of it."""
     async with AsyncExitStack() as stack:
         found = {}
-        for kind in SERVED:
+        for kind in _TRIED:
             folder = tmp_path_factory.mktemp(kind.value)
             entered = house_inside(folder, {"AUTO_CACHE": "false"}, partial(_entries, kind))
             found[kind], _ = await stack.enter_async_context(entered)
@@ -106,7 +106,7 @@ def _cases(*verdicts: Verdict) -> list[object]:
     return [
         pytest.param(Case(feature, front, kind), id=f"{feature}-{front}-{kind}")
         for (feature, front, kind), cell in CELLS.items()
-        if kind in SERVED and cell.verdict in verdicts
+        if kind in _TRIED and cell.verdict in verdicts
     ]
 
 
@@ -206,11 +206,11 @@ async def test_what_is_refused_is_refused_by_name(houses: Mapping[Kind, House], 
     assert running.calls() == 0
 
 
-async def test_kinds_that_cannot_be_asked_yet_promise_nothing() -> None:
-    """Protects operators from counting on them, and the table from the day they can be."""
-    unserved = {cell.verdict for (_, _, kind), cell in CELLS.items() if kind not in SERVED}
+async def test_kinds_nobody_has_tried_promise_nothing() -> None:
+    """Protects operators from counting on them, and the table from the day they are tried."""
+    unserved = {cell.verdict for (_, _, kind), cell in CELLS.items() if kind not in _TRIED}
     assert unserved == {Verdict.NOT_YET, Verdict.NO_FIELD}
-    served = {cell.verdict for (_, _, kind), cell in CELLS.items() if kind in SERVED}
+    served = {cell.verdict for (_, _, kind), cell in CELLS.items() if kind in _TRIED}
     assert Verdict.NOT_YET not in served
 
 
