@@ -14,7 +14,18 @@ from proxy.dispatch.trace import Trace
 from proxy.exchange import Exchange, Operation
 from proxy.model.collect import Collector
 from proxy.model.message import Message, Usage
-from proxy.pool import Failure, Fault, Lease, classify, classify_event, classify_fault
+from proxy.pool import (
+    Failed,
+    Failure,
+    Fault,
+    Lease,
+    Outcome,
+    Success,
+    after_commit,
+    classify,
+    classify_event,
+    classify_fault,
+)
 from proxy.settings import Policy
 from proxy.upstreams.base import ByteReply, Source, Upstream, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
@@ -73,6 +84,16 @@ class StreamOpened(msgspec.Struct):
     def message_id(self) -> str:
         """Its id, in Anthropic's streams."""
         return self.stream.observed.message_id
+
+
+def judged(opened: UnaryOpened | StreamOpened, outcome: Outcome) -> Outcome:
+    """What the pool is told of an answer that has ended in `outcome`."""
+    if isinstance(outcome, Failed) and isinstance(opened, StreamOpened):
+        return Failed(after_commit(outcome.failure))
+    if isinstance(outcome, Success):
+        source = opened.reply.source if isinstance(opened, StreamOpened) else opened.source
+        return outcome if source.limit is None else Success(source.limit)
+    return outcome
 
 
 class Attempt(msgspec.Struct, frozen=True):

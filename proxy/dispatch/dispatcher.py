@@ -15,7 +15,7 @@ from proxy.dialects.common import Demand
 from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files
 from proxy.dispatch import answers
-from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
+from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened, judged
 from proxy.dispatch.fitting import fitted
 from proxy.dispatch.hold import Hold
 from proxy.dispatch.journal import Journal
@@ -47,7 +47,6 @@ from proxy.pool import (
     Walk,
     Want,
     about_object,
-    after_commit,
 )
 from proxy.settings import Policy, RequestDefaults
 from proxy.upstreams.base import Source, Upstream
@@ -413,11 +412,9 @@ class Dispatcher:
         """End the lease of an answer, and the upstream call behind it where one is still open."""
         if isinstance(opened, StreamOpened):
             opened.reply.close()
-            if isinstance(outcome, Failed):
-                outcome = Failed(after_commit(outcome.failure))
         elif opened.place_free:
             return
-        self._tools.places.end(opened.lease, outcome)
+        self._tools.places.end(opened.lease, judged(opened, outcome))
 
     async def close(self) -> None:
         """Close what requests' images and documents were got with. Nothing may be asked any more."""

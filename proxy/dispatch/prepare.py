@@ -14,11 +14,14 @@ from proxy.dialects.anthropic import (
 )
 from proxy.dialects.claude_web import PromptOptions, encode_plan, plan_request
 from proxy.dialects.common import AnswerForm, Demand, Dropped, Rendering, Target, ThinkingFormat, Translated
+from proxy.dialects.decoding import decode_json
 from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
 from proxy.dialects.references import refuse_local_files
 from proxy.dialects.splicing import splice
+from proxy.dispatch.naming import dropped_by_name, refused_by_name
 from proxy.dispatch.thinking import ThinkingMemory
+from proxy.errors import InvalidRequest
 from proxy.exchange import Exchange, Operation
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
 from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
@@ -29,6 +32,7 @@ _TRANSLATED_VERSION: Final = "2023-06-01"
 _THINKING_TOKENS: Final = 8192
 _THINKING_LEAST_TOKENS: Final = 1024
 _COLLECT_ABOVE_TOKENS: Final = 21_000
+_SERVERS: Final = "mcp_servers"
 _NO_MEANING: Final = "has no meaning for this credential"
 
 
@@ -160,7 +164,11 @@ def plan_session(exchange: Exchange, defaults: RequestDefaults, asked: Translate
     Raises InvalidRequest for what claude.ai has not; bytes have to stand in place of URLs.
     """
     request, model = asked.request, asked.request.model
-    plan = plan_request(request, _prompt_options(defaults.web), exchange.client)
+    try:
+        _check_no_servers(exchange, asked)
+        plan = plan_request(request, _prompt_options(defaults.web), exchange.client)
+    except InvalidRequest as refused:
+        raise refused_by_name(exchange, refused) from None
     call = UpstreamCall(
         operation=exchange.operation, body=encode_plan(plan), stream=exchange.stream, version=""
     )
@@ -170,8 +178,24 @@ def plan_session(exchange: Exchange, defaults: RequestDefaults, asked: Translate
         rendering=None
         if exchange.dialect.name == "anthropic"
         else _rendering(exchange, defaults, model, asked.form),
-        dropped=(*asked.dropped, *plan.dropped),
+        dropped=(*asked.dropped, *dropped_by_name(exchange, plan.dropped)),
     )
+
+
+class _WithServers(msgspec.Struct):
+    mcp_servers: list[msgspec.Raw] | None = None
+
+
+def _check_no_servers(exchange: Exchange, asked: Translated) -> None:
+    """Raises InvalidRequest for tools of MCP servers, a field of the Messages API that no canonical request has."""
+    if exchange.dialect.name != "anthropic" or not any(one.field == _SERVERS for one in asked.dropped):
+        return
+    if decode_json(_WithServers, exchange.body).mcp_servers:
+        raise InvalidRequest(
+            "A claude.ai session cannot call tools of MCP servers; an API key can.",
+            param=_SERVERS,
+            code="unsupported_parameter",
+        )
 
 
 def _prompt_options(settings: WebSettings) -> PromptOptions:

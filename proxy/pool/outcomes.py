@@ -35,7 +35,13 @@ class Want(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A whole answer came through."""
+    """A whole answer came through.
+
+    Attributes:
+        limit: the limit it was the last answer within, if it said so.
+    """
+
+    limit: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,8 @@ class Pool:
         elif isinstance(outcome, Success):
             member.succeeded += 1
             self._verdicts.succeeded(lease, now_s)
+            if outcome.limit is not None:
+                self._verdicts.failed(lease, outcome.limit, now_s, epoch=self._serial)
         elif isinstance(outcome, Failed):
             member.failed += 1
             self._verdicts.failed(lease, outcome.failure, now_s, epoch=self._serial)

@@ -14,7 +14,7 @@ from tests.support.house import House, house
 from tests.support.soak import sized
 
 PHASES: Final = sized(full="examples,coverage,fuzzing,stateful", short="examples,fuzzing,stateful")
-EXAMPLES: Final = sized(full=500, short=6)
+EXAMPLES: Final = sized(full=500, short=3)
 LIMIT_S: Final = sized(full=850, short=100)
 PROGRAM: Final = Path(sys.executable).parent / "schemathesis"
 CHECKS: Final = (

@@ -19,11 +19,12 @@ _INVALID: Final = "invalid_request_error"
 _SERVER: Final = "server_error"
 _UNAVAILABLE: Final = "service_unavailable_error"
 _PROMPT_TOO_LONG: Final = "prompt is too long"
-_TOLD_OF: Final = re.compile(r"`?(?P<field>[a-z_]+)(?P<inner>\.[a-z0-9_]+)?[a-z0-9_.]*`?(?::| )")
+_TOLD_OF: Final = re.compile(r"`?(?P<path>[a-z_]+[a-z0-9_.]*)`?(?::| )")
 FIELDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "max_tokens": "max_tokens",
         "messages": "messages",
+        "metadata": "user",
         "model": "model",
         "output_config.effort": "reasoning_effort",
         "output_config.format": "response_format",
@@ -106,6 +107,10 @@ def error_of(error: GatewayError, fields: Mapping[str, str] = FIELDS) -> ToldErr
 def _param(error: GatewayError, fields: Mapping[str, str]) -> str | None:
     """The field that an upstream's refusal tells of, where it tells of one that the client's request has."""
     found = _TOLD_OF.match(error.message) if error.kind is ErrorKind.INVALID_REQUEST else None
-    if found is None:
-        return None
-    return fields.get(found["field"]) or fields.get(found["field"] + (found["inner"] or ""))
+    return None if found is None else told_field(found["path"], fields)
+
+
+def told_field(path: str, fields: Mapping[str, str] = FIELDS) -> str | None:
+    """The client's field that became a field of the Messages API, given by its path; None where none did."""
+    first, _, rest = path.replace("[", ".").partition(".")
+    return fields.get(first) or fields.get(f"{first}.{rest.partition('.')[0]}")

@@ -98,13 +98,17 @@ class CompletionTokensDetails(msgspec.Struct):
 
 
 class CompletionUsage(msgspec.Struct):
-    """Token counts as OpenAI's clients read them: the prompt's include what the cache gave and took."""
+    """Token counts as OpenAI's clients read them: the prompt's include what the cache gave and took.
+
+    `estimated` marks counts that no upstream told.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
     completion_tokens_details: CompletionTokensDetails
+    estimated: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChatCompletion(msgspec.Struct, kw_only=True):
@@ -184,6 +188,7 @@ def completion_usage(usage: Usage) -> CompletionUsage | None:
         total_tokens=prompt + completion,
         prompt_tokens_details=PromptTokensDetails(read, written),
         completion_tokens_details=CompletionTokensDetails((details and details.thinking_tokens) or 0),
+        estimated=usage.estimated or msgspec.UNSET,
     )
 
 

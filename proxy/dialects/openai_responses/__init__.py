@@ -19,7 +19,7 @@ from proxy.errors import GatewayError
 from proxy.model.message import Message
 from proxy.model.spell import spelled
 
-__all__ = ["Call", "ResponseStreamEncoder", "ResponsesDialect", "Seal", "SealBroken"]
+__all__ = ["NAMED", "Call", "ResponseStreamEncoder", "ResponsesDialect", "Seal", "SealBroken"]
 
 _NOTHING: Final = Understood(repeated(ResponsesRequest(), store=False))
 

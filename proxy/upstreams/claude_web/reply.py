@@ -12,7 +12,7 @@ from proxy.dialects.common import StreamBroken
 from proxy.dialects.sse import encode_frame
 from proxy.model.collect import Collector
 from proxy.model.events import ContentBlockDelta, Event, TextDelta
-from proxy.pool import Fault, event_error
+from proxy.pool import Fault, event_error, limit_reached
 from proxy.upstreams.base import Source, UpstreamFault, UpstreamRefused
 from proxy.upstreams.reply import HttpReply
 from proxy.watch import Watch
@@ -64,13 +64,20 @@ class WebReply:
         self, reply: HttpReply, decoder: WebStreamDecoder, closed: Callable[[Ended], None], *, listens: bool
     ) -> None:
         """`closed` is called once, with what was learned; the text is only gathered for one who `listens`."""
-        self.source = reply.source
         self._reply = reply
         self._decoder = decoder
         self._closed = closed
         self._listens = listens
         self._said: list[str] = []
         self._open = True
+
+    @property
+    def source(self) -> Source:
+        """See `ByteReply.source`; the account's limit is told at the end of an answer."""
+        limit = self._decoder.limit
+        if limit is None or not limit.exceeded:
+            return self._reply.source
+        return msgspec.structs.replace(self._reply.source, limit=limit_reached(limit.until_unix_ms))
 
     @property
     def ended(self) -> bool:
