@@ -73,7 +73,7 @@ KEPT: Final[Mapping[Feature, Row]] = MappingProxyType(
         Feature.MCP_CONNECTOR: row(
             "MCP connector",
             messages="mcp_servers",
-            web=dropped("mcp_servers", "refused with its tools"),
+            web=refused("mcp_servers"),
             openai=dropped("mcp_servers"),
         ),
         Feature.CONTEXT_MANAGEMENT: row(

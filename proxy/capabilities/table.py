@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, assert_never
 
+import msgspec
+
 from proxy.capabilities import acting, saying, tuning
 from proxy.capabilities.cells import CARRIED
 from proxy.capabilities.feature import Cell, Feature, Front, Row, Verdict
 from proxy.credentials import Kind
-from proxy.dialects.openai_chat import fields
+from proxy.dialects.openai_chat import fields, told_field
 from proxy.dialects.openai_chat import text as openai_text
 
 SECTIONS: Final[Mapping[str, Mapping[Feature, Row]]] = MappingProxyType(
@@ -68,13 +70,21 @@ def _cell(row: Row, front: Front, kind: Kind) -> Cell:
         case Kind.ANTHROPIC:
             return asked(row, front)
         case Kind.CLAUDE_WEB:
-            return _worse(asked(row, front), row.web)
+            return _worse(asked(row, front), _in_words_of(front, row.web))
         case Kind.OPENAI:
             return row.passing if front is Front.CHAT else _worse(asked(row, front), row.openai)
         case Kind.CLAUDE_CODE:
             return Cell(Verdict.NOT_YET)
         case _:
             assert_never(kind)
+
+
+def _in_words_of(front: Front, cell: Cell) -> Cell:
+    """The same with the field as OpenAI's clients know it; losses of messages stand by their place in Claude's."""
+    lost_message = cell.verdict is Verdict.DROPPED and cell.field.startswith("messages")
+    if front is Front.MESSAGES or not cell.field or lost_message:
+        return cell
+    return msgspec.structs.replace(cell, field=told_field(cell.field) or cell.field)
 
 
 def _worse(first: Cell, then: Cell) -> Cell:

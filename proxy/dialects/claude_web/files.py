@@ -145,6 +145,5 @@ def _decoded(source: Base64Source, at: str) -> bytes:
 
 def _out_of_reach(at: str) -> InvalidRequest:
     return InvalidRequest(
-        f"{at}.source.type: A claude.ai session takes files only as data in the request.",
-        param=f"{at}.source.type",
+        "A claude.ai session takes files only as data in the request.", param=f"{at}.source.type"
     )

@@ -171,7 +171,7 @@ def _check_servable(request: Request) -> None:
     config = request.output_config
     if config is not None and config.format is not msgspec.UNSET:
         raise InvalidRequest(
-            "output_config.format: A claude.ai session cannot follow a schema; an API key can.",
+            "A claude.ai session cannot follow a schema; an API key can.",
             param="output_config.format",
             code="unsupported_parameter",
         )
