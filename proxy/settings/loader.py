@@ -8,7 +8,7 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import fallbacks, later, limits, media, table, web
+from proxy.settings import fallbacks, later, limits, media, scale, table, web
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
     AccessSettings,
@@ -116,6 +116,8 @@ def _settings(
         drain_s=resolver.get(table.DRAIN_SECONDS),
         strategy=resolver.get(table.POOL_STRATEGY),
         policy=policy,
+        redis_url=resolver.get(scale.REDIS_URL),
+        workers=resolver.get(scale.WORKERS),
         warnings=(),
     )
 
@@ -185,8 +187,11 @@ def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettin
 
 
 def _check_workers(resolver: Resolver, findings: Findings) -> None:
-    if resolver.get(later.WORKERS) > 1 and not resolver.given(later.REDIS_URL):
+    shared = resolver.given(scale.REDIS_URL)
+    if resolver.get(scale.WORKERS) > 1 and not shared:
         findings.wrong("WORKERS", "more than one process needs REDIS_URL")
+    if shared and not resolver.given(table.SECRET_KEY):
+        findings.wrong("SECRET_KEY", "is needed with REDIS_URL, the same for all that share it")
 
 
 def _web(resolver: Resolver) -> WebSettings:

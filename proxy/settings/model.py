@@ -166,6 +166,8 @@ class Settings:
         policy: the numbers of the pool and the relay.
         warnings: sentences for the operator, each said once at start; they hold no secret.
         media: what is got for requests that name images and documents instead of holding them.
+        redis_url: of the Redis several processes share; None where this one is alone.
+        workers: how many processes serve.
     """
 
     address: Address
@@ -187,3 +189,5 @@ class Settings:
     policy: Policy
     warnings: tuple[str, ...]
     media: MediaSettings = field(default_factory=MediaSettings)
+    redis_url: Secret | None = field(default=None, repr=False)
+    workers: int = 1
