@@ -212,6 +212,8 @@ class Dispatcher:
             walk.spare_the_provider()
         elif exchange.continuing:
             home = tools.pool.affinity.preferred(exchange.conversation)
+            if home is None and tools.places.shared:
+                home = await tools.places.home(exchange.conversation)
         question = _Question(exchange, prepared, want, walk, trace, hold, watch, home, spared_s)
         opened = await self._answered(question)
         if isinstance(opened, UnaryOpened) and opened.lacks and self._may_ask_again(opened, question):
@@ -287,6 +289,8 @@ class Dispatcher:
                 lease = await self._at_home(question.home, question)
             else:
                 lease = places.take(want, walk) or await places.wait(want, walk, question.watch)
+            if places.shared and isinstance(lease, Lease) and not await places.permitted(lease, walk):
+                continue
             if not isinstance(lease, Lease) or lease.credential.kind not in NEEDS_BYTES:
                 return lease
             try:

@@ -5,12 +5,13 @@ price. The memory is soft: it never keeps a request from being answered elsewher
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
 
 from proxy.clock import Clock
+from proxy.exchange import Conversation
 
 _ENTRIES_MAX: Final = 10_000
 _IDLE_S: Final = 3600.0
@@ -36,25 +37,38 @@ class _Binding(msgspec.Struct):
 class Affinity:
     """The bindings of conversations to credentials; the one that was idle longest is forgotten first.
 
+    Attributes:
+        tell: is told where each conversation belongs with each of its answers; None where nobody wants to know.
+
     Args:
         clock: the time.
         entries_max: how many are kept.
         idle_s: seconds without an answer after which one is forgotten.
     """
 
-    __slots__ = ("_bindings", "_clock", "_entries_max", "_first_event_s", "_idle_s")
+    __slots__ = ("_bindings", "_clock", "_entries_max", "_first_event_s", "_idle_s", "tell")
 
     def __init__(self, clock: Clock, *, entries_max: int = _ENTRIES_MAX, idle_s: float = _IDLE_S) -> None:
         self._clock = clock
         self._entries_max = entries_max
         self._idle_s = idle_s
-        self._bindings: OrderedDict[Hashable, _Binding] = OrderedDict()
+        self._bindings: OrderedDict[Conversation, _Binding] = OrderedDict()
         self._first_event_s: dict[str, float] = {}
+        self.tell: Callable[[Conversation, str], None] | None = None
 
     def __len__(self) -> int:
         return len(self._bindings)
 
-    def preferred(self, conversation: Hashable) -> str | None:
+    def __contains__(self, conversation: Conversation) -> bool:
+        return conversation in self._bindings
+
+    def bind(self, conversation: Conversation, name: str) -> None:
+        """Take over from elsewhere where a conversation belongs."""
+        now_s = self._clock.monotonic_s()
+        self._forget_old(now_s)
+        self._bindings[conversation] = _Binding(name, now_s)
+
+    def preferred(self, conversation: Conversation) -> str | None:
         """The alias of the credential a conversation belongs to.
 
         None for one that is new, was idle too long, or whose credential has been slow to begin its answers.
@@ -72,7 +86,7 @@ class Affinity:
         average_s = self._first_event_s.get(name, first_event_s)
         self._first_event_s[name] = average_s + _NEWEST_SHARE * (first_event_s - average_s)
 
-    def answered(self, conversation: Hashable, name: str, *, spilled: bool = False) -> None:
+    def answered(self, conversation: Conversation, name: str, *, spilled: bool = False) -> None:
         """A credential has answered.
 
         Args:
@@ -84,9 +98,15 @@ class Affinity:
         now_s = self._clock.monotonic_s()
         binding = self._bindings.get(conversation)
         if binding is None:
-            self._forget_old(now_s)
-            self._bindings[conversation] = _Binding(name, now_s)
-            return
+            self.bind(conversation, name)
+        else:
+            self._went_on(conversation, binding, name, now_s, spilled=spilled)
+        if self.tell is not None:
+            self.tell(conversation, self._bindings[conversation].name)
+
+    def _went_on(
+        self, conversation: Conversation, binding: _Binding, name: str, now_s: float, *, spilled: bool
+    ) -> None:
         self._bindings.move_to_end(conversation)
         binding.used_s = now_s
         if binding.name == name:

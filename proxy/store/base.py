@@ -30,6 +30,7 @@ class HealthRow:
         since_unix_ms: when it began.
         until_unix_ms: when it ends; None if nobody knows.
         rung: how many steps up its ladder it is.
+        way_out: whether it is about the credential's way out, which is told to others and not kept.
     """
 
     fingerprint: str
@@ -41,6 +42,7 @@ class HealthRow:
     since_unix_ms: int
     until_unix_ms: int | None = None
     rung: int = 0
+    way_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
