@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from proxy.clock import Clock
 from proxy.log import get_logger
@@ -93,7 +94,11 @@ class Journal:
         """
         names = {fingerprint: name for name, fingerprint in self._fingerprints.items()}
         found = (_change(row, names[row.fingerprint]) for row in rows if row.fingerprint in names)
-        changes = tuple(change for change in found if change is not None)
+        changes = tuple(
+            replace(change, durable=change.model is None and not change.way_out)
+            for change in found
+            if change is not None
+        )
         self._note(changes, shared=False)
         if self._noted:
             detach(self._save(), name="save health of others")
@@ -185,6 +190,5 @@ def _change(row: HealthRow, name: str) -> HealthChange | None:
         since_unix_ms=row.since_unix_ms,
         until_unix_ms=row.until_unix_ms,
         rung=row.rung,
-        durable=not row.model and not row.way_out,
         way_out=row.way_out,
     )

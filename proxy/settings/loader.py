@@ -187,10 +187,9 @@ def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettin
 
 
 def _check_workers(resolver: Resolver, findings: Findings) -> None:
-    shared = resolver.given(scale.REDIS_URL)
-    if resolver.get(scale.WORKERS) > 1 and not shared:
+    if resolver.get(scale.WORKERS) > 1 and not resolver.given(scale.REDIS_URL):
         findings.wrong("WORKERS", "more than one process needs REDIS_URL")
-    if shared and not resolver.given(table.SECRET_KEY):
+    if resolver.get(scale.REDIS_URL) is not None and not resolver.given(table.SECRET_KEY):
         findings.wrong("SECRET_KEY", "is needed with REDIS_URL, the same for all that share it")
 
 

@@ -1,0 +1,113 @@
+"""Who owns which file or batch, for all processes: what one has written down, the others copy when they are asked."""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+import msgspec
+
+from proxy.log import get_logger
+from proxy.store.base import Cut, ObjectRow, ObjectStore, StoreError
+from proxy.store.redis.link import PREFIX, NotShared, RedisLink
+
+_log = get_logger("shared objects")
+_FILES: Final = "files"
+_FILES_KEY: Final = f"{PREFIX}objects:any-files"
+_DELETED: Final = b"deleted"
+
+
+class RedisObjects:
+    """See `ObjectStore`."""
+
+    def __init__(self, link: RedisLink, own: ObjectStore) -> None:
+        self._link = link
+        self._own = own
+        self._untold: dict[tuple[str, str, str], bytes] = {}
+        self._told: set[tuple[str, str, str]] = set()
+
+    async def save(self, row: ObjectRow) -> None:
+        """See `ObjectStore.save`."""
+        await self._own.save(row)
+        await self._tell(row.client, row.kind, row.id, msgspec.json.encode(row))
+
+    async def find(self, client: str, kind: str, ids: Collection[str]) -> tuple[ObjectRow, ...]:
+        """See `ObjectStore.find`."""
+        wanted = tuple(ids)
+        if wanted:
+            try:
+                answer = await self._link.call("HMGET", _key(client, kind), *wanted)
+            except NotShared as error:
+                _log.warning("objects of others not looked for", problem=str(error))
+            else:
+                found = zip(wanted, msgspec.convert(answer, list[bytes | None]), strict=True)
+                await self._copy(client, kind, ((name, value) for name, value in found if value is not None))
+        return await self._own.find(client, kind, wanted)
+
+    async def list(self, client: str, kind: str, cut: Cut) -> tuple[ObjectRow, ...] | None:
+        """See `ObjectStore.list`."""
+        try:
+            answer = await self._link.call("HGETALL", _key(client, kind))
+        except NotShared as error:
+            _log.warning("objects of others not listed", problem=str(error))
+        else:
+            found = msgspec.convert(answer, dict[bytes, bytes])
+            await self._copy(client, kind, ((name.decode(), value) for name, value in found.items()))
+        return await self._own.list(client, kind, cut)
+
+    async def forget(self, client: str, kind: str, id: str, now_unix_ms: int) -> None:  # noqa: A002 - the wire's own word
+        """See `ObjectStore.forget`."""
+        await self._own.forget(client, kind, id, now_unix_ms)
+        await self._tell(client, kind, id, _DELETED + b" " + str(now_unix_ms).encode())
+
+    async def any_files(self) -> bool:
+        """See `ObjectStore.any_files`."""
+        if await self._own.any_files():
+            return True
+        try:
+            return await self._link.call("GET", _FILES_KEY) is not None
+        except NotShared:
+            return False
+
+    async def sync(self) -> None:
+        """Tell the others what they could not be told. Raises NotShared."""
+        for (client, kind, name), value in tuple(self._untold.items()):
+            await self._put(client, kind, name, value)
+
+    async def _tell(self, client: str, kind: str, name: str, value: bytes) -> None:
+        self._untold[client, kind, name] = value
+        try:
+            await self._put(client, kind, name, value)
+        except NotShared as error:
+            _log.warning("the others know nothing of an object", problem=str(error))
+
+    async def _put(self, client: str, kind: str, name: str, value: bytes) -> None:
+        await self._link.call("HSET", _key(client, kind), name, value)
+        if kind == _FILES:
+            await self._link.call("SET", _FILES_KEY, 1)
+        if self._untold.get((client, kind, name)) == value:
+            del self._untold[client, kind, name]
+        self._told.add((client, kind, name))
+
+    async def _copy(self, client: str, kind: str, found: Iterable[tuple[str, bytes]]) -> None:
+        """Keep what others have written down; raises StoreError."""
+        for name, value in found:
+            key = (client, kind, name)
+            deleted = value.startswith(_DELETED)
+            if key in self._untold or (not deleted and key in self._told):
+                continue
+            if deleted:
+                self._told.discard(key)
+                await self._own.forget(client, kind, name, int(value.split(b" ")[1]))
+            elif (row := _read(value)) is not None:
+                await self._own.save(row)
+                self._told.add(key)
+
+
+def _read(value: bytes) -> ObjectRow | None:
+    try:
+        return msgspec.json.decode(value, type=ObjectRow)
+    except (msgspec.DecodeError, StoreError):
+        return None
+
+
+def _key(client: str, kind: str) -> str:
+    return f"{PREFIX}objects:{client}:{kind}"
