@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
+from urllib.parse import unquote, urlsplit
 
 from proxy.access import Keys, load_or_make_keys
 from proxy.clock import SystemClock
@@ -131,6 +132,10 @@ def _secrets(settings: Settings) -> Iterator[Secret]:
     sources = settings.sources
     yield from sources.variables.values()
     yield from (secret for secret in (sources.claude_api_keys, sources.way_out) if secret is not None)
+    if (redis_url := settings.redis_url) is not None:
+        yield redis_url
+        if (password := urlsplit(redis_url.reveal()).password) is not None:
+            yield from {Secret(password), Secret(unquote(password))}
 
 
 async def _serve(configured: Configured, out: TextIO) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -23,6 +24,9 @@ from proxy.settings import Settings
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import Traces
 from proxy.upstreams.claude_web.deletions import Deletions
+
+if TYPE_CHECKING:
+    from proxy.server.sharing import Sharing
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +54,7 @@ class Services:
         bookkeeper: has what was used and what it cost, and writes it down.
         traces: the last requests.
         deletions: of conversations at claude.ai; None before the start.
+        sharing: what is shared with other processes; None where this one is alone.
     """
 
     settings: Settings
@@ -70,6 +75,7 @@ class Services:
     admission: Admission
     traces: Traces = field(default_factory=Traces)
     deletions: Deletions | None = None
+    sharing: "Sharing | None" = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
 

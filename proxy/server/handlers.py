@@ -90,7 +90,7 @@ class _Call:
                 body, self._dialect.peek(body) if len(body) < _LARGE_BYTES else await self._peeked(body)
             )
             if self._caller.rules is not None:
-                self._grant = admitted(exchange, self._caller, self._caller.rules)
+                self._grant = await admitted(exchange, self._caller, self._caller.rules)
             if services.ownership.some_files and may_name_files(body):
                 await self._bind(exchange, body)
             del body

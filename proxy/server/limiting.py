@@ -8,7 +8,7 @@ from proxy.exchange import Exchange, Operation
 from proxy.server.context import Caller
 
 
-def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant:
+async def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant:
     """Hold an exchange to its client's rules, and reserve what it will probably use.
 
     Raises GatewayError 403 for a model the client may not ask for, and what `Limiter.admit` raises.
@@ -24,10 +24,10 @@ def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant:
     ):
         envelope = exchange.envelope
         ask = Ask(exchange.model, input_tokens(exchange.body), output_tokens(envelope.max_tokens))
-    return caller.services.admission.limiter.admit(caller.client, rules, ask)
+    return await caller.services.admission.admit(caller.client, rules, ask)
 
 
-def admitted_object(caller: Caller, rules: Rules, *, makes_batch: bool) -> Grant:
+async def admitted_object(caller: Caller, rules: Rules, *, makes_batch: bool) -> Grant:
     """The same for a request about files or batches, which uses no tokens by itself.
 
     What a batch asks for is not counted, so a key whose models, tokens or budget are limited makes none. Raises
@@ -35,7 +35,7 @@ def admitted_object(caller: Caller, rules: Rules, *, makes_batch: bool) -> Grant
     """
     if makes_batch and (rules.reads_model or rules.counts_tokens):
         raise answers.no_batches_allowed()
-    return caller.services.admission.limiter.admit(caller.client, rules, Ask(""))
+    return await caller.services.admission.admit(caller.client, rules, Ask(""))
 
 
 def settle(grant: Grant, exchange: Exchange, trace: Trace) -> None:

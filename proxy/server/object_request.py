@@ -92,7 +92,7 @@ class ObjectRequest:
     async def answered(self, work: Work) -> web.StreamResponse:
         """Do the work, or tell the client in its dialect why not."""
         try:
-            self._admit()
+            await self._admit()
             response = await work(self)
         except GatewayError as error:
             response = error_response(error, ANTHROPIC, self._caller, self.services)
@@ -137,13 +137,13 @@ class ObjectRequest:
         services.traces.keep(RequestTrace(line, services.clock.unix_ms(), "", self._attempts(ended_s)))
         services.record(line)
 
-    def _admit(self) -> None:
+    async def _admit(self) -> None:
         """Hold the request to its client's rules. Raises GatewayError."""
         if (rules := self._caller.rules) is not None:
             # a batch is made by the one POST that names none
             unnamed = "id" not in self.request.match_info
             makes_batch = self.kind is Operation.BATCHES and self.request.method == "POST" and unnamed
-            self._grant = admitted_object(self._caller, rules, makes_batch=makes_batch)
+            self._grant = await admitted_object(self._caller, rules, makes_batch=makes_batch)
 
     def call(
         self,

@@ -6,13 +6,14 @@ from typing import Final
 import msgspec
 
 from proxy.log import get_logger
-from proxy.store.base import Cut, ObjectRow, ObjectStore, StoreError
+from proxy.store.base import Cut, ObjectRow, ObjectStore
 from proxy.store.redis.link import PREFIX, NotShared, RedisLink
 
 _log = get_logger("shared objects")
 _FILES: Final = "files"
 _FILES_KEY: Final = f"{PREFIX}objects:any-files"
 _DELETED: Final = b"deleted"
+_KNOWN_MAX: Final = 10_000
 
 
 class RedisObjects:
@@ -22,7 +23,7 @@ class RedisObjects:
         self._link = link
         self._own = own
         self._untold: dict[tuple[str, str, str], bytes] = {}
-        self._told: set[tuple[str, str, str]] = set()
+        self._known: dict[tuple[str, str, str], bytes] = {}
 
     async def save(self, row: ObjectRow) -> None:
         """See `ObjectStore.save`."""
@@ -85,27 +86,30 @@ class RedisObjects:
             await self._link.call("SET", _FILES_KEY, 1)
         if self._untold.get((client, kind, name)) == value:
             del self._untold[client, kind, name]
-        self._told.add((client, kind, name))
+        self._know((client, kind, name), value)
 
     async def _copy(self, client: str, kind: str, found: Iterable[tuple[str, bytes]]) -> None:
         """Keep what others have written down; raises StoreError."""
         for name, value in found:
             key = (client, kind, name)
-            deleted = value.startswith(_DELETED)
-            if key in self._untold or (not deleted and key in self._told):
+            if key in self._untold or self._known.get(key) == value:
                 continue
-            if deleted:
-                self._told.discard(key)
+            if value.startswith(_DELETED):
                 await self._own.forget(client, kind, name, int(value.split(b" ")[1]))
             elif (row := _read(value)) is not None:
                 await self._own.save(row)
-                self._told.add(key)
+            self._know(key, value)
+
+    def _know(self, key: tuple[str, str, str], value: bytes) -> None:
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        self._known[key] = value
 
 
 def _read(value: bytes) -> ObjectRow | None:
     try:
         return msgspec.json.decode(value, type=ObjectRow)
-    except (msgspec.DecodeError, StoreError):
+    except msgspec.DecodeError:
         return None
 
 

@@ -4,8 +4,7 @@ A message wakes it earlier; that a message may be lost costs no more than that s
 """
 
 import asyncio
-import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -13,6 +12,7 @@ from redis.exceptions import RedisError
 
 from proxy.clock import Clock
 from proxy.log import get_logger
+from proxy.store.base import StoreError
 from proxy.store.redis.health import CHANNEL
 from proxy.store.redis.link import PREFIX, NotShared, RedisLink, Script
 
@@ -41,29 +41,37 @@ class Pulse:
     """The heartbeat of one process.
 
     Attributes:
-        id: names the process among those that share the Redis.
         replicas: how many of them lived when it was last looked, at least 1.
     """
 
     def __init__(
-        self, link: RedisLink, clock: Clock, followed: Mapping[str, Sync], renew: Sync, *, name: str = ""
+        self,
+        link: RedisLink,
+        clock: Clock,
+        followed: Mapping[str, Sync],
+        *,
+        put_back: Sequence[Sync],
+        renew: Sync,
+        name: str,
     ) -> None:
-        """`followed` has what is to be done when a counter has changed, by the counter's key.
+        """`name` names the process among all.
 
-        `renew` is done with every beat.
+        `followed` has what is to be done when a counter has changed, by the counter's key; that and `put_back` are done
+        every half minute too, and when Redis has come back. `renew` is done with every beat.
         """
-        self.id: Final = name or secrets.token_hex(8)
         self.replicas = 1
         self._link = link
         self._clock = clock
         self._followed = followed
+        self._put_back = put_back
         self._renew = renew
+        self._name = name
         self._seen: dict[str, str] = {}
         self._all_at_s = 0.0
         self._woken = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<Pulse {self.id} of {self.replicas}>"
+        return f"<Pulse {self._name} of {self.replicas}>"
 
     async def beat(self) -> None:
         """Say once that this process lives, and take over what is new. A Redis that cannot be used is let be."""
@@ -72,18 +80,28 @@ class Pulse:
         try:
             if was_degraded and not await self._link.probe():
                 return
-            answer = await self._link.run(BEAT, (REPLICAS_KEY, *self._followed), self.id)
+            answer = await self._link.run(BEAT, (REPLICAS_KEY, *self._followed), self._name)
             count, *counters = (each.decode() for each in msgspec.convert(answer, list[bytes]))
             self.replicas = max(int(count), 1)
             await self._renew()
             await self._follow(dict(zip(self._followed, counters, strict=True)), everything=was_degraded)
-        except NotShared as error:
+        except StoreError as error:
             _log.info("no beat", problem=str(error))
+
+    async def end(self) -> None:
+        """Say that this process lives no more. A Redis that cannot be used finds out by itself."""
+        try:
+            await self._link.call("ZREM", REPLICAS_KEY, self._name)
+        except NotShared:
+            return
 
     async def run(self) -> None:
         """Beat for ever."""
         while True:
-            await self.beat()
+            try:
+                await self.beat()
+            except Exception as error:  # noqa: BLE001 - a mistake here must not be the last beat
+                _log.error("a beat failed", error=type(error).__name__)
             try:
                 async with asyncio.timeout(_PROBE_EVERY_S if self._link.degraded else _BEAT_EVERY_S):
                     await self._woken.wait()
@@ -119,4 +137,6 @@ class Pulse:
                 await sync()
                 self._seen[key] = counters[key]
         if everything:
+            for put in self._put_back:
+                await put()
             self._all_at_s = now_s + _ALL_EVERY_S
