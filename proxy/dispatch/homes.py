@@ -1,6 +1,7 @@
 """Where conversations belong, as all processes know it: asked for where this one does not know."""
 
 import hashlib
+from collections.abc import Hashable
 from typing import Final
 
 import msgspec
@@ -37,10 +38,10 @@ class SharedHomes:
         affinity.bind(conversation, alias)
         return affinity.preferred(conversation)
 
-    def _tell(self, conversation: Conversation, alias: str) -> None:
+    def _tell(self, conversation: Hashable, alias: str) -> None:
         if (fingerprint := self._journal.fingerprints.get(alias)) is not None:
             self._homes.put(self._named(conversation), fingerprint)
 
-    def _named(self, conversation: Conversation) -> bytes:
+    def _named(self, conversation: Hashable) -> bytes:
         text = msgspec.msgpack.encode(conversation)
         return hashlib.blake2b(text, digest_size=_NAME_BYTES, key=self._key).digest()

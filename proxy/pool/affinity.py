@@ -5,13 +5,12 @@ price. The memory is soft: it never keeps a request from being answered elsewher
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from typing import Final
 
 import msgspec
 
 from proxy.clock import Clock
-from proxy.exchange import Conversation
 
 _ENTRIES_MAX: Final = 10_000
 _IDLE_S: Final = 3600.0
@@ -52,23 +51,23 @@ class Affinity:
         self._clock = clock
         self._entries_max = entries_max
         self._idle_s = idle_s
-        self._bindings: OrderedDict[Conversation, _Binding] = OrderedDict()
+        self._bindings: OrderedDict[Hashable, _Binding] = OrderedDict()
         self._first_event_s: dict[str, float] = {}
-        self.tell: Callable[[Conversation, str], None] | None = None
+        self.tell: Callable[[Hashable, str], None] | None = None
 
     def __len__(self) -> int:
         return len(self._bindings)
 
-    def __contains__(self, conversation: Conversation) -> bool:
+    def __contains__(self, conversation: Hashable) -> bool:
         return conversation in self._bindings
 
-    def bind(self, conversation: Conversation, name: str) -> None:
+    def bind(self, conversation: Hashable, name: str) -> None:
         """Take over from elsewhere where a conversation belongs."""
         now_s = self._clock.monotonic_s()
         self._forget_old(now_s)
         self._bindings[conversation] = _Binding(name, now_s)
 
-    def preferred(self, conversation: Conversation) -> str | None:
+    def preferred(self, conversation: Hashable) -> str | None:
         """The alias of the credential a conversation belongs to.
 
         None for one that is new, was idle too long, or whose credential has been slow to begin its answers.
@@ -86,7 +85,7 @@ class Affinity:
         average_s = self._first_event_s.get(name, first_event_s)
         self._first_event_s[name] = average_s + _NEWEST_SHARE * (first_event_s - average_s)
 
-    def answered(self, conversation: Conversation, name: str, *, spilled: bool = False) -> None:
+    def answered(self, conversation: Hashable, name: str, *, spilled: bool = False) -> None:
         """A credential has answered.
 
         Args:
@@ -105,7 +104,7 @@ class Affinity:
             self.tell(conversation, self._bindings[conversation].name)
 
     def _went_on(
-        self, conversation: Conversation, binding: _Binding, name: str, now_s: float, *, spilled: bool
+        self, conversation: Hashable, binding: _Binding, name: str, now_s: float, *, spilled: bool
     ) -> None:
         self._bindings.move_to_end(conversation)
         binding.used_s = now_s

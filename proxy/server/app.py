@@ -115,6 +115,8 @@ class Parts:
         rng: jitter.
         record: takes the line of each request.
         demo: whether the simulated Claude answers.
+        takes_up_before_unix_ms: what was left at claude.ai before this moment is taken up; None for all of it. Of
+            several processes with one database only one may, and not what the others have just begun.
     """
 
     settings: Settings
@@ -127,6 +129,7 @@ class Parts:
     source: CredentialSource | None = None
     record: Callable[[RequestLine], None] = no_request_line
     demo: bool = False
+    takes_up_before_unix_ms: int | None = None
 
 
 async def build_app(parts: Parts) -> web.Application:
@@ -173,7 +176,9 @@ async def build_app(parts: Parts) -> web.Application:
         sharing=sharing,
         common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
     )
-    return _application(services, _Background(places, ways_out, parts.store, sessions))
+    return _application(
+        services, _Background(places, ways_out, parts.store, sessions, parts.takes_up_before_unix_ms)
+    )
 
 
 async def _sharing(parts: Parts) -> "Sharing | None":
@@ -271,10 +276,11 @@ class _Background:
     ways_out: WaysOut
     store: Store
     sessions: ClaudeWeb
+    takes_up_before_unix_ms: int | None
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
-        await self.sessions.restore()
+        await self.sessions.restore(self.takes_up_before_unix_ms)
         working = [
             spawn(self.places.sweep_for_ever(), name="sweep the pool"),
             spawn(services.bookkeeper.run(), name="write down usage"),
