@@ -53,6 +53,7 @@ class Sharing:
         self._id = secrets.token_hex(8)
         self._objects = RedisObjects(self._link, store.objects)
         self._pulse: Pulse | None = None
+        self._health: RedisHealth | None = None
         self.access: Final[AccessStore] = RedisAccess(self._link, store.access)
         self.objects: Final[ObjectStore] = self._objects
         self.counters: Final = RedisCounters(self._link, clock, origin=origin)
@@ -77,7 +78,7 @@ class Sharing:
         """Take over what others know of the credentials, and tell them from now on. Raises StoreError."""
         siblings = Siblings(pool, places, journal)
         health = RedisHealth(self._link, await self._store.load_health(), siblings.adopt)
-        journal.share = health
+        journal.share = self._health = health
         self._pulse = Pulse(
             self._link,
             self._clock,
@@ -111,6 +112,8 @@ class Sharing:
     async def _renew(self) -> None:
         if self._pulse is not None:
             self.counters.share = self._pulse.replicas
+        if self._health is not None:
+            await self._health.tell_waiting()
         await self._permits.renew()
         await self.counters.renew()
 

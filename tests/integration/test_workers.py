@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -13,13 +13,12 @@ import aiohttp
 import pytest
 
 from tests.support.gateway import CLIENT_KEY
-from tests.support.house import MODEL
+from tests.support.house import MODEL, eventually
 from tests.support.program import Program, finished, started
 from tests.support.real_redis import PROGRAM, SECRET_KEY, RealRedis, real_redis
 
 pytestmark = pytest.mark.needs(PROGRAM)
 
-_PATIENCE_S: Final = 20.0
 _QUESTION: Final = {"model": MODEL, "max_tokens": 10, "messages": [{"role": "user", "content": "Hello!"}]}
 
 
@@ -39,7 +38,7 @@ async def _workers(folder: Path) -> AsyncIterator[tuple[Program, set[int]]]:
     async with real_redis(folder) as redis:
         async with started(folder, "serve", "--demo", **_settings(folder, redis)) as program:
             children = await _children(program, 3)
-            await _until(lambda: _alive(redis))
+            await eventually(lambda: _alive(redis))
             yield program, children
         await _gone(children)
 
@@ -50,7 +49,7 @@ async def _children(program: Program, count: int, *, without: int = 0) -> set[in
     async def complete() -> bool:
         return len(_children_of(program.process.pid) - {without}) == count
 
-    await _until(complete)
+    await eventually(complete)
     return _children_of(program.process.pid) - {without}
 
 
@@ -58,14 +57,7 @@ async def _gone(pids: set[int]) -> None:
     async def gone() -> bool:
         return all(_ended(pid) for pid in pids)
 
-    await _until(gone)
-
-
-async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until something has become true that nobody tells of; raises TimeoutError if it never does."""
-    async with asyncio.timeout(_PATIENCE_S):
-        while not await condition():
-            await asyncio.sleep(0.02)
+    await eventually(gone)
 
 
 async def _alive(redis: RealRedis) -> bool:
@@ -107,7 +99,7 @@ async def test_all_workers_answer_on_one_address_and_a_dead_one_is_replaced(tmp_
         async def serving() -> bool:
             return all([await _status(program) == 200 for _ in range(6)])
 
-        await _until(serving)
+        await eventually(serving)
         program.send(signal.SIGTERM)
         assert await program.ended() == 0
         await _gone(again)

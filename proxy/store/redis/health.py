@@ -89,7 +89,7 @@ class RedisHealth:
 
     def put(self, row: HealthRow) -> None:
         """See `SharedHealth.put`."""
-        if not self._waiting and not self._link.degraded:
+        if not self._link.degraded:
             detach(self._tell_soon(), name="tell the others of health")
         self._waiting[slot_of(row)] = row
 
@@ -97,6 +97,11 @@ class RedisHealth:
         """See `SharedHealth.flush`."""
         async with self._talking:
             await self._tell()
+
+    async def tell_waiting(self) -> None:
+        """Tell again what could not be told. Raises NotShared."""
+        if self._waiting:
+            await self.flush()
 
     async def sync(self) -> None:
         """Take over what others have said, and put back what Redis has lost. Raises NotShared."""

@@ -10,7 +10,13 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
 
 from proxy.log import get_logger
 from proxy.secrets import Secret
@@ -49,7 +55,11 @@ class Script:
 class RedisLink:
     """Calls to one Redis, and whether it can be used.
 
-    After three failures in a row nothing is asked any more until `probe` has had an answer: each call fails at once.
+    After three failures in a row, or one answer that says that Redis is read-only, full or loading, nothing is asked
+    any more until `probe` has had an answer: each call fails at once.
+
+    Attributes:
+        degraded: whether that is so.
     """
 
     def __init__(self, url: Secret) -> None:
@@ -93,6 +103,9 @@ class RedisLink:
             await self._carried_out("SET", f"{PREFIX}probe", 1, "PX", 60_000)
         except NotShared:
             return False
+        if self.degraded:
+            self.degraded = False
+            _log.warning("Redis can be used again")
         return True
 
     def subscription(self) -> PubSub:
@@ -110,32 +123,30 @@ class RedisLink:
         except NoScriptError:
             raise _Unknown from None
         except (RedisError, OSError, TimeoutError) as error:
-            self._failed(_named(error))
+            self._failed(error)
             # its text may hold the address, which may hold the password
             raise NotShared(f"Redis cannot be used: {_named(error)}.") from None
-        self._worked()
+        self._failures = 0
         return answer
 
-    def _failed(self, problem: str) -> None:
+    def _failed(self, error: Exception) -> None:
         self._failures += 1
-        if self._failures >= _FAILURES_BEFORE_OPENING and not self.degraded:
+        if (_is_its_state(error) or self._failures >= _FAILURES_BEFORE_OPENING) and not self.degraded:
             self.degraded = True
-            _log.error("Redis cannot be used, this process goes on by itself", problem=problem)
-
-    def _worked(self) -> None:
-        self._failures = 0
-        if self.degraded:
-            self.degraded = False
-            _log.warning("Redis can be used again")
+            _log.error("Redis cannot be used, this process goes on by itself", problem=_named(error))
 
 
 class _Unknown(Exception):
     """Redis does not know a script, as after its restart."""
 
 
+def _is_its_state(error: Exception) -> bool:
+    """Whether an answer is about Redis as a whole, and so would be the same for the next call."""
+    return isinstance(error, BusyLoadingError | AuthenticationError) or (
+        isinstance(error, ResponseError) and type(error) is not ResponseError
+    )
+
+
 def _named(error: Exception) -> str:
     """What went wrong, in words that hold nothing of what was asked."""
-    if isinstance(error, ResponseError):
-        word = str(error).split(" ", 1)[0]
-        return word if word.isupper() and word.isalpha() else "it refuses"
     return type(error).__name__
