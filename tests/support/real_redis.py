@@ -1,6 +1,7 @@
 """A real Redis on this machine, which can be stopped, started and made to misbehave; and gateways that share it."""
 
 import asyncio
+import shutil
 import signal
 import socket
 from asyncio.subprocess import DEVNULL, Process
@@ -22,6 +23,11 @@ PROGRAM: Final = "redis-server"
 SECRET_KEY: Final = "test-secret-key-0123456789abcdef"
 _HOST: Final = "127.0.0.1"
 _START_S: Final = 20.0
+
+
+def which(program: str) -> bool:
+    """Whether a program is installed here."""
+    return shutil.which(program) is not None
 
 
 @dataclass(slots=True)

@@ -72,6 +72,8 @@ class RedisLink:
             retry=Retry(NoBackoff(), 0),
             socket_timeout=None,
             socket_connect_timeout=None,
+            # to tell its version the library looks through the file system with every connection
+            driver_info=None,
         )
         self._redis = Redis(connection_pool=pool)
         self._pool = pool
