@@ -16,6 +16,10 @@ class StoreError(Exception):
     """
 
 
+class NotShared(StoreError):
+    """Other processes cannot be told or asked now: what was meant for them is not known to have happened."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthRow:
     """The health of a credential, or of a credential for one limit class or one model, as it is kept.

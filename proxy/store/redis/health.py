@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from proxy.log import get_logger
-from proxy.store.base import HealthRow
-from proxy.store.redis.link import PREFIX, NotShared, RedisLink, Script, Word
+from proxy.store.base import HealthRow, NotShared
+from proxy.store.redis.link import PREFIX, RedisLink, Script, Word
 from proxy.tasks import detach
 
 _log = get_logger("shared health")

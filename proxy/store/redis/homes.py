@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from proxy.store.redis.link import PREFIX, NotShared, RedisLink
+from proxy.store.base import NotShared
+from proxy.store.redis.link import PREFIX, RedisLink
 from proxy.tasks import detach
 
 _IDLE_S: Final = 3600

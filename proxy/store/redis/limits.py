@@ -6,7 +6,8 @@ import msgspec
 
 from proxy.clock import Clock
 from proxy.log import get_logger
-from proxy.store.redis.link import PREFIX, NotShared, RedisLink, Script, Word
+from proxy.store.base import NotShared
+from proxy.store.redis.link import PREFIX, RedisLink, Script, Word
 from proxy.store.shared import Counted, Taken
 from proxy.tasks import detach
 

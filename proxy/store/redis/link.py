@@ -20,7 +20,7 @@ from redis.exceptions import (
 
 from proxy.log import get_logger
 from proxy.secrets import Secret
-from proxy.store.base import StoreError
+from proxy.store.base import NotShared
 
 _log = get_logger("redis")
 PREFIX: Final = "carousel:1:"
@@ -29,10 +29,6 @@ _FAILURES_BEFORE_OPENING: Final = 3
 _CONNECTIONS: Final = 16
 
 Word = str | bytes | int | float
-
-
-class NotShared(StoreError):
-    """Redis cannot be used now: what was asked of it is not known to have happened."""
 
 
 @dataclass(frozen=True, slots=True)

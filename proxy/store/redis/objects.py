@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 
 from proxy.log import get_logger
-from proxy.store.base import Cut, ObjectRow, ObjectStore
-from proxy.store.redis.link import PREFIX, NotShared, RedisLink
+from proxy.store.base import Cut, NotShared, ObjectRow, ObjectStore
+from proxy.store.redis.link import PREFIX, RedisLink
 
 _log = get_logger("shared objects")
 _FILES: Final = "files"

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from proxy.store.redis.link import PREFIX, NotShared, RedisLink, Script
+from proxy.store.base import NotShared
+from proxy.store.redis.link import PREFIX, RedisLink, Script
 from proxy.tasks import detach
 
 _LASTS_MS: Final = 30_000

@@ -12,9 +12,9 @@ from redis.exceptions import RedisError
 
 from proxy.clock import Clock
 from proxy.log import get_logger
-from proxy.store.base import StoreError
+from proxy.store.base import NotShared, StoreError
 from proxy.store.redis.health import CHANNEL
-from proxy.store.redis.link import PREFIX, NotShared, RedisLink, Script
+from proxy.store.redis.link import PREFIX, RedisLink, Script
 
 _log = get_logger("pulse")
 REPLICAS_KEY: Final = f"{PREFIX}replicas"

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.store.base import HealthRow
+from proxy.store.base import HealthRow, NotShared
 from proxy.store.redis.health import RedisHealth
-from proxy.store.redis.link import NotShared, RedisLink
+from proxy.store.redis.link import RedisLink
 from tests.support.real_redis import RealRedis
 
 READY = HealthRow(fingerprint="f", state="ready", since_unix_ms=1)
