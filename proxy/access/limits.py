@@ -101,7 +101,8 @@ class Limiter:
         self._budgets = budgets
         self._pricing = pricing
         self._server = limits
-        self._requests = MovingWindowRateLimiter(ClockedStorage(clock))
+        self._storage = ClockedStorage(clock)
+        self._requests = MovingWindowRateLimiter(self._storage)
         self._items: dict[int, RateLimitItemPerMinute] = {}
         self._tokens: dict[str, TokenWindow] = {}
         self._running: dict[str, int] = {}
@@ -134,6 +135,15 @@ class Limiter:
             self._headers(limits),
             lambda model, usage, partial: self._settle(held, model, usage, partial=partial),
         )
+
+    def note(self, client: str, rules: Rules, ask: Ask, *, share: int) -> None:
+        """Count a request that all processes together have let in, for when this one has to decide by itself."""
+        limits = limits_of(client, rules, self._server, ask, share=share)
+        for name, limit in limits.requests:
+            item = self._item(limit)
+            self._storage.incr(item.key_for(name), item.get_expiry())
+        for name, _ in limits.tokens:
+            self._window(name).add(ask.tokens)
 
     def _settle(self, held: _Held, model: str, usage: Usage | None, *, partial: bool) -> None:
         self._running[held.client] -= 1

@@ -71,6 +71,7 @@ class SharedLimiter:
         headers = limit_headers(_lines(counted, taken))
         if (refusal := self._refusal(counted, rules, taken, headers)) is not None:
             raise refusal
+        self._alone.note(client, rules, ask, share=self._counters.share)
         return Grant(
             headers,
             lambda model, usage, partial: self._settle(counted, rules, taken, model, usage, partial=partial),

@@ -80,8 +80,10 @@ async def test_sixty_requests_a_minute_are_sixty_over_three_processes(tmp_path: 
         async def client(number: int) -> list[int]:
             return [(await running[number % 3].ask(Spoken.MESSAGES)).status for _ in range(10)]
 
+        # the first call of a process connects, which on a busy machine takes its time
+        first = [(await one.ask(Spoken.MESSAGES)).status for one in running]
         found = await asyncio.gather(*(client(number) for number in range(9)))
-        statuses = [status for each in found for status in each]
+        statuses = [*first, *(status for each in found for status in each)]
         assert 59 <= statuses.count(200) <= 61
         assert set(statuses) == {200, 429}
 

@@ -27,6 +27,7 @@ PREFIX: Final = "carousel:1:"
 CALL_TIMEOUT_S: Final = 0.1
 _FAILURES_BEFORE_OPENING: Final = 3
 _CONNECTIONS: Final = 16
+_OWN_DELAY_S: Final = 0.05
 
 Word = str | bytes | int | float
 
@@ -115,13 +116,17 @@ class RedisLink:
         await self._pool.disconnect()
 
     async def _carried_out(self, *words: Word) -> object:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + CALL_TIMEOUT_S
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout_at(due_s):
                 answer: object = await self._redis.execute_command(*words)  # type: ignore[no-untyped-call] # the library's
         except NoScriptError:
             raise _Unknown from None
         except (RedisError, OSError, TimeoutError) as error:
-            self._failed(error)
+            # a process that was kept from running for so long learns nothing about Redis by it
+            if loop.time() - due_s < _OWN_DELAY_S:
+                self._failed(error)
             # its text may hold the address, which may hold the password
             raise NotShared(f"Redis cannot be used: {_named(error)}.") from None
         self._failures = 0
