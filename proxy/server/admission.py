@@ -1,5 +1,6 @@
 """Everything that decides whether a request may begin, made in one place."""
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
 
 from proxy.access import Ask, Desk, Grant, Guesses, Keys, Limiter, Rules, StoredKeys
@@ -36,10 +37,13 @@ class Admission:
     cors: Cors | None
     shared_limiter: SharedLimiter | None = None
 
-    async def admit(self, client: str, rules: Rules, ask: Ask) -> Grant:
-        """Reserve for a request that is to begin; see `Limiter.admit`."""
+    def admit(self, client: str, rules: Rules, ask: Ask) -> Grant | Coroutine[None, None, Grant]:
+        """Reserve for a request that is to begin: at once, or by what is to be awaited where other processes are asked.
+
+        Raises what `Limiter.admit` raises, or has it raised by what is awaited.
+        """
         if self.shared_limiter is not None:
-            return await self.shared_limiter.admit(client, rules, ask)
+            return self.shared_limiter.admit(client, rules, ask)
         return self.limiter.admit(client, rules, ask)
 
     async def restore(self) -> None:

@@ -66,7 +66,7 @@ class Sharing:
         origin = await asyncio.to_thread(kept_origin, settings.data_dir)
         return cls(url, store, clock, secret_key=secret_key, policy=settings.policy, origin=origin)
 
-    def places(self, pool: Pool, journal: Journal) -> Places:
+    def places_of(self, pool: Pool, journal: Journal) -> Places:
         """The places of a pool whose credentials others use too."""
         permission = Permission(
             self._permits, pool, journal, holder=self._id, wait_s=self._policy.queue_wait_s

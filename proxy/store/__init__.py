@@ -10,6 +10,9 @@ from proxy.store.base import (
     ObjectRow,
     ObjectStore,
     OwedDeletion,
+    ResponseRow,
+    Responses,
+    Storage,
     Store,
     StoreError,
 )
@@ -25,7 +28,10 @@ __all__ = [
     "ObjectRow",
     "ObjectStore",
     "OwedDeletion",
+    "ResponseRow",
+    "Responses",
     "SqliteStore",
+    "Storage",
     "Store",
     "StoreError",
 ]

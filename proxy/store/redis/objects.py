@@ -12,6 +12,10 @@ from proxy.store.redis.link import PREFIX, RedisLink
 _log = get_logger("shared objects")
 _FILES: Final = "files"
 _FILES_KEY: Final = f"{PREFIX}objects:any-files"
+_COUNTED_KEY: Final = f"{PREFIX}objects:usage-counted"
+_COUNTED_KEPT_S: Final = 40 * 24 * 3600
+"""Longer than results can be had: 29 days, by "Batch processing" in Anthropic's documentation."""
+
 _DELETED: Final = b"deleted"
 _KNOWN_MAX: Final = 10_000
 
@@ -58,6 +62,18 @@ class RedisObjects:
         """See `ObjectStore.forget`."""
         await self._own.forget(client, kind, id, now_unix_ms)
         await self._tell(client, kind, id, _DELETED + b" " + str(now_unix_ms).encode())
+
+    async def count_usage(self, client: str, kind: str, id: str) -> bool:  # noqa: A002 - the wire's own word
+        """See `ObjectStore.count_usage`; while Redis cannot be used, each database's word is taken for it."""
+        if not await self._own.count_usage(client, kind, id):
+            return False
+        key = f"{_COUNTED_KEY}:{client}:{kind}:{id}"
+        try:
+            answer = await self._link.call("SET", key, 1, "NX", "EX", _COUNTED_KEPT_S)
+        except NotShared as error:
+            _log.warning("the others do not hear that a batch is counted", problem=str(error))
+            return True
+        return answer is not None
 
     async def any_files(self) -> bool:
         """See `ObjectStore.any_files`."""
