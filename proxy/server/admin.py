@@ -16,7 +16,7 @@ from proxy.server.context import CALLER, SERVICES, Services
 from proxy.server.extras import json_response
 from proxy.server.query import demand_known, number, word
 from proxy.server.routes import Handler
-from proxy.store.base import StoreError
+from proxy.store.base import NotShared, StoreError
 from proxy.telemetry.traces import KEPT
 
 _log = get_logger("admin")
@@ -119,6 +119,14 @@ def order(action: str, change: Callable[[Pool, str], Settled]) -> Handler:
                 remote=services.admission.addresses.of(request),
                 request_id=request_id,
             )
+        except NotShared as error:
+            _log.error("order not told to others", action=action, credential=alias, problem=str(error))
+            raise GatewayError(
+                503,
+                ErrorKind.API,
+                f"{alias} was changed here; the other processes cannot be told before Redis is back.",
+                code="not_shared",
+            ) from None
         except StoreError as error:
             _log.error("order not kept", action=action, credential=alias, problem=str(error))
             raise GatewayError(

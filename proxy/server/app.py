@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from aiohttp import web
@@ -29,7 +30,7 @@ from proxy.model.names import ModelNames
 from proxy.model.pricing import Pricing
 from proxy.pool import Pool, RetryBudget
 from proxy.server import admin, capabilities, clients, extras, usage
-from proxy.server.admission import make_admission
+from proxy.server.admission import Admission, make_admission
 from proxy.server.context import SERVICES, Services
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
@@ -55,6 +56,9 @@ from proxy.upstreams.claude_code.upstream import ClaudeCode
 from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
 from proxy.upstreams.media import Media
+
+if TYPE_CHECKING:
+    from proxy.server.sharing import Sharing
 
 _log = get_logger("app")
 _V1 = ("", "/hf")
@@ -121,6 +125,8 @@ class Parts:
         rng: jitter.
         record: takes the line of each request.
         demo: whether the simulated Claude answers.
+        takes_up_before_unix_ms: what was left at claude.ai before this moment is taken up; None for all of it. Of
+            several processes with one database only one may, and not what the others have just begun.
     """
 
     settings: Settings
@@ -133,6 +139,7 @@ class Parts:
     source: CredentialSource | None = None
     record: Callable[[HasLine], None] = no_request_line
     demo: bool = False
+    takes_up_before_unix_ms: int | None = None
 
 
 async def build_app(parts: Parts) -> web.Application:
@@ -142,7 +149,8 @@ async def build_app(parts: Parts) -> web.Application:
     journal = Journal(parts.store, clock, fingerprints_of(parts.credentials, parts.keys.secret_key))
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
-    places = Places(pool, policy, journal)
+    sharing = await _sharing(parts)
+    places = await _places(parts, sharing, pool, journal)
     sessions = _sessions(parts, ways_out)
     code = _claude_code(parts, ways_out)
     upstreams = _upstreams(parts, ways_out, sessions, code)
@@ -157,7 +165,7 @@ async def build_app(parts: Parts) -> web.Application:
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
     dispatcher = _dispatcher(parts, pool, places, journal, upstreams, names)
     pricing = Pricing(parts.catalog)
-    admission = make_admission(parts.keys, settings.limits, parts.store.access, clock, pricing)
+    admission = _admission(parts, sharing, pricing)
     await admission.restore()
     services = Services(
         settings=settings,
@@ -165,7 +173,7 @@ async def build_app(parts: Parts) -> web.Application:
         pool=pool,
         dispatcher=dispatcher,
         objects=_object_calls(parts, pool, places, ways_out, dispatcher.budget),
-        ownership=Ownership(parts.store.objects, journal, clock),
+        ownership=Ownership((sharing or parts.store).objects, journal, clock),
         catalog=parts.catalog,
         names=names,
         clock=clock,
@@ -176,9 +184,37 @@ async def build_app(parts: Parts) -> web.Application:
         places=places,
         bookkeeper=Bookkeeper(UsageLedger(pricing, clock), parts.store, clock),
         admission=admission,
+        sharing=sharing,
         common_headers={istr("server"): "carousel", **({istr("x-carousel-demo"): "1"} if parts.demo else {})},
     )
-    return _application(services, _Background(places, ways_out, parts.store, sessions, code))
+    return _application(
+        services, _Background(places, ways_out, parts.store, sessions, code, parts.takes_up_before_unix_ms)
+    )
+
+
+async def _sharing(parts: Parts) -> "Sharing | None":
+    """What is shared with other processes; None where this one is alone, which then imports nothing for it."""
+    if (url := parts.settings.redis_url) is None:
+        return None
+    from proxy.server.sharing import Sharing  # noqa: PLC0415 - see above
+
+    return await Sharing.open(url, parts.settings, parts.store, parts.clock, parts.keys.secret_key)
+
+
+async def _places(parts: Parts, sharing: "Sharing | None", pool: Pool, journal: Journal) -> Places:
+    """How leases are waited for, with the pool as others know it."""
+    if sharing is None:
+        return Places(pool, parts.settings.policy, journal)
+    places = sharing.places_of(pool, journal)
+    await sharing.begin(pool, places, journal)
+    return places
+
+
+def _admission(parts: Parts, sharing: "Sharing | None", pricing: Pricing) -> Admission:
+    keys, limits, clock = parts.keys, parts.settings.limits, parts.clock
+    if sharing is None:
+        return make_admission(keys, limits, parts.store.access, clock, pricing)
+    return make_admission(keys, limits, sharing.access, clock, pricing, sharing.counters)
 
 
 def _upstreams(
@@ -270,10 +306,11 @@ class _Background:
     store: Storage
     sessions: ClaudeWeb
     code: ClaudeCode
+    takes_up_before_unix_ms: int | None
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
-        await self.sessions.restore()
+        await self.sessions.restore(self.takes_up_before_unix_ms)
         working = [
             spawn(self.places.sweep_for_ever(), name="sweep the pool"),
             spawn(services.bookkeeper.run(), name="write down usage"),
@@ -283,6 +320,8 @@ class _Background:
         ]
         if not await services.ownership.found_files():
             working.append(spawn(services.ownership.look_for_files(), name="look for a first file"))
+        if services.sharing is not None:
+            working += services.sharing.work()
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.deletions = self.sessions.deletions
@@ -299,6 +338,8 @@ class _Background:
         await services.bookkeeper.flush()
         await self.ways_out.close()
         await services.dispatcher.close()
+        if services.sharing is not None:
+            await services.sharing.close()
         await self.store.close()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -25,6 +26,9 @@ from proxy.telemetry.requests import HasLine
 from proxy.telemetry.traces import Traces
 from proxy.upstreams.claude_code.upstream import ClaudeCode
 from proxy.upstreams.claude_web.deletions import Deletions
+
+if TYPE_CHECKING:
+    from proxy.server.sharing import Sharing
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +58,7 @@ class Services:
         deletions: of conversations at claude.ai; None before the start.
         cache: answers that are kept in memory; None where none are.
         claude_code: the Claude Code processes; None before the start.
+        sharing: what is shared with other processes; None where this one is alone.
     """
 
     settings: Settings
@@ -76,6 +81,7 @@ class Services:
     deletions: Deletions | None = None
     cache: AnswerCache | None = None
     claude_code: ClaudeCode | None = None
+    sharing: "Sharing | None" = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
 

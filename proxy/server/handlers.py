@@ -91,7 +91,8 @@ class ClientCall:
                 body, self._dialect.peek(body) if len(body) < LARGE_BYTES else await self._peeked(body)
             )
             if self._caller.rules is not None:
-                self._grant = admitted(exchange, self._caller, self._caller.rules)
+                grant = admitted(exchange, self._caller, self._caller.rules)
+                self._grant = grant if isinstance(grant, Grant) else await grant
             if services.ownership.some_files and may_name_files(body):
                 await self._bind(exchange, body)
             del body

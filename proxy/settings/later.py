@@ -24,27 +24,6 @@ def _later(
     )
 
 
-REDIS_URL: Final = Setting(
-    name="REDIS_URL",
-    parse=values.optional(values.redis_url),
-    default=None,
-    shown_default="none",
-    text="The Redis several processes share.",
-    group=Group.SCALE,
-    secret=True,
-    effective=False,
-)
-WORKERS: Final = Setting(
-    name="WORKERS",
-    parse=values.integer(1, 64),
-    default=1,
-    shown_default="1",
-    text="Processes; more than one needs REDIS_URL.",
-    group=Group.SCALE,
-    effective=False,
-)
-
-
 _WEB: Final = (
     _later(
         Group.WEB, "ENABLE_MIRROR_API", values.boolean, "false", "Opens the API for callers' own sessions."
@@ -111,5 +90,4 @@ LATER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *_WEB,
     *_CLAUDE_CODE,
     *_CONVERSATIONS,
-    *(REDIS_URL, WORKERS),
 )

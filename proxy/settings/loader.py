@@ -8,7 +8,7 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import caching, claude_code, fallbacks, later, limits, media, table, web
+from proxy.settings import caching, claude_code, fallbacks, limits, media, scale, table, web
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
     AccessSettings,
@@ -121,6 +121,8 @@ def _settings(
         responses_ttl_s=resolver.get(table.RESPONSES_TTL),
         strategy=resolver.get(table.POOL_STRATEGY),
         policy=policy,
+        redis_url=resolver.get(scale.REDIS_URL),
+        workers=resolver.get(scale.WORKERS),
         warnings=(),
         cache=_cache(resolver),
     )
@@ -213,8 +215,10 @@ def _implies_claude_code(resolver: Resolver) -> bool:
 
 
 def _check_workers(resolver: Resolver, findings: Findings) -> None:
-    if resolver.get(later.WORKERS) > 1 and not resolver.given(later.REDIS_URL):
+    if resolver.get(scale.WORKERS) > 1 and not resolver.given(scale.REDIS_URL):
         findings.wrong("WORKERS", "more than one process needs REDIS_URL")
+    if resolver.get(scale.REDIS_URL) is not None and not resolver.given(table.SECRET_KEY):
+        findings.wrong("SECRET_KEY", "is needed with REDIS_URL, the same for all that share it")
 
 
 def _web(resolver: Resolver) -> WebSettings:

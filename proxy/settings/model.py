@@ -206,6 +206,8 @@ class Settings:
         media: what is got for requests that name images and documents instead of holding them.
         cache: of answers.
         claude_code: how Claude Code is run.
+        redis_url: of the Redis several processes share; None where this one is alone.
+        workers: how many processes serve.
     """
 
     address: Address
@@ -230,3 +232,5 @@ class Settings:
     media: MediaSettings = field(default_factory=MediaSettings)
     cache: CacheSettings = CacheSettings()
     claude_code: ClaudeCodeSettings = ClaudeCodeSettings()
+    redis_url: Secret | None = field(default=None, repr=False)
+    workers: int = 1

@@ -12,6 +12,7 @@ from proxy.settings.later import LATER_SETTINGS
 from proxy.settings.limits import LIMIT_SETTINGS
 from proxy.settings.media import MEDIA_SETTINGS
 from proxy.settings.policy import POLICY_FIELDS, PolicyField
+from proxy.settings.scale import SCALE_SETTINGS
 from proxy.settings.setting import Group, Setting
 from proxy.settings.shapes import Address, ModelAliases
 from proxy.settings.web import WEB_SETTINGS
@@ -329,5 +330,6 @@ ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *WEB_SETTINGS,
     *CLAUDE_CODE_SETTINGS,
     *LATER_SETTINGS,
+    *SCALE_SETTINGS,
 )
 """Every setting there is, in the order of the documentation."""

@@ -16,6 +16,10 @@ class StoreError(Exception):
     """
 
 
+class NotShared(StoreError):
+    """Other processes cannot be told or asked now: what was meant for them is not known to have happened."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthRow:
     """The health of a credential, or of a credential for one limit class or one model, as it is kept.
@@ -30,6 +34,7 @@ class HealthRow:
         since_unix_ms: when it began.
         until_unix_ms: when it ends; None if nobody knows.
         rung: how many steps up its ladder it is.
+        way_out: whether it is about the credential's way out, which is told to others and not kept.
     """
 
     fingerprint: str
@@ -41,6 +46,7 @@ class HealthRow:
     since_unix_ms: int
     until_unix_ms: int | None = None
     rung: int = 0
+    way_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """A gateway process in front of a simulated Claude, and a plain client that asks it in both dialects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -192,6 +192,15 @@ async def until(condition: Callable[[], bool]) -> None:
             if condition():
                 return
             await asyncio.sleep(0.005)
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], within_s: float = _PATIENCE_S) -> None:
+    """The same for what only an answer or the system can tell."""
+    async with asyncio.timeout(within_s):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

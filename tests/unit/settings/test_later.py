@@ -14,8 +14,6 @@ WRONG = {
     "CLAUDE_CODE__CLAUDE__MAX_CONCURRENT_SESSIONS": "-1",
     "RESPONSES_TTL": "soon",
     "CONVERSATIONS": "maybe",
-    "WORKERS": "0",
-    "REDIS_URL": "http://redis",
 }
 
 
