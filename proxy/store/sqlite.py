@@ -21,6 +21,8 @@ from proxy.store.files import check_private, ensure_private_dir, make_private
 from proxy.store.migrations import migrate, shipped_migrations
 from proxy.store.objects import SqliteObjects
 from proxy.store.sqlite_access import SqliteAccess, Value
+from proxy.store.sqlite_conversations import SqliteConversations
+from proxy.store.sqlite_projects import SqliteProjects
 from proxy.tasks import spawn
 
 CALL_TIMEOUT_S: Final = 2.0
@@ -115,6 +117,8 @@ class SqliteStore:
         self._path = path
         self._closed = False
         self.objects: Final = SqliteObjects(self._run)
+        self.conversations: Final = SqliteConversations(self._run)
+        self.projects: Final = SqliteProjects(self._run)
 
     @property
     def access(self) -> SqliteAccess:
