@@ -322,6 +322,8 @@ class Dispatcher:
         The place is kept: such a refusal did no work and says nothing about the credential. Raises AttemptFailed, and
         what `Preparations.chosen` raises.
         """
+        if (belongs := question.exchange.belongs) is not None:
+            belongs.asks(lease.credential.kind)
         prepared = question.prepared.at_hand(lease) or await question.prepared.chosen(lease)
         self._begin(question.trace, lease, prepared)
         question.hold.attempt_started()

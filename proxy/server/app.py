@@ -11,12 +11,14 @@ from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.credentials import Credential, CredentialSource, Kind
 from proxy.dispatch.bookkeeper import Bookkeeper
+from proxy.dispatch.conversations import Conversations
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.membership import Membership, fingerprints_of
 from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
+from proxy.dispatch.projects import Projects
 from proxy.dispatch.reloading import Reloader
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Operation
@@ -29,11 +31,13 @@ from proxy.pool import Pool, RetryBudget
 from proxy.server import admin, clients, extras, usage
 from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
+from proxy.server.conversations import CONVERSATION_ROUTES
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
 from proxy.server.objects import OBJECT_ROUTES
 from proxy.server.orders import once
+from proxy.server.projects import PROJECT_ROUTES
 from proxy.server.reload import reload
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
 from proxy.settings import Settings
@@ -74,6 +78,8 @@ ROUTES = (
         _V1,
     ),
     *OBJECT_ROUTES,
+    *CONVERSATION_ROUTES,
+    *PROJECT_ROUTES,
     Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/health", extras.health, Access.PUBLIC),
@@ -135,6 +141,8 @@ async def build_app(parts: Parts) -> web.Application:
     places = Places(pool, policy, journal)
     sessions = _sessions(parts, ways_out)
     upstreams = _upstreams(parts, ways_out, sessions)
+    conversations = Conversations(parts.store.conversations, clock, settings.conversations)
+    conversations.follow(parts.credentials)
     membership = Membership(
         pool=pool,
         places=places,
@@ -142,6 +150,7 @@ async def build_app(parts: Parts) -> web.Application:
         upstreams=upstreams,
         ways_out=ways_out,
         fingerprint_key=parts.keys.secret_key,
+        follow=conversations.follow,
     )
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
     dispatcher = _dispatcher(parts, pool, places, journal, upstreams, names)
@@ -155,6 +164,8 @@ async def build_app(parts: Parts) -> web.Application:
         dispatcher=dispatcher,
         objects=_object_calls(parts, pool, places, ways_out, dispatcher.budget),
         ownership=Ownership(parts.store.objects, journal, clock),
+        conversations=conversations,
+        projects=Projects(parts.store.projects, clock, settings.conversations, pricing),
         catalog=parts.catalog,
         names=names,
         clock=clock,
@@ -278,6 +289,8 @@ def _application(services: Services, background: _Background) -> web.Application
     if (cors := services.admission.cors) is not None:
         app.on_response_prepare.append(cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))
+    app.cleanup_ctx.append(lambda _: services.conversations.run())
+    app.cleanup_ctx.append(lambda _: services.projects.run())
     return app
 
 

@@ -9,10 +9,12 @@ from aiohttp import web
 from proxy.access import Keys, Rules
 from proxy.clock import Clock
 from proxy.dispatch.bookkeeper import Bookkeeper
+from proxy.dispatch.conversations import Conversations
 from proxy.dispatch.dispatcher import Dispatcher
 from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
+from proxy.dispatch.projects import Projects
 from proxy.dispatch.reloading import Reloader
 from proxy.model.catalog import Catalog, Resolution
 from proxy.model.names import ModelNames
@@ -36,6 +38,8 @@ class Services:
         dispatcher: finds answers.
         objects: asks about files and batches.
         ownership: whose those are.
+        conversations: those that are remembered.
+        projects: where clients work, and what belonged together used.
         catalog: model facts.
         names: what model names mean.
         clock: the time.
@@ -58,6 +62,8 @@ class Services:
     dispatcher: Dispatcher
     objects: ObjectCalls
     ownership: Ownership
+    conversations: Conversations
+    projects: Projects
     catalog: Catalog
     names: ModelNames
     clock: Clock

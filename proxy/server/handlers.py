@@ -21,6 +21,7 @@ from proxy.server.gate import error_response, identity_headers, internal_error
 from proxy.server.headers import BETA, VERSION, answer_headers, forwardable
 from proxy.server.limiting import admitted, settle
 from proxy.server.object_request import tenant_of
+from proxy.server.remembering import CONVERSATION, Part
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
 from proxy.tasks import off_loop
@@ -77,6 +78,7 @@ class _Call:
         self._trace = Trace()
         self._exchange: Exchange | None = None
         self._grant: Grant | None = None
+        self._part: Part | None = None
         self._status = CLIENT_LEFT
         self._path = request.path[:_SHOWN_MAX]
         self._began_s = self._services.clock.monotonic_s()
@@ -86,14 +88,18 @@ class _Call:
         services = self._services
         try:
             body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
-            exchange = self._exchange = self._open_exchange(
-                body, self._dialect.peek(body) if len(body) < _LARGE_BYTES else await self._peeked(body)
+            envelope = self._dialect.peek(body) if len(body) < _LARGE_BYTES else await self._peeked(body)
+            belongs = (
+                envelope.own_fields or services.conversations.begins or CONVERSATION in self._request.headers
+            )
+            exchange = self._exchange = (
+                await self._joined(body, envelope) if belongs else self._open_exchange(body, envelope)
             )
             if self._caller.rules is not None:
                 self._grant = admitted(exchange, self._caller, self._caller.rules)
-            if services.ownership.some_files and may_name_files(body):
-                await self._bind(exchange, body)
             del body
+            if services.ownership.some_files and may_name_files(exchange.body):
+                await self._bind(exchange, exchange.body)
             if exchange.stream and exchange.operation is Operation.MESSAGES:
                 response = await self._stream(exchange)
             else:
@@ -118,6 +124,8 @@ class _Call:
         """Close the books: one log line for the request, and its place among the last ones."""
         self._watch.close()
         services = self._services
+        if self._part is not None:
+            self._part.end(self._exchange, self._trace)
         if self._grant is not None and self._exchange is not None:
             settle(self._grant, self._exchange, self._trace)
         ended_s = services.clock.monotonic_s()
@@ -183,6 +191,11 @@ class _Call:
     def _milliseconds(self, until_s: float) -> float:
         return round((until_s - self._began_s) * 1000, 1)
 
+    async def _joined(self, body: bytes, envelope: Envelope) -> Exchange:
+        """The exchange of a request that may name a conversation or a session, or begin one."""
+        part = self._part = Part(self._request, self._dialect, self._operation, self._watch)
+        return self._open_exchange(*await part.joined(body, envelope))
+
     async def _peeked(self, body: bytes) -> Envelope:
         return await off_loop(lambda: self._dialect.peek(body))
 
@@ -210,6 +223,7 @@ class _Call:
             conversation=self._conversation(envelope),
             version=forwardable(headers.get(VERSION), VERSION),
             beta=forwardable(", ".join(headers.getall(BETA, ())) or None, BETA),
+            belongs=self._part.belonging if self._part is not None else None,
         )
 
     async def _bind(self, exchange: Exchange, body: bytes) -> None:
@@ -249,6 +263,8 @@ class _Call:
         self._trace.outcome = SUCCESS
         self._trace.usage = opened.usage
         self._trace.stop_reason = opened.stop_reason
+        if self._part is not None:
+            await self._part.keep(opened, opened.said)
         headers = {
             "content-type": "application/json",
             **services.common_headers,
@@ -289,6 +305,8 @@ class _Call:
 
     def _streamed(self, opened: UnaryOpened | StreamOpened) -> StreamOpened:
         if isinstance(opened, StreamOpened):
+            if self._part is not None:
+                opened.stream = self._part.kept_frames(opened)
             return opened
         self._services.dispatcher.end(opened, Abandoned())
         raise TypeError("a stream was answered whole")

@@ -28,6 +28,11 @@ def answer_headers(headers: MutableMapping[str, str], exchange: Exchange, trace:
         headers["x-carousel-model"] = model
     if trace.dropped:
         headers["x-carousel-dropped"] = dropped_value(trace.dropped)
+    if (belongs := exchange.belongs) is not None:
+        if belongs.told:
+            headers["x-carousel-conversation"] = belongs.conversation
+        if belongs.session:
+            headers["x-carousel-session"] = belongs.session
 
 
 def attempt_headers(headers: MutableMapping[str, str], trace: Trace) -> None:

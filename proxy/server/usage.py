@@ -18,6 +18,7 @@ from proxy.model.tally import COUNTED, Dimension, Tally
 from proxy.server.context import CALLER, SERVICES
 from proxy.server.extras import json_response
 from proxy.server.gate import identity_headers
+from proxy.server.object_request import tenant_of
 from proxy.server.query import demand_known, word
 from proxy.server.routes import OPENAI_CHAT
 from proxy.store.base import StoreError
@@ -58,8 +59,10 @@ async def stats(request: web.Request) -> web.Response:
             "cost_usd": _usd(tally),
             "unpriced": tally.unpriced,
             "active_sessions": services.pool.in_flight,
-            # neither conversations nor answers are kept by this version
-            "conversations": 0,
+            "conversations": await services.conversations.count(
+                None if caller.admin else tenant_of(request, caller)
+            ),
+            # no answers are kept by this version
             "cache": {"entries": 0, "hits": 0, "misses": 0},
         },
     )

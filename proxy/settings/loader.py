@@ -8,7 +8,8 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import fallbacks, later, limits, media, table, web
+from proxy.settings import conversations, fallbacks, later, limits, media, table, web
+from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
     AccessSettings,
@@ -28,6 +29,7 @@ from proxy.settings.table import ALL_SETTINGS
 
 _SHORT_KEY_CHARACTERS: Final = 16
 _DATABASE: Final = "carousel.db"
+_PROJECTS: Final = "projects"
 
 
 def load_settings(
@@ -63,7 +65,8 @@ def load_settings(
     if findings.problems:
         raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
-    return replace(settings, media=found, warnings=tuple(findings.warnings))
+    remembered = _conversations(resolver, _Paths(working_dir), settings.data_dir)
+    return replace(settings, media=found, conversations=remembered, warnings=tuple(findings.warnings))
 
 
 class _Paths:
@@ -182,6 +185,16 @@ def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettin
                 findings.warn(f"{setting.name} names a directory that does not exist.")
             roots[root] = None
     return MediaSettings(fetch=resolver.get(media.IMAGE_FETCH), roots=tuple(roots))
+
+
+def _conversations(resolver: Resolver, paths: _Paths, data_dir: Path) -> ConversationSettings:
+    root = resolver.get(conversations.PROJECT_ROOT)
+    return ConversationSettings(
+        mode=resolver.get(conversations.CONVERSATIONS),
+        most_messages=resolver.get(conversations.MAX_HISTORY_MESSAGES),
+        timeout_s=resolver.get(conversations.SESSION_TIMEOUT_MINUTES) * 60,
+        project_root=paths.at(root) if root else data_dir / _PROJECTS,
+    )
 
 
 def _check_workers(resolver: Resolver, findings: Findings) -> None:

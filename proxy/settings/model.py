@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.secrets import Secret
+from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.policy import Policy
 from proxy.settings.shapes import Address, ModelAliases, WebSession
@@ -166,6 +167,7 @@ class Settings:
         policy: the numbers of the pool and the relay.
         warnings: sentences for the operator, each said once at start; they hold no secret.
         media: what is got for requests that name images and documents instead of holding them.
+        conversations: what is remembered of conversations.
     """
 
     address: Address
@@ -187,3 +189,4 @@ class Settings:
     policy: Policy
     warnings: tuple[str, ...]
     media: MediaSettings = field(default_factory=MediaSettings)
+    conversations: ConversationSettings = field(default_factory=ConversationSettings)

@@ -5,6 +5,7 @@ from typing import Final, Literal, assert_never
 
 from proxy.secrets import Secret
 from proxy.settings import shapes, values
+from proxy.settings.conversations import CONVERSATION_SETTINGS
 from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
 from proxy.settings.later import LATER_SETTINGS
 from proxy.settings.limits import LIMIT_SETTINGS
@@ -312,5 +313,10 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *LIMIT_SETTINGS,
 )
 
-ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (*SERVER_SETTINGS, *WEB_SETTINGS, *LATER_SETTINGS)
+ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (
+    *SERVER_SETTINGS,
+    *WEB_SETTINGS,
+    *CONVERSATION_SETTINGS,
+    *LATER_SETTINGS,
+)
 """Every setting there is, in the order of the documentation."""

@@ -25,10 +25,13 @@ from proxy.model.tally import Dimension, Tally, TallyKey, TallyRow
 from proxy.pool import Fault, Pool, UpstreamError
 from proxy.settings import Policy, RequestDefaults
 from proxy.store.base import Cut, HealthRow, HeldConversation, ObjectRow, OwedDeletion, StoreError
+from proxy.store.sqlite_conversations import SqliteConversations
+from proxy.store.sqlite_projects import SqliteProjects
 from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
 from tests.support.access import MemoryAccess
 from tests.support.clock import FakeClock
+from tests.support.tables import MemoryTables
 
 MODEL = "claude-sonnet-5-5"
 CATALOG = Catalog.load(None)
@@ -181,6 +184,7 @@ class MemoryStore:
         usage: what was saved of usage, each sum under its key and writer.
         usage_saves: how often some was saved.
         access: see `Store.access`.
+        tables: of conversations, projects and sessions.
     """
 
     rows: list[HealthRow] = field(default_factory=list)
@@ -189,6 +193,17 @@ class MemoryStore:
     usage: dict[tuple[TallyKey, str], Tally] = field(default_factory=dict)
     usage_saves: int = 0
     access: MemoryAccess = field(default_factory=MemoryAccess)
+    tables: MemoryTables = field(default_factory=MemoryTables)
+
+    @property
+    def conversations(self) -> SqliteConversations:
+        """See `Store.conversations`."""
+        return self.tables.conversations
+
+    @property
+    def projects(self) -> SqliteProjects:
+        """See `Store.projects`."""
+        return self.tables.projects
 
     async def save_health(self, rows: Sequence[HealthRow]) -> None:
         """See `Store.save_health`."""

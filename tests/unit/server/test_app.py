@@ -67,6 +67,8 @@ async def test_it_is_ready_while_it_runs_and_leaves_nothing_running() -> None:
             "write down usage",
             "delete conversations",
             "look after the client keys",
+            "forget old conversations",
+            "forget old sessions",
         }
     assert not app[SERVICES].ready
     assert not [task for task in _running - before if not task.done()]
