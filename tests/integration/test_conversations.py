@@ -157,7 +157,7 @@ async def test_an_answer_that_breaks_off_leaves_the_conversation_as_it_was(runni
     talk = Talk(running)
     await talk.begin()
     await talk.hear("One.")
-    running.simulator.script("*", [Step("reset_mid_stream", after=4)])
+    running.simulator.script("*", [Step("cut_at_byte", at_byte=700, how="close")])
     assert (await talk.say("Two.", stream=True)).broken_off
     running.simulator.script("*", [])
     await talk.hear("Three.", stream=True)

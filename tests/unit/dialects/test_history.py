@@ -124,7 +124,7 @@ def _asked(wording: HistoryFormat, rule: str) -> History:
 
 def test_what_was_kept_is_read_again_byte_for_byte() -> None:
     """Protects prompt caches and signatures, which depend on every byte."""
-    messages: Sequence[msgspec.Raw] = [msgspec.Raw(b'{"role": "user",  "content":"\\u00e9\\ud800"}')]
+    messages: Sequence[msgspec.Raw] = [msgspec.Raw(b'{"role": "user",  "content":"\\u00e9\\u0000"}')]
     assert from_json("[]", as_json(messages)) == History((), tuple(messages))
 
 

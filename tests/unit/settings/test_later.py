@@ -13,7 +13,7 @@ WRONG = {
     "MIRROR_API_PREFIX": "mirror",
     "CLAUDE_CODE__CLAUDE__MAX_CONCURRENT_SESSIONS": "-1",
     "CACHE_TTL_SECONDS": "soon",
-    "CONVERSATIONS": "maybe",
+    "CACHE_MAX_ENTRIES": "few",
     "WORKERS": "0",
     "REDIS_URL": "http://redis",
 }

@@ -24,8 +24,8 @@ def _answer(*content: Block, form: AnswerForm = PLAIN_FORM) -> dict[str, object]
 
 def test_leading_instructions_are_told_apart_from_turns() -> None:
     """Protects system text from being counted and forgotten like a message."""
-    body = b'{"messages":[{"role":"developer","content":"a"},{"role":"system","content":"b"},{"role":"user"},{"role":"system"}]}'
-    found = _CHAT.read(body)
+    roles = ("developer", "system", "user", "system")
+    found = _CHAT.read(msgspec.json.encode({"messages": [{"role": role, "content": "x"} for role in roles]}))
     assert (len(found.system), len(found.messages)) == (2, 2)
 
 
