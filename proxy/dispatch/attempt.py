@@ -229,7 +229,7 @@ class Attempt(msgspec.Struct, frozen=True):
         self._demand_event_stream(reply)
         verbatim = self.prepared.rendering is None
         lane, recorded = self._lane(), None
-        if self._conversation is not None:
+        if self.exchange.belongs is not None and self._conversation is not None:
             lane = recorded = self._recorded(lane)
         stream = RunningStream(
             reply,

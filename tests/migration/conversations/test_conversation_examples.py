@@ -19,6 +19,7 @@ from tests.migration.conversations.examples import (
     environment,
     runnable,
 )
+from tests.support.gateway import Gateway
 from tests.support.house import House, Spoken, house
 from tests.support.talks import Shown, Talk
 
@@ -144,6 +145,8 @@ async def test_sessions_and_projects_answer_as_the_second_program_lists_them(tmp
         talk.fields = {"session_id": session, "project_id": project}
         second = await talk.say("Hello again", stream=True)
         assert second.headers["x-carousel-session"] == session
+        assert isinstance(running.server, Gateway)
+        assert await running.server.stop() == 0
     async with _moved(tmp_path) as running:
         talk = Talk(running, key="any")
         _, body = await talk.call("GET", f"/v1/sessions/{session}")
