@@ -9,7 +9,7 @@ from proxy.dialects.anthropic.history import MessagesHistory
 from proxy.dialects.common import PLAIN_FORM
 from proxy.dialects.history import History
 from proxy.errors import InvalidRequest
-from proxy.model.content import TextBlock, ThinkingBlock
+from proxy.model.content import Block, TextBlock, ThinkingBlock
 from proxy.model.message import Message
 
 _MESSAGES: Final = MessagesHistory()
@@ -50,8 +50,8 @@ def test_a_request_gets_the_history_and_the_system_text_it_left_out() -> None:
 
 def test_an_answer_is_remembered_whole_but_for_empty_text() -> None:
     """Protects thinking with its signature, and the next request from a block the API refuses."""
-    content = [ThinkingBlock("Hm.", "signed"), TextBlock(""), TextBlock("Hello.")]
-    found = _MESSAGES.answer(Message(content=[*content]), PLAIN_FORM)
+    content: list[Block] = [ThinkingBlock("Hm.", "signed"), TextBlock(""), TextBlock("Hello.")]
+    found = _MESSAGES.answer(Message(content=content), PLAIN_FORM)
     assert found is not None
     assert msgspec.json.decode(found) == {
         "role": "assistant",
