@@ -79,7 +79,7 @@ class RecordedLane:
 
     def said(self) -> Said | None:
         """The whole answer; None before it is whole, and where it could not be read."""
-        if self._collector is None or not self.observed.complete:
+        if self._collector is None:
             return None
         try:
             return Said(self._collector.message(), self._form)

@@ -97,7 +97,8 @@ async def test_unasked_nothing_is_remembered(running: House, spoken: Spoken) -> 
 
 async def test_a_conversation_stays_with_its_credential_beyond_what_is_remembered(running: House) -> None:
     """Protects the prompt cache: neither forgotten turns nor new instructions make it another conversation."""
-    talks = [Talk(running) for _ in range(5)]
+    # one fewer than there are keys, or turning round would bring each back to its own too
+    talks = [Talk(running) for _ in range(4)]
     for talk in talks:
         await talk.begin()
     seen: list[list[str]] = [[] for _ in talks]
@@ -106,8 +107,8 @@ async def test_a_conversation_stays_with_its_credential_beyond_what_is_remembere
         for place, talk in enumerate(talks):
             answer = await talk.say(system, f"Turn {number}.")
             seen[place].append(answer.headers["x-carousel-credential"])
-    assert [len(set(names)) for names in seen] == [1] * 5
-    assert len({names[0] for names in seen}) == 5
+    assert [len(set(names)) for names in seen] == [1] * 4
+    assert len({names[0] for names in seen}) == 4
     messages = talks[0].said()
     assert messages[0] == "user: Turn 2."
     assert len(messages) == 21
