@@ -3,7 +3,7 @@
 import msgspec
 
 from proxy.clock import Clock
-from proxy.dialects.common import PLAIN_FORM, Demand, Observed, Rendering, StreamBroken
+from proxy.dialects.common import PLAIN_FORM, Demand, Dropped, Observed, Rendering, StreamBroken
 from proxy.dialects.upstream import MessageBroken, UpstreamDialect
 from proxy.dispatch.demands import is_met
 from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLane
@@ -15,7 +15,18 @@ from proxy.dispatch.trace import Trace
 from proxy.exchange import Exchange, Operation
 from proxy.model.collect import Collector
 from proxy.model.message import Message, Usage
-from proxy.pool import Failure, Fault, Lease, classify, classify_event, classify_fault
+from proxy.pool import (
+    Failed,
+    Failure,
+    Fault,
+    Lease,
+    Outcome,
+    Success,
+    after_commit,
+    classify,
+    classify_event,
+    classify_fault,
+)
 from proxy.settings import Policy
 from proxy.upstreams.base import ByteReply, Source, Upstream, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
@@ -85,6 +96,16 @@ class StreamOpened(msgspec.Struct):
     def message_id(self) -> str:
         """Its id, in Anthropic's streams."""
         return self.stream.observed.message_id
+
+
+def judged(opened: UnaryOpened | StreamOpened, outcome: Outcome) -> Outcome:
+    """What the pool is told of an answer that has ended in `outcome`."""
+    if isinstance(outcome, Failed) and isinstance(opened, StreamOpened):
+        return Failed(after_commit(outcome.failure))
+    if isinstance(outcome, Success):
+        source = opened.reply.source if isinstance(opened, StreamOpened) else opened.source
+        return outcome if source.limit is None else Success(source.limit)
+    return outcome
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -188,7 +209,7 @@ class Attempt(msgspec.Struct, frozen=True):
         return AttemptFailed(failure, reply.source)
 
     def _rendered(self, message: Message, reply: ByteReply, rendering: Rendering) -> UnaryOpened:
-        body = self.exchange.dialect.encode_message(message, rendering)
+        body = self.exchange.dialect.encode_message(message, self._telling(rendering))
         demand = self.prepared.demand
         lacks = demand if demand is not None and not is_met(demand, message) else None
         said = Said(message, rendering.form) if rendering.conversation else None
@@ -278,7 +299,7 @@ class Attempt(msgspec.Struct, frozen=True):
         prepared, event_max_bytes = self.prepared, self.policy.event_max_bytes
         if (rendering := self._rendering) is None:
             return VerbatimLane(event_max_bytes, self._spoken, hides_usage=prepared.hides_usage)
-        encoder = self.exchange.dialect.stream_encoder(rendering)
+        encoder = self.exchange.dialect.stream_encoder(self._telling(rendering))
         return TranslatedLane(encoder, event_max_bytes, self._spoken)
 
     def _recorded(self, lane: StreamLane) -> RecordedLane:
@@ -286,3 +307,12 @@ class Attempt(msgspec.Struct, frozen=True):
         rendering = self.prepared.rendering
         form = PLAIN_FORM if rendering is None else rendering.form
         return RecordedLane(lane, self._spoken.stream_decoder(self.policy.event_max_bytes), form)
+
+    def _telling(self, rendering: Rendering) -> Rendering:
+        """The same, so that what the answer loses on its way is told with what the question lost."""
+        return msgspec.structs.replace(rendering, tell=self._lost)
+
+    def _lost(self, loss: Dropped) -> None:
+        trace = self.trace
+        if loss not in trace.dropped:
+            trace.dropped = (*trace.dropped, loss)

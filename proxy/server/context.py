@@ -9,6 +9,7 @@ from aiohttp import web
 from proxy.access import Keys, Rules
 from proxy.clock import Clock
 from proxy.dispatch.bookkeeper import Bookkeeper
+from proxy.dispatch.cache import AnswerCache
 from proxy.dispatch.conversations import Conversations
 from proxy.dispatch.dispatcher import Dispatcher
 from proxy.dispatch.objects import ObjectCalls
@@ -16,14 +17,15 @@ from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
 from proxy.dispatch.projects import Projects
 from proxy.dispatch.reloading import Reloader
-from proxy.model.catalog import Catalog, Resolution
+from proxy.model.catalog import CLAUDE_CODE, Catalog, Resolution
 from proxy.model.names import ModelNames
 from proxy.pool import Pool
 from proxy.server.admission import Admission
 from proxy.server.inflight import Inflight
 from proxy.settings import Settings
-from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.requests import HasLine
 from proxy.telemetry.traces import Traces
+from proxy.upstreams.claude_code.upstream import ClaudeCode
 from proxy.upstreams.claude_web.deletions import Deletions
 
 
@@ -54,6 +56,8 @@ class Services:
         bookkeeper: has what was used and what it cost, and writes it down.
         traces: the last requests.
         deletions: of conversations at claude.ai; None before the start.
+        cache: answers that are kept in memory; None where none are.
+        claude_code: the Claude Code processes; None before the start.
     """
 
     settings: Settings
@@ -68,7 +72,7 @@ class Services:
     names: ModelNames
     clock: Clock
     inflight: Inflight
-    record: Callable[[RequestLine], None]
+    record: Callable[[HasLine], None]
     started_s: float
     reloader: Reloader | None = None
     places: Places
@@ -76,12 +80,24 @@ class Services:
     admission: Admission
     traces: Traces = field(default_factory=Traces)
     deletions: Deletions | None = None
+    cache: AnswerCache | None = None
+    claude_code: ClaudeCode | None = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
 
     def resolve(self, asked: str) -> Resolution:
         """What a client's model name means today; the default one where it is empty."""
-        return self.names.resolve(asked or self.settings.defaults.model or self.catalog.default_model)
+        wanted = asked or self.settings.defaults.model or self.catalog.default_model
+        found = self.names.resolve(wanted)
+        if found.alias_of == CLAUDE_CODE and found.model == self.catalog.default_model:
+            return self._own_choice(found)
+        return found
+
+    def _own_choice(self, found: Resolution) -> Resolution:
+        """The same, but where Claude Code itself is there, the model of its own choice."""
+        if not self.pool.servable((CLAUDE_CODE,)):
+            return found
+        return Resolution(model=CLAUDE_CODE, think=found.think, alias_of=None, known=True)
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import msgspec
 from aiohttp import web
-from multidict import istr
 
 from proxy.credentials import Kind
 from proxy.dialects.anthropic.history import MessagesHistory
@@ -24,12 +23,12 @@ from proxy.dispatch.trace import Trace
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, NotFound
 from proxy.exchange import Belonging, Exchange, Operation, turn_of_thread
 from proxy.server.context import CALLER, Services
+from proxy.server.headers import CONVERSATION
 from proxy.server.object_request import tenant_of
 from proxy.store.conversations import ConversationRow
 from proxy.tasks import detach, off_loop
 from proxy.watch import Watch
 
-CONVERSATION: Final = istr("x-carousel-conversation")
 NEW: Final = "new"
 """What a request's header says instead of an id, to begin a conversation."""
 
@@ -102,7 +101,7 @@ class Part:
         """The frames of a streamed answer, the last of which wait until the turn is remembered."""
         return _KeptFrames(opened, self) if opened.recorded is not None else opened.stream
 
-    async def keep(self, opened: UnaryOpened | StreamOpened, said: Said | None) -> None:
+    async def remember(self, opened: UnaryOpened | StreamOpened, said: Said | None) -> None:
         """The answer is whole: remember the turn. One that was refused is not: the refusal would come again."""
         turn, wording = self._turn, HISTORIES.get(self._dialect.name)
         if turn is None or wording is None or said is None or said.message.stop_reason == _REFUSED:
@@ -274,7 +273,7 @@ class _KeptFrames:
         part, recorded = self._part, self._opened.recorded
         if part is not None and recorded is not None and self.observed.complete:
             self._part = None
-            await part.keep(self._opened, recorded.said())
+            await part.remember(self._opened, recorded.said())
         return found
 
 

@@ -8,11 +8,13 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import conversations, fallbacks, later, limits, media, table, web
+from proxy.settings import caching, claude_code, conversations, fallbacks, later, limits, media, table, web
 from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
     AccessSettings,
+    CacheSettings,
+    ClaudeCodeSettings,
     CredentialSources,
     Fallback,
     LimitSettings,
@@ -65,8 +67,13 @@ def load_settings(
     if findings.problems:
         raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
-    remembered = _conversations(resolver, _Paths(working_dir), settings.data_dir)
-    return replace(settings, media=found, conversations=remembered, warnings=tuple(findings.warnings))
+    return replace(
+        settings,
+        media=found,
+        claude_code=_claude_code(resolver),
+        conversations=_conversations(resolver, _Paths(working_dir), settings.data_dir),
+        warnings=tuple(findings.warnings),
+    )
 
 
 class _Paths:
@@ -117,9 +124,11 @@ def _settings(
         log_format=resolver.get(table.LOG_FORMAT),
         drain_delay_s=resolver.get(table.DRAIN_DELAY),
         drain_s=resolver.get(table.DRAIN_SECONDS),
+        responses_ttl_s=resolver.get(table.RESPONSES_TTL),
         strategy=resolver.get(table.POOL_STRATEGY),
         policy=policy,
         warnings=(),
+        cache=_cache(resolver),
     )
 
 
@@ -172,6 +181,15 @@ def _limits(resolver: Resolver) -> LimitSettings:
     )
 
 
+def _cache(resolver: Resolver) -> CacheSettings:
+    return CacheSettings(
+        enabled=resolver.get(caching.CACHE_ENABLED),
+        ttl_s=resolver.get(caching.CACHE_TTL_SECONDS),
+        max_entries=resolver.get(caching.CACHE_MAX_ENTRIES),
+        max_bytes=resolver.get(caching.CACHE_MAX_BYTES),
+    )
+
+
 def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettings:
     roots: dict[Path, None] = {}
     for setting in (media.CLAUDE_CODE_ROOTS, media.ADDITIONAL_DIRS):
@@ -195,6 +213,19 @@ def _conversations(resolver: Resolver, paths: _Paths, data_dir: Path) -> Convers
         timeout_s=resolver.get(conversations.SESSION_TIMEOUT_MINUTES) * 60,
         project_root=paths.at(root) if root else data_dir / _PROJECTS,
     )
+
+
+def _claude_code(resolver: Resolver) -> ClaudeCodeSettings:
+    return ClaudeCodeSettings(
+        timeout_s=resolver.get(claude_code.TIMEOUT_SECONDS),
+        processes=resolver.get(claude_code.MAX_CONCURRENT_SESSIONS),
+        keeps=resolver.get(claude_code.USE_INTERACTIVE_SESSIONS),
+    )
+
+
+def _implies_claude_code(resolver: Resolver) -> bool:
+    """Whether the operator says how Claude Code is run, and not that it is none of the credentials."""
+    return not resolver.given(claude_code.CLAUDE_CODE) and any(map(resolver.given, claude_code.IMPLYING))
 
 
 def _check_workers(resolver: Resolver, findings: Findings) -> None:
@@ -223,8 +254,10 @@ def _sources(
         anthropic_base_url=resolver.get(table.ANTHROPIC_BASE_URL),
         web_sessions=resolver.get(web.SESSIONS),
         claude_web_base_url=resolver.get(web.CLAUDE_WEB_BASE_URL),
-        claude_api_keys=resolver.get(later.CLAUDE_API_KEYS),
-        claude_code=resolver.get(later.CLAUDE_CODE),
+        claude_api_keys=resolver.get(claude_code.CLAUDE_API_KEYS),
+        claude_code=resolver.get(claude_code.CLAUDE_CODE),
+        claude_code_implied=_implies_claude_code(resolver),
+        claude_program=resolver.get(claude_code.CLAUDE_BINARY_PATH) or resolver.get(claude_code.COMMAND),
         fallbacks=_fallbacks(resolver, findings),
         way_out=resolver.get(table.PROXY),
         variables={

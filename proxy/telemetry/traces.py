@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -43,6 +43,24 @@ class RequestTrace(msgspec.Struct, frozen=True, gc=False):
     ended_unix_ms: int
     asked: str
     attempts: tuple[AttemptTrace, ...]
+
+
+class Traceable(Protocol):
+    """A request after its end, which can be explained."""
+
+    @property
+    def id(self) -> str:
+        """The request's."""
+        ...
+
+    @property
+    def status(self) -> int:
+        """Of its answer."""
+        ...
+
+    def traced(self) -> RequestTrace:
+        """What became of it."""
+        ...
 
 
 class TraceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +104,7 @@ class TraceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Traces:
-    """The last requests; the oldest makes room.
+    """The last requests; the oldest makes room. They are kept as they come, and put into words for who reads them.
 
     Args:
         kept: how many.
@@ -95,7 +113,7 @@ class Traces:
     __slots__ = ("_ring", "keep")
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._ring: deque[RequestTrace] = deque(maxlen=kept)
+        self._ring: deque[Traceable] = deque(maxlen=kept)
         # the method itself: it is called for every request
         self.keep = self._ring.append
 
@@ -104,15 +122,16 @@ class Traces:
 
     def newest(self, *, credential: str | None = None, statuses: range | None = None) -> Iterator[TraceView]:
         """From the newest to the oldest: those that asked a credential and were answered with one of `statuses`."""
-        for trace in reversed(self._ring):
-            if statuses is not None and trace.line.status not in statuses:
+        for ended in reversed(self._ring):
+            if statuses is not None and ended.status not in statuses:
                 continue
+            trace = ended.traced()
             if credential is None or any(each.credential == credential for each in trace.attempts):
                 yield view_of(trace)
 
     def find(self, request_id: str) -> TraceView | None:
         """The request of this id; None if it is not among them."""
-        return next((view_of(trace) for trace in self._ring if trace.line.id == request_id), None)
+        return next((view_of(ended.traced()) for ended in self._ring if ended.id == request_id), None)
 
 
 def view_of(trace: RequestTrace) -> TraceView:

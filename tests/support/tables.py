@@ -51,3 +51,24 @@ class MemoryTables:
                 self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
                 migrate(self._connection, Path("memory"), shipped_migrations())
             return self._connection.execute(statement, values).fetchall()
+
+
+@dataclass(slots=True)
+class HasTables:
+    """A part of a store: its conversations, projects and sessions.
+
+    Attributes:
+        tables: where they are.
+    """
+
+    tables: MemoryTables = field(default_factory=MemoryTables)
+
+    @property
+    def conversations(self) -> SqliteConversations:
+        """See `Store.conversations`."""
+        return self.tables.conversations
+
+    @property
+    def projects(self) -> SqliteProjects:
+        """See `Store.projects`."""
+        return self.tables.projects

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import msgspec
@@ -25,13 +25,11 @@ from proxy.model.tally import Dimension, Tally, TallyKey, TallyRow
 from proxy.pool import Fault, Pool, UpstreamError
 from proxy.settings import Policy, RequestDefaults
 from proxy.store.base import Cut, HealthRow, HeldConversation, ObjectRow, OwedDeletion, StoreError
-from proxy.store.sqlite_conversations import SqliteConversations
-from proxy.store.sqlite_projects import SqliteProjects
 from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
 from tests.support.access import MemoryAccess
 from tests.support.clock import FakeClock
-from tests.support.tables import MemoryTables
+from tests.support.tables import HasTables
 
 MODEL = "claude-sonnet-5-5"
 CATALOG = Catalog.load(None)
@@ -159,6 +157,12 @@ class MemoryObjects:
         self.forgotten_unix_ms = now_unix_ms
         self.rows[:] = [row for row in self.rows if (row.client, row.kind, row.id) != (client, kind, id)]
 
+    async def count_usage(self, client: str, kind: str, id: str) -> bool:  # noqa: A002 - the wire's own word
+        """See `ObjectStore.count_usage`."""
+        found = [row for row in self._of(client, kind) if row.id == id and not row.usage_counted]
+        self.rows[:] = [replace(row, usage_counted=True) if row in found else row for row in self.rows]
+        return bool(found)
+
     async def any_files(self) -> bool:
         """See `ObjectStore.any_files`."""
         self._check()
@@ -174,7 +178,7 @@ class MemoryObjects:
 
 
 @dataclass(slots=True)
-class MemoryStore:
+class MemoryStore(HasTables):
     """A store that can be told to fail.
 
     Attributes:
@@ -184,7 +188,6 @@ class MemoryStore:
         usage: what was saved of usage, each sum under its key and writer.
         usage_saves: how often some was saved.
         access: see `Store.access`.
-        tables: of conversations, projects and sessions.
     """
 
     rows: list[HealthRow] = field(default_factory=list)
@@ -193,17 +196,6 @@ class MemoryStore:
     usage: dict[tuple[TallyKey, str], Tally] = field(default_factory=dict)
     usage_saves: int = 0
     access: MemoryAccess = field(default_factory=MemoryAccess)
-    tables: MemoryTables = field(default_factory=MemoryTables)
-
-    @property
-    def conversations(self) -> SqliteConversations:
-        """See `Store.conversations`."""
-        return self.tables.conversations
-
-    @property
-    def projects(self) -> SqliteProjects:
-        """See `Store.projects`."""
-        return self.tables.projects
 
     async def save_health(self, rows: Sequence[HealthRow]) -> None:
         """See `Store.save_health`."""

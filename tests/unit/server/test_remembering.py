@@ -8,7 +8,7 @@ import pytest
 
 from proxy.credentials import Kind
 from proxy.server.app import ROUTES
-from proxy.server.remembering import CONVERSATION
+from proxy.server.headers import CONVERSATION
 from proxy.store.base import StoreError
 from proxy.tasks import finish_all
 from tests.unit.dispatch.building import (

@@ -5,9 +5,10 @@ import pytest
 
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import KEPT, AttemptTrace, RequestTrace, Traces
+from tests.support.ended import EndedTrace
 
 
-def _trace(number: int = 1, status: int = 200, *asked: str, **line: object) -> RequestTrace:
+def _trace(number: int = 1, status: int = 200, *asked: str, **line: object) -> EndedTrace:
     """A request that asked these credentials in turn."""
     found = RequestLine(
         time="",
@@ -21,7 +22,8 @@ def _trace(number: int = 1, status: int = 200, *asked: str, **line: object) -> R
         took_ms=20.0,
     )
     attempts = tuple(AttemptTrace(name, "success", 200, 1.0, 2.0) for name in asked)
-    return RequestTrace(msgspec.structs.replace(found, **line), 1_795_000_000_000, "sonnet", attempts)
+    line_told = msgspec.structs.replace(found, **line)
+    return EndedTrace(RequestTrace(line_told, 1_795_000_000_000, "sonnet", attempts))
 
 
 def _ids(traces: Traces, credential: str | None = None, statuses: range | None = None) -> list[str]:
