@@ -1,8 +1,7 @@
 """Conversations that are remembered: one turn at a time, each for its owner alone.
 
 What nobody has come back to rests in memory only; from the second turn on it is written to the store, and deleted some
-time after its last use. With answers of this server, which stores nothing else that was said, these are all the places
-where prompts rest.
+time after its last use. Beside stored responses, nowhere else do prompts rest.
 """
 
 import asyncio

@@ -19,15 +19,15 @@ _PAGE: Final = (
 )
 
 
-def _made(summary: str, tag: str, body: type, answer: type, *statuses: int, success: int = 201) -> Operation:
-    """Something is made, once however often it is asked for."""
+def _made(summary: str, tag: str, body: type, answer: type, *, success: int = 201) -> Operation:
+    """Something is made, once however often it is asked for; a 404 where it is deleted by then."""
     return Operation(
         summary=summary,
         tag=tag,
         body={JSON: body},
         answer={JSON: answer},
         success=success,
-        statuses=ORDER | set(statuses),
+        statuses=ORDER | {404},
         parameters=(ORDER_KEY,),
     )
 
@@ -44,7 +44,7 @@ def _one(summary: str, tag: str, answer: type) -> Operation:
 REMEMBERED: Final[Mapping[tuple[str, str], Operation]] = MappingProxyType(
     {
         ("POST", "/v1/conversations"): _made(
-            "Begin a conversation", _CONVERSATIONS, NewConversation, ShownConversation, 404, success=200
+            "Begin a conversation", _CONVERSATIONS, NewConversation, ShownConversation, success=200
         ),
         ("GET", "/v1/conversations"): _listed(
             "The conversations of the client, those used last first",
@@ -59,7 +59,7 @@ REMEMBERED: Final[Mapping[tuple[str, str], Operation]] = MappingProxyType(
         ("DELETE", "/v1/conversations/{id}"): _one(
             "Forget a conversation", _CONVERSATIONS, shapes.DeletedConversation
         ),
-        ("POST", "/v1/sessions"): _made("Begin a session", _SESSIONS, NewSession, ShownSession, 404),
+        ("POST", "/v1/sessions"): _made("Begin a session", _SESSIONS, NewSession, ShownSession),
         ("GET", "/v1/sessions"): _listed(
             "The sessions of the client, those used last first",
             _SESSIONS,
