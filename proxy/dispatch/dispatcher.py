@@ -336,8 +336,10 @@ class Dispatcher:
         trace.dropped = prepared.dropped
         trace.attempts += 1
         trace.began_s = tools.clock.monotonic_s()
-        question.hold.attempt_started()
         kind, watch = lease.credential.kind, question.watch
+        if (belongs := question.exchange.belongs) is not None:
+            belongs.asks(kind)
+        question.hold.attempt_started()
         upstream, policy = tools.upstreams[kind], tools.policies.get(kind, tools.policy)
         return Attempt(question.exchange, prepared, lease, upstream, policy, tools.clock, watch, trace).run()
 

@@ -14,12 +14,14 @@ from proxy.clock import Clock
 from proxy.credentials import Credential, CredentialSource, Kind
 from proxy.dispatch.bookkeeper import Bookkeeper
 from proxy.dispatch.cache import AnswerCache
+from proxy.dispatch.conversations import Conversations
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.membership import Membership, fingerprints_of
 from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
+from proxy.dispatch.projects import Projects
 from proxy.dispatch.reloading import Reloader
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Operation
@@ -32,12 +34,14 @@ from proxy.pool import Pool, RetryBudget
 from proxy.server import admin, capabilities, clients, extras, usage
 from proxy.server.admission import Admission, make_admission
 from proxy.server.context import SERVICES, Services
+from proxy.server.conversations import CONVERSATION_ROUTES
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
 from proxy.server.objects import OBJECT_ROUTES
 from proxy.server.openapi import OPENAPI, Description, openapi
 from proxy.server.orders import once
+from proxy.server.projects import PROJECT_ROUTES
 from proxy.server.reload import reload
 from proxy.server.responses import responses_routes
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
@@ -86,6 +90,8 @@ ROUTES = (
     ),
     *responses_routes(_V1),
     *OBJECT_ROUTES,
+    *CONVERSATION_ROUTES,
+    *PROJECT_ROUTES,
     Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/capabilities", capabilities.capabilities, Access.CLIENT, prefixes=_V1),
@@ -154,14 +160,8 @@ async def build_app(parts: Parts) -> web.Application:
     sessions = _sessions(parts, ways_out)
     code = _claude_code(parts, ways_out)
     upstreams = _upstreams(parts, ways_out, sessions, code)
-    membership = Membership(
-        pool=pool,
-        places=places,
-        journal=journal,
-        upstreams=upstreams,
-        ways_out=ways_out,
-        fingerprint_key=parts.keys.secret_key,
-    )
+    conversations = Conversations(parts.store.conversations, clock, settings.conversations)
+    conversations.follow(parts.credentials)
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
     dispatcher = _dispatcher(parts, pool, places, journal, upstreams, names)
     pricing = Pricing(parts.catalog)
@@ -174,13 +174,15 @@ async def build_app(parts: Parts) -> web.Application:
         dispatcher=dispatcher,
         objects=_object_calls(parts, pool, places, ways_out, dispatcher.budget),
         ownership=Ownership((sharing or parts.store).objects, journal, clock),
+        conversations=conversations,
+        projects=Projects(parts.store.projects, clock, settings.conversations, pricing),
         catalog=parts.catalog,
         names=names,
         clock=clock,
         inflight=Inflight(),
         record=parts.record,
         started_s=clock.monotonic_s(),
-        reloader=Reloader(parts.source, membership, clock) if parts.source is not None else None,
+        reloader=_reloader(parts, pool, places, journal, upstreams, ways_out, conversations),
         places=places,
         bookkeeper=Bookkeeper(UsageLedger(pricing, clock), parts.store, clock),
         admission=admission,
@@ -190,6 +192,30 @@ async def build_app(parts: Parts) -> web.Application:
     return _application(
         services, _Background(places, ways_out, parts.store, sessions, code, parts.takes_up_before_unix_ms)
     )
+
+
+def _reloader(
+    parts: Parts,
+    pool: Pool,
+    places: Places,
+    journal: Journal,
+    upstreams: Mapping[Kind, Upstream],
+    ways_out: WaysOut,
+    conversations: Conversations,
+) -> Reloader | None:
+    """What follows the file of credentials; None where they come from nothing that could change."""
+    if parts.source is None:
+        return None
+    membership = Membership(
+        pool=pool,
+        places=places,
+        journal=journal,
+        upstreams=upstreams,
+        ways_out=ways_out,
+        fingerprint_key=parts.keys.secret_key,
+        follow=conversations.follow,
+    )
+    return Reloader(parts.source, membership, parts.clock)
 
 
 async def _sharing(parts: Parts) -> "Sharing | None":
@@ -359,6 +385,8 @@ def _application(services: Services, background: _Background) -> web.Application
     if (cors := services.admission.cors) is not None:
         app.on_response_prepare.append(cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))
+    app.cleanup_ctx.append(lambda _: services.conversations.run())
+    app.cleanup_ctx.append(lambda _: services.projects.run())
     app.cleanup_ctx.append(lambda _: responses.run())
     return app
 

@@ -11,10 +11,12 @@ from proxy.access import Keys, Rules
 from proxy.clock import Clock
 from proxy.dispatch.bookkeeper import Bookkeeper
 from proxy.dispatch.cache import AnswerCache
+from proxy.dispatch.conversations import Conversations
 from proxy.dispatch.dispatcher import Dispatcher
 from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
+from proxy.dispatch.projects import Projects
 from proxy.dispatch.reloading import Reloader
 from proxy.model.catalog import CLAUDE_CODE, Catalog, Resolution
 from proxy.model.names import ModelNames
@@ -42,6 +44,8 @@ class Services:
         dispatcher: finds answers.
         objects: asks about files and batches.
         ownership: whose those are.
+        conversations: those that are remembered.
+        projects: where clients work, and what belonged together used.
         catalog: model facts.
         names: what model names mean.
         clock: the time.
@@ -67,6 +71,8 @@ class Services:
     dispatcher: Dispatcher
     objects: ObjectCalls
     ownership: Ownership
+    conversations: Conversations
+    projects: Projects
     catalog: Catalog
     names: ModelNames
     clock: Clock

@@ -58,36 +58,8 @@ _CLAUDE_CODE: Final = (
     _later(
         Group.CODE, "SHELL_ENV_FILE", values.plain, "off", "The file the active key is written to for shells."
     ),
-    _later(Group.CODE, "PROJECT_ROOT", values.plain, "DATA_DIR/projects", "The folder of projects."),
 )
-_CONVERSATIONS: Final = (
-    _later(
-        Group.CONVERSATIONS,
-        "CONVERSATIONS",
-        values.one_of("auto", "on", "off"),
-        "auto",
-        "Whether histories are kept: auto, on or off.",
-    ),
-    _later(
-        Group.CONVERSATIONS,
-        "MAX_HISTORY_MESSAGES",
-        values.integer(1, 100_000),
-        "20",
-        "Most messages of a kept history.",
-        f"{_CODE}CONVERSATION__MAX_HISTORY_MESSAGES",
-    ),
-    _later(
-        Group.CONVERSATIONS,
-        "SESSION_TIMEOUT_MINUTES",
-        values.integer(1, 1_000_000),
-        "30",
-        "Minutes after its last use at which a history is deleted.",
-        f"{_CODE}CONVERSATION__SESSION_TIMEOUT_MINUTES",
-    ),
-)
-
 LATER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *_WEB,
     *_CLAUDE_CODE,
-    *_CONVERSATIONS,
 )

@@ -8,7 +8,8 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import caching, claude_code, fallbacks, limits, media, scale, table, web
+from proxy.settings import caching, claude_code, conversations, fallbacks, limits, media, scale, table, web
+from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
     AccessSettings,
@@ -30,6 +31,7 @@ from proxy.settings.table import ALL_SETTINGS
 
 _SHORT_KEY_CHARACTERS: Final = 16
 _DATABASE: Final = "carousel.db"
+_PROJECTS: Final = "projects"
 
 
 def load_settings(
@@ -66,7 +68,11 @@ def load_settings(
         raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
     return replace(
-        settings, media=found, claude_code=_claude_code(resolver), warnings=tuple(findings.warnings)
+        settings,
+        media=found,
+        claude_code=_claude_code(resolver),
+        conversations=_conversations(resolver, _Paths(working_dir), settings.data_dir),
+        warnings=tuple(findings.warnings),
     )
 
 
@@ -199,6 +205,16 @@ def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettin
                 findings.warn(f"{setting.name} names a directory that does not exist.")
             roots[root] = None
     return MediaSettings(fetch=resolver.get(media.IMAGE_FETCH), roots=tuple(roots))
+
+
+def _conversations(resolver: Resolver, paths: _Paths, data_dir: Path) -> ConversationSettings:
+    root = resolver.get(conversations.PROJECT_ROOT)
+    return ConversationSettings(
+        mode=resolver.get(conversations.CONVERSATIONS),
+        most_messages=resolver.get(conversations.MAX_HISTORY_MESSAGES),
+        timeout_s=resolver.get(conversations.SESSION_TIMEOUT_MINUTES) * 60,
+        project_root=paths.at(root) if root else data_dir / _PROJECTS,
+    )
 
 
 def _claude_code(resolver: Resolver) -> ClaudeCodeSettings:

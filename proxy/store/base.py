@@ -6,6 +6,7 @@ from typing import Protocol
 
 from proxy.model.tally import Dimension, Tally, TallyRow
 from proxy.store.access import AccessStore
+from proxy.store.conversations import ConversationStore, ProjectStore
 
 
 class StoreError(Exception):
@@ -215,6 +216,16 @@ class Store(DeletionLedger, HeldLedger, Protocol):
     @property
     def objects(self) -> ObjectStore:
         """Who owns which object."""
+        ...
+
+    @property
+    def conversations(self) -> ConversationStore:
+        """Histories of conversations."""
+        ...
+
+    @property
+    def projects(self) -> ProjectStore:
+        """Projects and sessions."""
         ...
 
     async def save_usage(self, rows: Sequence[TallyRow]) -> None:

@@ -19,10 +19,11 @@ from proxy.server.openapi.administration import ADMINISTRATION
 from proxy.server.openapi.examples import EXAMPLES
 from proxy.server.openapi.operation import JSON, Bodies, Operation, Raw
 from proxy.server.openapi.operations import CLIENTS
+from proxy.server.openapi.remembered import REMEMBERED
 from proxy.server.openapi.statuses import MEANINGS, statuses_of
 from proxy.server.routes import ANTHROPIC, Access, Route
 
-OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {**CLIENTS, **ADMINISTRATION}
+OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {**CLIENTS, **REMEMBERED, **ADMINISTRATION}
 """Everything there is to say, by method and path."""
 
 _REF: Final = "#/components/schemas/{name}"

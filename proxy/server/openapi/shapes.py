@@ -8,6 +8,8 @@ from proxy.dialects.anthropic.request import GivenMessage
 from proxy.dialects.openai_responses.output import Changing, Repeated
 from proxy.pool import MemberView
 from proxy.server.clients import ShownKey
+from proxy.server.conversations import ShownConversation
+from proxy.server.projects import ShownProject, ShownSession
 from proxy.store.access import AuditRow
 from proxy.telemetry.traces import TraceView
 
@@ -150,6 +152,84 @@ class BatchRequest(msgspec.Struct):
     """A batch: its requests, each with an id of the client's own and the body of a message."""
 
     requests: list[_Fields]
+
+
+class UsedConversation(msgspec.Struct):
+    """Which conversation, and when it was used last, in Unix seconds."""
+
+    id: str
+    updated_at: int
+
+
+class ConversationPage(msgspec.Struct):
+    """A page of conversations; what `conversations` has stands in `data` too."""
+
+    object: Literal["list"]
+    data: list[ShownConversation]
+    conversations: list[UsedConversation]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedConversation(msgspec.Struct):
+    """What is left of a conversation."""
+
+    id: str
+    object: Literal["conversation.deleted"]
+    deleted: Literal[True]
+
+
+class Pagination(msgspec.Struct):
+    """Where a page stands among the others."""
+
+    page: int
+    per_page: int
+    total_items: int
+    total_pages: int
+    has_next: bool
+    has_prev: bool
+
+
+class SessionPage(msgspec.Struct):
+    """A page of sessions."""
+
+    data: list[ShownSession]
+    pagination: Pagination
+
+
+class SessionStats(msgspec.Struct):
+    """What all sessions of a client used together; the cost in US dollars, and how many are about each model."""
+
+    total_sessions: int
+    active_sessions: int
+    total_messages: int
+    total_tokens: int
+    total_cost: float
+    models_in_use: dict[str, int]
+
+
+class DeletedSession(msgspec.Struct):
+    """What is left of a session."""
+
+    id: str
+    object: Literal["session.deleted"]
+    deleted: Literal[True]
+
+
+class ProjectPage(msgspec.Struct):
+    """A page of projects."""
+
+    data: list[ShownProject]
+    pagination: Pagination
+
+
+class DeletedProject(msgspec.Struct):
+    """What is left of a project."""
+
+    id: str
+    object: Literal["project.deleted"]
+    deleted: Literal[True]
 
 
 class Health(msgspec.Struct):

@@ -30,6 +30,9 @@ ORDER: Final = BODY - {408} | {409} | STORED
 MODEL: Final = BODY | {402, 403, 404, 422, 502, 503, 504, 529}
 """Of what is asked of the pool."""
 
+TURN: Final = MODEL | {409}
+"""Of what may be the next turn of a conversation, whose last one may still be answered."""
+
 OBJECT: Final = MODEL | {409}
 """Of what is asked of the credential that holds it."""
 

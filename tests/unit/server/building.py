@@ -11,8 +11,10 @@ from proxy.access import Keys
 from proxy.access.keys import OwnKey
 from proxy.access.rules import in_force
 from proxy.dispatch.bookkeeper import Bookkeeper
+from proxy.dispatch.conversations import Conversations
 from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
+from proxy.dispatch.projects import Projects
 from proxy.model.aliases import AliasRules
 from proxy.model.names import ModelNames
 from proxy.model.pricing import Pricing
@@ -76,6 +78,8 @@ def services(
             budget=house.dispatcher.budget,
         ),
         ownership=Ownership(house.store.objects, house.journal, house.clock),
+        conversations=Conversations(house.store.conversations, house.clock, configured.conversations),
+        projects=Projects(house.store.projects, house.clock, configured.conversations, Pricing(CATALOG)),
         catalog=CATALOG,
         names=ModelNames(CATALOG, AliasRules(), house.clock),
         clock=house.clock,
