@@ -261,6 +261,11 @@ class Pool:
         """Leases that are out."""
         return sum(member.in_flight for members in (self._members, self._leaving) for member in members)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a place."""
+        return len(self._queue)
+
     def disable(self, name: str) -> Settled:
         """Put a credential out of use by hand. Raises KeyError for an unknown alias."""
         self._verdicts.disable(self._by_name[name], Reason.MANUAL, cause=BY_OPERATOR)

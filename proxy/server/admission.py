@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from proxy.access import Desk, Guesses, Keys, Limiter, StoredKeys
+from proxy.access import Desk, Guesses, Keys, Limiter, Logins, StoredKeys
 from proxy.access.budgets import Budgets
 from proxy.clock import Clock
 from proxy.model.pricing import Pricing
@@ -21,6 +21,7 @@ class Admission:
         limiter: how much clients have asked; nothing is counted for those whom nothing limits.
         budgets: what they have spent.
         guesses: who presents wrong keys.
+        logins: of administrators at the dashboard.
         addresses: where requests come from.
         cors: which web pages may call; None where none may.
     """
@@ -29,6 +30,7 @@ class Admission:
     limiter: Limiter
     budgets: Budgets
     guesses: Guesses
+    logins: Logins
     addresses: Addresses
     cors: Cors | None
 
@@ -50,6 +52,7 @@ def make_admission(
         guesses=Guesses(
             clock, per_minute=limits.wrong_keys_per_minute, longest_block_s=limits.wrong_keys_block_s
         ),
+        logins=Logins(keys.login_key(), clock),
         addresses=Addresses(limits.trusted_proxies),
         cors=Cors(limits.cors_origins) if limits.cors_origins else None,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -20,9 +21,14 @@ from proxy.pool import Pool
 from proxy.server.admission import Admission
 from proxy.server.inflight import Inflight
 from proxy.settings import Settings
+from proxy.telemetry.history import History
+from proxy.telemetry.loop_lag import LoopLag
+from proxy.telemetry.metrics import OTHER, RequestMetrics
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import Traces
 from proxy.upstreams.claude_web.deletions import Deletions
+
+_CLAUDE: Final = "claude-"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +55,9 @@ class Services:
         places: how leases are waited for, and what an operator changed is carried out.
         bookkeeper: has what was used and what it cost, and writes it down.
         traces: the last requests.
+        metrics: what was counted of all requests.
+        history: how the last hour went.
+        loop_lag: how late the event loop is.
         deletions: of conversations at claude.ai; None before the start.
     """
 
@@ -69,9 +78,23 @@ class Services:
     bookkeeper: Bookkeeper
     admission: Admission
     traces: Traces = field(default_factory=Traces)
+    metrics: RequestMetrics = field(init=False)
+    history: History = field(init=False)
+    loop_lag: LoopLag = field(init=False)
     deletions: Deletions | None = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.metrics = RequestMetrics(self._model_class)
+        self.history = History(self.clock)
+        self.loop_lag = LoopLag(self.clock)
+        self.traces.watch(self.metrics.count)
+        self.traces.watch(self.history.count)
+
+    def _model_class(self, model: str) -> str:
+        """The limit class of a model; one word for all that are none of Anthropic's."""
+        return self.catalog.limit_class(model) if model.startswith(_CLAUDE) else OTHER
 
     def resolve(self, asked: str) -> Resolution:
         """What a client's model name means today; the default one where it is empty."""
@@ -88,7 +111,7 @@ class Caller(msgspec.Struct):
         services: what its handler may use.
         request_id: ours.
         client: name of the client key; empty on public and admin routes, and where `admin`.
-        admin: whether the admin key opened a route that a client key opens too.
+        admin: whether the admin key, or a login with it, opened a route that others open too.
         rules: what the client may; None where nothing limits it.
     """
 

@@ -19,6 +19,7 @@ from proxy.model.pricing import Pricing
 from proxy.secrets import Secret
 from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
+from proxy.server.dashboard.feed import FEED, Feed
 from proxy.server.gate import Gate
 from proxy.server.inflight import Inflight
 from proxy.server.routes import Route, RouteTable
@@ -101,6 +102,7 @@ def application(shared: Services, routes: Iterable[Route]) -> web.Application:
     app = web.Application(middlewares=[gate.middleware])
     gate.attach(RouteTable(app, tuple(routes)))
     app[SERVICES] = shared
+    app[FEED] = Feed(shared)
     if (cors := shared.admission.cors) is not None:
         app.on_response_prepare.append(cors.expose)
     return app
