@@ -85,6 +85,11 @@ class MemberView:
     failed: int
     abandoned: int
 
+    @property
+    def worst(self) -> State:
+        """The worst state it is in as a whole or in any limit class."""
+        return max((self.state.state, *(each.state for each in self.classes.values())), key=_WORST_LAST.index)
+
 
 def view_of(member: Member, clock: Clock) -> MemberView:
     """`member` as it is now."""

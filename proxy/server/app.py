@@ -253,7 +253,7 @@ class _Background:
             spawn(services.bookkeeper.run(), name="write down usage"),
             spawn(
                 services.loop_lag.run(services.traces.settle),
-                name="count requests, look how late the loop is",
+                name="count requests",
             ),
             spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),
             spawn(services.admission.desk.stored.watch(), name="look after the client keys"),

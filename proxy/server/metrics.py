@@ -57,15 +57,21 @@ def _pool(services: Services) -> Iterator[Metric]:
     pool, views = services.pool, services.pool.snapshot()
     counts: dict[Labels, float] = {(str(state),): 0.0 for state in State}
     for view in views:
-        counts[str(view.state.state),] += 1
-    yield Metric("carousel_credentials", Sort.GAUGE, "Credentials in each state.", ("state",), counts)
+        counts[str(view.worst),] += 1
+    yield Metric(
+        "carousel_credentials",
+        Sort.GAUGE,
+        "Credentials by the worst state they are in, as a whole or in a limit class.",
+        ("state",),
+        counts,
+    )
     yield Metric(
         "carousel_credential_state",
         Sort.GAUGE,
-        "1 for the state a credential is in, 0 for the others.",
+        "1 for the worst state a credential is in, 0 for the others.",
         ("credential", "kind", "state"),
         {
-            (view.name, str(view.kind), str(state)): float(view.state.state is state)
+            (view.name, str(view.kind), str(state)): float(view.worst is state)
             for view in views
             for state in State
         },

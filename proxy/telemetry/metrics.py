@@ -12,6 +12,7 @@ from proxy.telemetry.traces import RequestTrace
 
 OTHER: Final = "other"
 _LEFT: Final = 499
+_BY_ROUTE: Final = ("route", "dialect")
 _ABANDONED: Final = "abandoned"
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 600.0)
 _TOKENS_PER_SECOND: Final = (1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 100.0, 150.0, 200.0, 400.0)
@@ -51,6 +52,7 @@ class RequestMetrics:
     Attributes:
         requests: by route, dialect, model class and status.
         attempts: upstream calls by credential and outcome.
+        tokens: of answers that clients got, by model class and direction.
         retries: upstream calls after the first of a request.
         abandoned: requests whose client left before the end.
         dropped: fields that could not be carried.
@@ -103,26 +105,48 @@ class RequestMetrics:
 
     def metrics(self) -> Iterator[Metric]:
         """Everything that was counted."""
-        by_route = ("route", "dialect")
-        yield Metric(
-            "carousel_requests_total",
-            Sort.COUNTER,
-            "Requests that have ended, by the status their client got; 499 where it had left before.",
-            (*by_route, "model_class", "status"),
-            self.requests,
-        )
+        yield from self._times()
+        for name, told, labels, series in (
+            (
+                "requests",
+                "Requests that have ended, by the status their client got; 499 where it had left before.",
+                (*_BY_ROUTE, "model_class", "status"),
+                self.requests,
+            ),
+            (
+                "answer_tokens",
+                "Tokens of answers that clients got, as the upstream told; those of prompt caches left out.",
+                ("model_class", "direction"),
+                self.tokens,
+            ),
+            (
+                "attempts",
+                "Upstream calls, by what became of them.",
+                ("credential", "outcome"),
+                self.attempts,
+            ),
+        ):
+            yield Metric(f"carousel_{name}_total", Sort.COUNTER, told, labels, series)
+        for name, told, value in (
+            ("retries_sent", "Upstream calls after the first one of a request.", self.retries),
+            ("abandoned_requests", "Requests whose client left before the end.", self.abandoned),
+            ("dropped_fields", "Fields of requests that could not be carried upstream.", self.dropped),
+        ):
+            yield Metric(f"carousel_{name}_total", Sort.COUNTER, told, (), {(): value})
+
+    def _times(self) -> Iterator[Metric]:
         yield Metric(
             "carousel_request_seconds",
             Sort.HISTOGRAM,
             "From the first byte of a request to the last of its answer.",
-            by_route,
+            _BY_ROUTE,
             self._took,
         )
         yield Metric(
             "carousel_first_event_seconds",
             Sort.HISTOGRAM,
             "From the first byte of a request to the first event of its answer, or the whole of a unary one.",
-            by_route,
+            _BY_ROUTE,
             self._first,
         )
         yield Metric(
@@ -132,23 +156,3 @@ class RequestMetrics:
             ("model_class",),
             self._speed,
         )
-        yield Metric(
-            "carousel_answer_tokens_total",
-            Sort.COUNTER,
-            "Tokens of answers that clients got, as the upstream told; those of prompt caches left out.",
-            ("model_class", "direction"),
-            self.tokens,
-        )
-        yield Metric(
-            "carousel_attempts_total",
-            Sort.COUNTER,
-            "Upstream calls, by what became of them.",
-            ("credential", "outcome"),
-            self.attempts,
-        )
-        for name, told, value in (
-            ("retries_sent", "Upstream calls after the first one of a request.", self.retries),
-            ("abandoned_requests", "Requests whose client left before the end.", self.abandoned),
-            ("dropped_fields", "Fields of requests that could not be carried upstream.", self.dropped),
-        ):
-            yield Metric(f"carousel_{name}_total", Sort.COUNTER, told, (), {(): value})

@@ -65,6 +65,7 @@ async def test_it_is_ready_while_it_runs_and_leaves_nothing_running() -> None:
             "sweep the pool",
             "look for a first file",
             "write down usage",
+            "count requests",
             "delete conversations",
             "look after the client keys",
         }
