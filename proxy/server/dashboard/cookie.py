@@ -7,7 +7,6 @@ header ``Origin`` and by a token that only a page of this origin can read.
 """
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.hdrs import COOKIE, HOST
@@ -43,7 +42,10 @@ def login_of(request: web.Request, logins: Logins) -> Login | None:
 def demand_own_origin(request: web.Request) -> None:
     """Raises GatewayError 403 where a request does not say that a page of this very host made it."""
     origins, hosts = request.headers.getall(_ORIGIN, ()), request.headers.getall(HOST, ())
-    if len(origins) != 1 or len(hosts) != 1 or urlsplit(origins[0]).netloc.lower() != hosts[0].lower():
+    own = len(origins) == len(hosts) == 1 and origins[0].lower() in {
+        f"{scheme}://{hosts[0].lower()}" for scheme in ("http", "https")
+    }
+    if not own:
         raise _forbidden("The order does not come from a page of this server.")
 
 
