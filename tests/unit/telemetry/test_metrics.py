@@ -4,7 +4,7 @@ import pytest
 
 from proxy.telemetry.exposition import Histogram, Metric
 from proxy.telemetry.metrics import OTHER, RequestMetrics, route_of
-from tests.unit.telemetry.ended import ended
+from tests.unit.telemetry.ended import ENDED_UNIX_MS, ended
 
 
 def _counted(subject: RequestMetrics) -> dict[str, Metric]:
@@ -90,7 +90,7 @@ def test_an_answer_that_tells_no_speed_counts_for_none(
     subject: RequestMetrics, line: dict[str, object]
 ) -> None:
     """Protects the speed from unary answers, which come all at once, and from a division by nothing."""
-    subject.count([ended("success", **line)])
+    subject.count([ended("success", at_unix_ms=ENDED_UNIX_MS, asked="sonnet", **line)])
     assert not _counted(subject)["carousel_output_tokens_per_second"].series
 
 

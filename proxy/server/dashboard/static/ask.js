@@ -25,11 +25,11 @@ export function say(sentence) {
   text(by("notice"), sentence);
 }
 
-// Carries out an order; what is refused is shown.
-export async function tried(work, done = "") {
+// Carries out an order or reads something; what is refused is shown, and `done` once it is done.
+export async function tried(work, done = null) {
   try {
     const found = await work();
-    say(done);
+    if (done !== null) say(done);
     return found;
   } catch (error) {
     say(error.message);

@@ -96,7 +96,7 @@ export function startKeys() {
   const form = by("new-key");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const made = await tried(() => order("POST", "admin/keys", wanted(form)));
+    const made = await tried(() => order("POST", "admin/keys", wanted(form)), "");
     if (made === null) return;
     form.reset();
     showMade(made);

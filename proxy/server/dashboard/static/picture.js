@@ -24,18 +24,20 @@ export function startPicture() {
     turning.append(svg("line", { x1: 0, y1: 0, x2: outer.x, y2: outer.y, class: "spoke" }));
   }
   const number = svg("text", { class: "hub-number", y: 6 });
+  const places = svg("g", { class: "seats" });
+  const flights = svg("g", { class: "flights" });
   const root = svg(
     "svg",
     { viewBox: "-200 -180 400 360", role: "img", "aria-label": "The pool" },
     turning,
     svg("circle", { r: RADIUS, class: "ring" }),
-    svg("g", { class: "seats" }),
-    svg("g", { class: "flights" }),
+    places,
+    flights,
     svg("circle", { r: 30, class: "hub" }),
     number,
   );
   by("picture").append(root);
-  parts = { root, number, seats: root.querySelector(".seats"), flights: root.querySelector(".flights") };
+  parts = { root, number, seats: places, flights };
 }
 
 function rebuild(credentials) {

@@ -1,7 +1,7 @@
 // The credentials as cards. A card is made once and changed where it stands, so that focus stays where it is.
 
 import { order } from "./api.js";
-import { sure, tried } from "./ask.js";
+import { say, sure, tried } from "./ask.js";
 import { arrange, attribute, bar, by, el, text } from "./dom.js";
 import { count, limitName, reasonName, remaining, share, success, worst } from "./format.js";
 
@@ -138,6 +138,6 @@ export function startPool() {
     const found = await tried(() => order("POST", "admin/pool/reload"));
     if (found === null) return;
     const told = ["added", "changed", "removed"].map((word) => `${word}: ${found[word].join(", ") || "none"}`);
-    await tried(async () => null, `Credentials read again; ${told.join("; ")}.`);
+    say(`Credentials read again; ${told.join("; ")}.`);
   });
 }
