@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,9 @@ from tests.unit.dispatch.building import MODEL, Bench, bench, body, credential, 
 from tests.unit.server.building import ADMINISTRATOR, AUTHORIZED, Client, client, services
 from tests.unit.telemetry.ended import ended
 
+_GRAFANA = Path(__file__).parents[3] / "deploy" / "grafana"
+_NAMED = re.compile(r"\bcarousel_[a-z_]+")
+_PARTS = re.compile(r"_(bucket|sum|count)$")
 _NAMES = (
     "carousel_requests_total",
     "carousel_request_seconds",
@@ -119,3 +123,17 @@ async def test_models_of_others_are_one_class(shared: Services) -> None:
 async def test_only_the_administrator_scrapes(asked: Client, headers: dict[str, str]) -> None:
     """Protects aliases and volumes from clients."""
     assert (await asked.get("/metrics", headers=headers)).status == 401
+
+
+@pytest.mark.parametrize("name", ["dashboard.json", "alerts.yml"])
+def test_what_grafana_and_alerts_name_is_there(name: str) -> None:
+    """Protects operators from an alert that never comes, because the metric it looks at has another name."""
+    named = {_PARTS.sub("", found) for found in _NAMED.findall((_GRAFANA / name).read_text())}
+    assert named
+    assert named <= set(_NAMES)
+
+
+def test_the_manual_names_every_metric() -> None:
+    """Protects the list people read from being shorter than the one Prometheus gets."""
+    manual = (_GRAFANA.parents[1] / "docs" / "operations.md").read_text()
+    assert not {name for name in _NAMES if f"`{name}`" not in manual}
