@@ -115,7 +115,7 @@ async def test_a_client_key_is_made_shown_once_and_revoked(tmp_path: Path) -> No
 
 async def test_what_was_used_is_shown_by_model_and_client(tmp_path: Path) -> None:
     """Tokens, cost and the cache's share are those of the books."""
-    usage = {"input_tokens": 100, "output_tokens": 50, "cache_read_input_tokens": 300}
+    usage: dict[str, object] = {"input_tokens": 100, "output_tokens": 50, "cache_read_input_tokens": 300}
     async with house(tmp_path, keys=("k1",)) as running:
         running.simulator.script("k1", then=Step(usage=usage))
         await running.ask(Spoken.MESSAGES)

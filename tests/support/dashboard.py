@@ -12,7 +12,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from proxy.server.dashboard.cookie import NAME
+from proxy.server.dashboard.cookie import LOCAL_NAME
 from tests.support.gateway import ADMIN_KEY
 from tests.support.program import ROOT
 
@@ -108,7 +108,7 @@ async def login_cookie(url: str) -> str:
         session.post(f"{url}/dashboard/login", json={"key": ADMIN_KEY}, headers={"origin": url}) as answer,
     ):
         assert answer.status == 200, await answer.text()
-        return f"{NAME}={answer.cookies[NAME].value}"
+        return f"{LOCAL_NAME}={answer.cookies[LOCAL_NAME].value}"
 
 
 def _laid_out(folder: Path) -> Path:

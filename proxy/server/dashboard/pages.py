@@ -10,7 +10,7 @@ from proxy.dialects.decoding import decode_json
 from proxy.errors import Unauthorized
 from proxy.log import get_logger
 from proxy.server.context import CALLER, SERVICES
-from proxy.server.dashboard.cookie import demand_own_origin, hand_out, login_of, take_back
+from proxy.server.dashboard.cookie import demand_own_origin, demand_private_way, hand_out, login_of, take_back
 from proxy.server.dashboard.feed import events
 from proxy.server.dashboard.files import file_response, page_headers
 from proxy.server.extras import json_response
@@ -49,16 +49,18 @@ async def static(request: web.Request) -> web.Response:
 async def login(request: web.Request) -> web.Response:
     """``POST /dashboard/login``: the admin key for a cookie.
 
-    Raises Unauthorized for a wrong key, and GatewayError: 403 for another site's page, 429 for a guesser.
+    Raises Unauthorized for a wrong key, and GatewayError: 403 for another site's page and over plain HTTP from another
+    machine, 429 for a guesser.
     """
     demand_own_origin(request)
+    demand_private_way(request)
     services = request.app[SERVICES]
     key = decode_json(Presented, await request.read()).key.strip()
     if len(key) > _KEY_MAX or not services.keys.is_admin(key):
         services.admission.guesses.wrong(services.admission.addresses.of(request))
         raise Unauthorized("This is not the admin key.")
     response = json_response(request, {"next": "../dashboard"})
-    hand_out(response, services.admission.logins)
+    hand_out(request, response, services.admission.logins)
     _log.warning("administrator logged in", remote=services.admission.addresses.of(request))
     return response
 

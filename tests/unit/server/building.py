@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import DummyCookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.access import Keys
@@ -109,5 +109,5 @@ def application(shared: Services, routes: Iterable[Route]) -> web.Application:
 
 
 def client(shared: Services, routes: Iterable[Route]) -> Client:
-    """A client of them; open it with ``async with``."""
-    return TestClient(TestServer(application(shared, routes)))
+    """A client of them, which keeps no cookies by itself; open it with ``async with``."""
+    return TestClient(TestServer(application(shared, routes)), cookie_jar=DummyCookieJar())

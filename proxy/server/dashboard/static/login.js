@@ -6,7 +6,7 @@ const notice = document.getElementById("notice");
 
 if (!window.isSecureContext) {
   notice.textContent =
-    "This page was loaded over plain HTTP, and browsers keep the login's cookie only over HTTPS or on this machine itself.";
+    "This page was loaded over plain HTTP, where others can read along. Log in over HTTPS, or on the machine itself.";
 }
 
 function told(status, body) {

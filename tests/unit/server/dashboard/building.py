@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp.client import ClientResponse
 
-from proxy.server.dashboard.cookie import NAME
+from proxy.server.dashboard.cookie import LOCAL_NAME
 from tests.support.gateway import ADMIN_KEY
 from tests.unit.server.building import Client
 
@@ -46,10 +46,10 @@ class Browser:
 
 
 async def browser(client: Client) -> Browser:
-    """Log in. The test client's own jar rightly keeps no ``Secure`` cookie of a plain address."""
+    """Log in, on the machine itself."""
     answer = await log_in(client)
     assert answer.status == 200, await answer.text()
-    cookie = f"{NAME}={answer.cookies[NAME].value}"
+    cookie = f"{LOCAL_NAME}={answer.cookies[LOCAL_NAME].value}"
     told = await client.get("/dashboard/config", headers={"cookie": cookie})
     found = msgspec.json.decode(await told.read(), type=Configuration)
     assert found.token is not None

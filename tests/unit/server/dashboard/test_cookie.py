@@ -6,6 +6,7 @@ import pytest
 
 from proxy.server.app import ROUTES
 from proxy.server.context import Services
+from proxy.server.dashboard.cookie import LOCAL_NAME, NAME
 from proxy.server.routes import Access
 from tests.support.gateway import CLIENT_KEY
 from tests.unit.server.building import client, services
@@ -30,11 +31,57 @@ async def page(shared: Services) -> AsyncIterator[Browser]:
 async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(shared: Services) -> None:
     """Protects the login: each of these words keeps one way to steal or to borrow it shut."""
     async with client(shared, ROUTES) as asked:
-        (cookie,) = (await log_in(asked)).headers.getall("set-cookie")
+        answer = await log_in(asked, host="gateway.example", origin="https://gateway.example")
+    assert answer.status == 200
+    (cookie,) = answer.headers.getall("set-cookie")
     name, *words = cookie.split("; ")
     assert name.startswith("__Host-carousel=")
     assert {"HttpOnly", "Secure", "SameSite=Strict", "Path=/"} <= set(words)
     assert not any(word.startswith("Domain") for word in words)
+    assert len(name) == len("__Host-carousel=") + 75
+
+
+async def test_either_cookie_opens(shared: Services) -> None:
+    """Protects those behind HTTPS and those on the machine itself alike."""
+    async with client(shared, ROUTES) as asked:
+        encrypted = await log_in(asked, host="gateway.example", origin="https://gateway.example")
+        for name, answer in ((NAME, encrypted), (LOCAL_NAME, await log_in(asked))):
+            headers = {"cookie": f"{name}={answer.cookies[name].value}"}
+            assert (await asked.get("/admin/pool", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.8.8.8", "[::1]", "[::1]:8080"]
+)
+async def test_on_the_machine_itself_every_browser_keeps_the_cookie(shared: Services, host: str) -> None:
+    """Protects the first start, which has no HTTPS: Chromium takes no prefixed name there, Safari nothing Secure."""
+    async with client(shared, ROUTES) as asked:
+        (cookie,) = (await log_in(asked, host=host, origin=f"http://{host}")).headers.getall("set-cookie")
+    name, *words = cookie.split("; ")
+    assert name.startswith("carousel-login=")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(words)
+    assert "Secure" not in words
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "192.168.1.5:8080",
+        "gateway.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "[::1",
+        "[fe80::1]",
+        "x]",
+    ],
+)
+async def test_over_plain_http_nobody_logs_in_from_elsewhere(shared: Services, host: str) -> None:
+    """Protects key and login from those who read along on the way."""
+    async with client(shared, ROUTES) as asked:
+        answer = await log_in(asked, host=host, origin=f"http://{host}")
+        assert answer.status == 403
+        assert "set-cookie" not in answer.headers
+        assert (await answer.json())["error"]["code"] == "https_needed"
 
 
 @pytest.mark.parametrize("path", ["/admin/pool", "/admin/keys", "/metrics", "/dashboard/config", "/stats"])
@@ -124,7 +171,7 @@ async def test_who_has_logged_out_has_to_log_in_again(page: Browser) -> None:
     """Protects a browser others use too: its cookie is taken back, and worth nothing where it was copied."""
     answer = await page.client.post("/dashboard/logout", headers=page.headers)
     assert answer.status == 200
-    assert "Max-Age=0" in answer.headers["set-cookie"]
+    assert [cookie.count("Max-Age=0") for cookie in answer.headers.getall("set-cookie")] == [1, 1]
     assert (await page.client.get("/admin/pool", headers={"cookie": page.cookie})).status == 401
 
 
