@@ -60,7 +60,7 @@ class Logins:
         body = secrets.token_bytes(_NONCE_BYTES) + until_unix_ms.to_bytes(_TIME_BYTES)
         return urlsafe_b64encode(body + self._mac(b"cookie", body)).decode().rstrip("=")
 
-    def find(self, value: str) -> Login | None:
+    def recognize(self, value: str) -> Login | None:
         """The login of a cookie; None for any other text, and for a login that is over."""
         if len(value) != _VALUE_CHARACTERS:
             return None

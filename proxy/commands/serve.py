@@ -18,7 +18,7 @@ from proxy.clock import SystemClock
 from proxy.commands.banner import banner
 from proxy.commands.demo import demo_credentials, demo_simulator
 from proxy.credentials import Credential, CredentialSource
-from proxy.dispatch.reloading import Reloader, mask, usable, warnings_of
+from proxy.dispatch.reloading import Reloader, checked, mask
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog, CatalogError
 from proxy.secrets import Secret
@@ -32,7 +32,7 @@ from proxy.store.files import ensure_private_dir
 from proxy.store.sqlite import SqliteStore
 from proxy.telemetry.logs import configure_logging
 from proxy.telemetry.redaction import REDACTOR
-from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.requests import HasLine
 
 _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
@@ -54,7 +54,7 @@ class Configured:
     source: CredentialSource
     keys: Keys
     catalog: Catalog
-    record: Callable[[RequestLine], None]
+    record: Callable[[HasLine], None]
     demo: bool
 
 
@@ -91,9 +91,9 @@ def _configure(
     settings = load_settings(flags, os.environ, Path.cwd(), env_file=env_file)
     record = configure_logging(settings.log_level, settings.log_format)
     source = CredentialSource(settings, os.environ)
-    found = source.load()
+    found = checked(source.load())
     demo = demo or (demo_if_unconfigured and not found.found and settings.address.loopback)
-    credentials = demo_credentials() if demo else usable(found.found)
+    credentials = demo_credentials() if demo else found.found
     if not credentials:
         raise CannotStart(_NO_CREDENTIAL)
     ensure_private_dir(settings.data_dir)
@@ -101,7 +101,7 @@ def _configure(
     REDACTOR.learn(_secrets(settings))
     REDACTOR.learn(keys.secrets())
     mask((*found.found, *credentials))
-    for warning in (*settings.warnings, *warnings_of(found)):
+    for warning in (*settings.warnings, *found.warnings):
         _log.warning(warning)
     catalog = _catalog(settings.model_catalog_file)
     if catalog.outdated(_today()):

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.decoding import Anything, decode_json
+from proxy.dialects.decoding import Anything, invalid
 
 _PREFIX_MAX_BYTES: Final = 16 * 1024
 _DIGEST_BYTES: Final = 16
@@ -27,6 +27,7 @@ class _Part(msgspec.Struct, gc=False):
     text: str = ""
 
 
+_turn = msgspec.json.Decoder(_Turn)
 _content = msgspec.json.Decoder(str | list[_Part])
 
 
@@ -51,12 +52,20 @@ class Opening(msgspec.Struct, frozen=True):
     continuing: bool
 
 
-def opening(messages: Sequence[msgspec.Raw] | None, system: Anything = msgspec.UNSET) -> Opening:
-    """Look at a history no further than needed. Raises InvalidRequest for a message that is no object."""
+def opening(
+    messages: Sequence[msgspec.Raw] | None, system: Anything = msgspec.UNSET, *, field: str = "messages"
+) -> Opening:
+    """Look at a history no further than needed; `field` is what the request calls it.
+
+    Raises InvalidRequest for a message that is no object.
+    """
     begin, first = system, msgspec.Raw()
     continuing = False
     for number, message in enumerate(messages or ()):
-        turn = decode_json(_Turn, message, at=f"messages[{number}]")
+        try:
+            turn = _turn.decode(message)
+        except (ValueError, RecursionError) as error:
+            raise invalid(error, f"{field}[{number}]") from None
         role = turn.role
         if role == "assistant":
             continuing = True

@@ -3,18 +3,29 @@
 import msgspec
 
 from proxy.clock import Clock
-from proxy.dialects.common import Demand, Observed, Rendering, StreamBroken
+from proxy.dialects.common import Demand, Dropped, Observed, Rendering, StreamBroken
 from proxy.dialects.upstream import MessageBroken, UpstreamDialect
 from proxy.dispatch.demands import is_met
 from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLane
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.spelled import SpelledReply
-from proxy.dispatch.streams import RunningStream, StreamCut
+from proxy.dispatch.streams import Frames, RunningStream, StreamCut
 from proxy.dispatch.trace import Trace
 from proxy.exchange import Exchange, Operation
 from proxy.model.collect import Collector
 from proxy.model.message import Message, Usage
-from proxy.pool import Failure, Fault, Lease, classify, classify_event, classify_fault
+from proxy.pool import (
+    Failed,
+    Failure,
+    Fault,
+    Lease,
+    Outcome,
+    Success,
+    after_commit,
+    classify,
+    classify_event,
+    classify_fault,
+)
 from proxy.settings import Policy
 from proxy.upstreams.base import ByteReply, Source, Upstream, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
@@ -66,13 +77,23 @@ class StreamOpened(msgspec.Struct):
 
     lease: Lease
     source: Source
-    stream: RunningStream
+    stream: Frames
     reply: ByteReply
 
     @property
     def message_id(self) -> str:
         """Its id, in Anthropic's streams."""
         return self.stream.observed.message_id
+
+
+def judged(opened: UnaryOpened | StreamOpened, outcome: Outcome) -> Outcome:
+    """What the pool is told of an answer that has ended in `outcome`."""
+    if isinstance(outcome, Failed) and isinstance(opened, StreamOpened):
+        return Failed(after_commit(outcome.failure))
+    if isinstance(outcome, Success):
+        source = opened.reply.source if isinstance(opened, StreamOpened) else opened.source
+        return outcome if source.limit is None else Success(source.limit)
+    return outcome
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -155,7 +176,7 @@ class Attempt(msgspec.Struct, frozen=True):
         return AttemptFailed(failure, reply.source)
 
     def _rendered(self, message: Message, reply: ByteReply, rendering: Rendering) -> UnaryOpened:
-        body = self.exchange.dialect.encode_message(message, rendering)
+        body = self.exchange.dialect.encode_message(message, self._telling(rendering))
         demand = self.prepared.demand
         lacks = demand if demand is not None and not is_met(demand, message) else None
         return UnaryOpened(self.lease, reply.source, body, message.usage, message.stop_reason, lacks)
@@ -239,5 +260,14 @@ class Attempt(msgspec.Struct, frozen=True):
         prepared, event_max_bytes = self.prepared, self.policy.event_max_bytes
         if (rendering := prepared.rendering) is None:
             return VerbatimLane(event_max_bytes, self._spoken, hides_usage=prepared.hides_usage)
-        encoder = self.exchange.dialect.stream_encoder(rendering)
+        encoder = self.exchange.dialect.stream_encoder(self._telling(rendering))
         return TranslatedLane(encoder, event_max_bytes, self._spoken)
+
+    def _telling(self, rendering: Rendering) -> Rendering:
+        """The same, so that what the answer loses on its way is told with what the question lost."""
+        return msgspec.structs.replace(rendering, tell=self._lost)
+
+    def _lost(self, loss: Dropped) -> None:
+        trace = self.trace
+        if loss not in trace.dropped:
+            trace.dropped = (*trace.dropped, loss)

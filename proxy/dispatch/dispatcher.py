@@ -3,9 +3,9 @@
 import asyncio
 import datetime
 import random
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -15,17 +15,19 @@ from proxy.dialects.common import Demand
 from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files
 from proxy.dispatch import answers
-from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened
+from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened, judged
+from proxy.dispatch.fitting import fitted
+from proxy.dispatch.hold import Hold
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
 from proxy.dispatch.preparations import NEEDS_BYTES, Preparations
 from proxy.dispatch.prepare import Prepared
 from proxy.dispatch.thinking import ThinkingMemory
-from proxy.dispatch.trace import FailedAttempt, Trace
+from proxy.dispatch.trace import MODEL_MAX, FailedAttempt, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Exchange, Operation, turn_of_thread
 from proxy.log import get_logger
-from proxy.model.catalog import Catalog
+from proxy.model.catalog import CLAUDE_CODE, Catalog
 from proxy.model.names import ModelNames
 from proxy.pool import (
     Abandoned,
@@ -45,7 +47,6 @@ from proxy.pool import (
     Walk,
     Want,
     about_object,
-    after_commit,
 )
 from proxy.settings import Policy, RequestDefaults
 from proxy.upstreams.base import Source, Upstream
@@ -54,27 +55,6 @@ from proxy.watch import Watch
 
 _log = get_logger("dispatch")
 _SAME_UNDER_ANY_MODEL: Final = frozenset({FailureClass.REQUEST, FailureClass.CUT, FailureClass.UNKNOWN})
-
-
-class Hold(Protocol):
-    """The client's side of an exchange while nothing has been decided yet.
-
-    A streaming client gets its headers when the first real event comes or after a bounded time, whichever is
-    first; from then on the attempt in flight is the last one.
-    """
-
-    @property
-    def committed(self) -> bool:
-        """Whether the client has been sent something."""
-        ...
-
-    def attempt_started(self) -> None:
-        """An attempt is in flight: its credential and number may now be told to the client."""
-        ...
-
-    def attempt_ended(self) -> None:
-        """No attempt is in flight."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +74,7 @@ class Tools:
         defaults: what the operator fills in where a client is silent.
         memory: the thinking of turns that called tools.
         media: images and documents that requests only name.
+        policies: the numbers of kinds that have their own.
     """
 
     pool: Pool
@@ -108,6 +89,7 @@ class Tools:
     defaults: RequestDefaults
     memory: ThinkingMemory
     media: Media = field(default_factory=Media)
+    policies: Mapping[Kind, Policy] = field(default_factory=dict)
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -196,9 +178,11 @@ class Dispatcher:
             exchange.model, exchange.limit_class, exchange.client, exchange.owner, exchange.credentials
         )
         sorts = tools.pool.sorts(want)
+        if sorts.kinds:
+            want = await fitted(want, sorts.kinds, exchange, tools.catalog, tools.defaults, tools.media)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
         if sorts.ordinary:
-            trace.dropped = (await prepared.first()).dropped
+            trace.dropped = (prepared.first() or await prepared.first_off_loop()).dropped
         spared_s = self._breakers.turned_away_s(exchange.limit_class)
         if spared_s > 0 and not sorts.fallback:
             raise _Unanswered(answers.overloaded(spared_s), earlier)
@@ -251,16 +235,20 @@ class Dispatcher:
         tools = self._tools
         want, walk, hold, trace = question.want, question.walk, question.hold, question.trace
         while True:
-            lease = await self._place(question)
+            at_home = question.home is not None and not trace.attempts
+            lease = None if at_home else tools.places.take(want, walk)
+            if not isinstance(lease, Lease) or lease.credential.kind in NEEDS_BYTES:
+                lease = await self._place(question, lease, at_home=at_home)
             if not isinstance(lease, Lease):
                 raise _Unanswered(self._nobody(lease, question), walk)
             try:
-                opened = await self._called(question, lease)
+                prepared = question.prepared.at_hand(lease) or await question.prepared.chosen(lease)
+                try:
+                    opened = await self._calling(question, lease, prepared)
+                except AttemptFailed as failed:
+                    opened = await self._called_plainly(failed, question, lease)
             except AttemptFailed as failed:
-                failure = answers.scrubbed(failed.failure, failed.source)
-                if failure.cls is FailureClass.UNKNOWN and may_name_files(question.exchange.body):
-                    failure = about_object(failure)
-                _learn(tools.pool, lease, failed.source)
+                failure = self._heard(failed, question, lease)
                 # after the commit there is no retry, so none is paid for
                 decision = None if hold.committed else walk.after(failure, lease)
             except BaseException:
@@ -279,14 +267,19 @@ class Dispatcher:
                 raise answers.failed(before or failure, model=want.model)
             await self._again(decision, failure, question)
 
-    async def _place(self, question: "_Question") -> Lease | Exhausted:
-        """A place for the next attempt. What a kind that fetches nothing cannot carry is taken to the others alone."""
+    async def _place(
+        self, question: "_Question", found: Lease | Exhausted | None, *, at_home: bool
+    ) -> Lease | Exhausted:
+        """A place for the next attempt. What a kind that fetches nothing cannot carry is taken to the others alone.
+
+        `found` is what there was in turn; None where that has to be waited for, or is looked for `at_home` first.
+        """
         places, want, walk = self._tools.places, question.want, question.walk
         while True:
-            if question.home is not None and not question.trace.attempts:
+            if at_home and question.home is not None:
                 lease = await self._at_home(question.home, question)
             else:
-                lease = places.take(want, walk) or await places.wait(want, walk, question.watch)
+                lease = found or await places.wait(want, walk, question.watch)
             if not isinstance(lease, Lease) or lease.credential.kind not in NEEDS_BYTES:
                 return lease
             try:
@@ -298,6 +291,7 @@ class Dispatcher:
             places.end(lease, Abandoned())
             walk.pass_over(lease)
             walk.leave_out(lease.credential.kind)
+            found = None if at_home else places.take(want, walk)
 
     def _nobody(self, found: Exhausted, question: "_Question") -> GatewayError:
         """What the client is told when nobody is left to ask."""
@@ -316,26 +310,47 @@ class Dispatcher:
             return answers.owner_out(found, last, model=want.model)
         return answers.exhausted(found, last, model=question.want.model, available=self.models())
 
-    async def _called(self, question: "_Question", lease: Lease) -> UnaryOpened | StreamOpened:
-        """One call; should the upstream refuse the thinking we put back into the history, once more without it.
+    def _heard(self, failed: AttemptFailed, question: "_Question", lease: Lease) -> Failure:
+        """What a failed call tells about its credential, and what it means."""
+        self._learn(lease, failed.source)
+        failure = answers.scrubbed(failed.failure, failed.source)
+        if failure.cls is FailureClass.UNKNOWN and may_name_files(question.exchange.body):
+            return about_object(failure)
+        return failure
 
-        The place is kept: such a refusal did no work and says nothing about the credential. Raises AttemptFailed, and
-        what `Preparations.chosen` raises.
-        """
-        prepared = question.prepared.at_hand(lease) or await question.prepared.chosen(lease)
-        self._begin(question.trace, lease, prepared)
+    def _learn(self, lease: Lease, source: Source) -> None:
+        self._tools.pool.learn(lease, source.organization, source.workspace, source.limits)
+
+    def _calling(
+        self, question: "_Question", lease: Lease, prepared: Prepared
+    ) -> Coroutine[None, None, UnaryOpened | StreamOpened]:
+        """One call, to be awaited at once: it is in the trace as begun."""
+        tools, trace = self._tools, question.trace
+        trace.credential = lease.name
+        trace.model = prepared.model[:MODEL_MAX]
+        trace.dropped = prepared.dropped
+        trace.attempts += 1
+        trace.began_s = tools.clock.monotonic_s()
         question.hold.attempt_started()
-        try:
-            return await self._attempt(question, lease, prepared).run()
-        except AttemptFailed as failed:
-            plain = await self._without_thinking(failed.failure, question, lease)
-            if plain is None:
-                raise
-            _learn(self._tools.pool, lease, failed.source)
-            self._remember(question.trace, "thinking", failed.failure.status)
-        self._begin(question.trace, lease, plain)
+        kind, watch = lease.credential.kind, question.watch
+        upstream, policy = tools.upstreams[kind], tools.policies.get(kind, tools.policy)
+        return Attempt(question.exchange, prepared, lease, upstream, policy, tools.clock, watch, trace).run()
+
+    async def _called_plainly(
+        self, failed: AttemptFailed, question: "_Question", lease: Lease
+    ) -> UnaryOpened | StreamOpened:
+        """Should the upstream have refused the thinking we put back into the history: once more without it.
+
+        The place is kept: such a refusal did no work and says nothing about the credential. Raises `failed` where
+        that is not why it failed, or where there is no time or leave to ask again, and AttemptFailed.
+        """
+        plain = await self._without_thinking(failed.failure, question, lease)
+        if plain is None:
+            raise failed
+        self._learn(lease, failed.source)
+        self._remember(question.trace, "thinking", failed.failure.status)
         _log.info("the upstream refused earlier thinking, asked again without it", credential=lease.name)
-        return await self._attempt(question, lease, plain).run()
+        return await self._calling(question, lease, plain)
 
     async def _without_thinking(
         self, failure: Failure, question: "_Question", lease: Lease
@@ -349,14 +364,6 @@ class Dispatcher:
         ):
             return None
         return await question.prepared.without_thinking(lease)
-
-    def _begin(self, trace: Trace, lease: Lease, prepared: Prepared) -> None:
-        """An attempt begins: who is asked now, for what, and what that leaves out."""
-        trace.credential = lease.name
-        trace.model = prepared.model
-        trace.dropped = prepared.dropped
-        trace.attempts += 1
-        trace.began_s = self._tools.clock.monotonic_s()
 
     def _remember(self, trace: Trace, outcome: str, status: int) -> None:
         """Put the attempt that has just ended among those that failed."""
@@ -378,7 +385,7 @@ class Dispatcher:
     def _came(self, opened: UnaryOpened | StreamOpened, question: "_Question") -> None:
         """An upstream has answered: what that tells about it, the provider, and where the conversation belongs."""
         pool, lease = self._tools.pool, opened.lease
-        _learn(pool, lease, opened.source)
+        self._learn(lease, opened.source)
         self._tools.places.answered(lease)
         exchange = question.exchange
         self._judge(lease, overloaded=False)
@@ -405,11 +412,9 @@ class Dispatcher:
         """End the lease of an answer, and the upstream call behind it where one is still open."""
         if isinstance(opened, StreamOpened):
             opened.reply.close()
-            if isinstance(outcome, Failed):
-                outcome = Failed(after_commit(outcome.failure))
         elif opened.place_free:
             return
-        self._tools.places.end(opened.lease, outcome)
+        self._tools.places.end(opened.lease, judged(opened, outcome))
 
     async def close(self) -> None:
         """Close what requests' images and documents were got with. Nothing may be asked any more."""
@@ -419,7 +424,7 @@ class Dispatcher:
         """Ids of the models the pool can be asked for now."""
         tools = self._tools
         today = datetime.datetime.fromtimestamp(tools.clock.unix_ms() / 1000, datetime.UTC).date()
-        return tools.pool.servable(tools.catalog.known_ids(today))
+        return tools.pool.servable((*tools.catalog.known_ids(today), CLAUDE_CODE))
 
     def _judge(self, lease: Lease, *, overloaded: bool) -> None:
         if lease.credential.kind is Kind.OPENAI:
@@ -427,20 +432,3 @@ class Dispatcher:
         limit_class = lease.limit_class
         if self._breakers.record(limit_class, overloaded=overloaded):
             _log.warning("the provider is overloaded, most calls are turned away", limit_class=limit_class)
-
-    def _attempt(self, question: "_Question", lease: Lease, prepared: Prepared) -> Attempt:
-        tools = self._tools
-        return Attempt(
-            exchange=question.exchange,
-            prepared=prepared,
-            lease=lease,
-            upstream=tools.upstreams[lease.credential.kind],
-            policy=tools.policy,
-            clock=tools.clock,
-            watch=question.watch,
-            trace=question.trace,
-        )
-
-
-def _learn(pool: Pool, lease: Lease, source: Source) -> None:
-    pool.learn(lease, source.organization, source.workspace, source.limits)

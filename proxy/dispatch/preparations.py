@@ -11,6 +11,7 @@ from proxy.dialects.splicing import splice
 from proxy.dispatch import answers
 from proxy.dispatch.prepare import (
     Prepared,
+    for_claude_code,
     plan_session,
     prepare,
     prepare_chat,
@@ -32,7 +33,7 @@ NEEDS_BYTES: Final = frozenset({Kind.CLAUDE_WEB, Kind.CLAUDE_CODE})
 
 _OPTIONS = "claude_options"
 _LARGE_BYTES = 128 * 1024
-_URL_SOURCE: Final = re.compile(rb'"url"\s*:')
+_URL_SOURCE: Final = re.compile(rb'"(?:url|file_url)"\s*:|"(?:image_url|file_data)"\s*:\s*"[Hh]')
 
 
 class _Options(msgspec.Struct):
@@ -85,8 +86,18 @@ class Preparations:
         self.latest: Prepared | None = None
         self.unfit: InvalidRequest | None = None
 
-    async def first(self) -> Prepared:
-        """For Anthropic's API, before anybody is chosen. Raises InvalidRequest where the request cannot be carried."""
+    def first(self) -> Prepared | None:
+        """For Anthropic's API, before anybody is chosen; None where there is too much of it to hold up the loop.
+
+        Raises InvalidRequest where the request cannot be carried.
+        """
+        if self._translates_much(Kind.ANTHROPIC):
+            return None
+        found = self.latest = self._made[Kind.ANTHROPIC, None] = self._make(Kind.ANTHROPIC, None)
+        return found
+
+    async def first_off_loop(self) -> Prepared:
+        """The same, where `first` has none."""
         found = self.latest = self._made[Kind.ANTHROPIC, None] = await self._ready(Kind.ANTHROPIC, None)
         return found
 
@@ -175,9 +186,9 @@ class Preparations:
     def _translates_much(self, kind: Kind) -> bool:
         """Whether so much has to be decoded and written anew that the loop would stand still for it."""
         exchange = self._exchange
-        if len(exchange.body) < _LARGE_BYTES:
-            return False
-        return kind is not Kind.ANTHROPIC or exchange.dialect.name != "anthropic"
+        return len(exchange.body) >= _LARGE_BYTES and (
+            kind is not Kind.ANTHROPIC or exchange.dialect.name != "anthropic"
+        )
 
     def _make(self, kind: Kind, model: str | None) -> Prepared:
         if kind is Kind.OPENAI:
@@ -186,7 +197,8 @@ class Preparations:
             asked = read_session(self._exchange, self._catalog, self._defaults, model=model)
             return plan_session(self._exchange, self._defaults, asked)
         named = None if model is None else self._names.resolve(model).model
-        return prepare(self._exchange, self._catalog, self._defaults, self._memory, model=named)
+        made = prepare(self._exchange, self._catalog, self._defaults, self._memory, model=named)
+        return for_claude_code(made) if kind is Kind.CLAUDE_CODE else made
 
     def _check_options(self) -> None:
         if _OPTIONS not in self._exchange.envelope.own_fields or self._defaults.fallback_drops_claude_options:

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from proxy.dialects.anthropic import (
+    encode_count,
     encode_request,
     holds_our_signatures,
     with_cache_marks,
@@ -13,11 +14,14 @@ from proxy.dialects.anthropic import (
 )
 from proxy.dialects.claude_web import PromptOptions, encode_plan, plan_request
 from proxy.dialects.common import AnswerForm, Demand, Dropped, Rendering, Target, ThinkingFormat, Translated
+from proxy.dialects.decoding import decode_json
 from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
 from proxy.dialects.references import refuse_local_files
 from proxy.dialects.splicing import splice
+from proxy.dispatch.naming import dropped_by_name, refused_by_name
 from proxy.dispatch.thinking import ThinkingMemory
+from proxy.errors import InvalidRequest
 from proxy.exchange import Exchange, Operation
 from proxy.model.catalog import Catalog, ModelFacts, ThinkingMode
 from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
@@ -28,6 +32,8 @@ _TRANSLATED_VERSION: Final = "2023-06-01"
 _THINKING_TOKENS: Final = 8192
 _THINKING_LEAST_TOKENS: Final = 1024
 _COLLECT_ABOVE_TOKENS: Final = 21_000
+_SERVERS: Final = "mcp_servers"
+_NOT_CLAUDE_CODES: Final = ("temperature", "top_p", "top_k", "metadata", "service_tier", "speed")
 _NO_MEANING: Final = "has no meaning for this credential"
 
 
@@ -129,6 +135,17 @@ def _passing(exchange: Exchange, model: str) -> Prepared:
     )
 
 
+def for_claude_code(prepared: Prepared) -> Prepared:
+    """What is ready for Anthropic's API as it is for Claude Code, which sends none of these fields."""
+    body = prepared.call.body
+    lost = [name for name in _NOT_CLAUDE_CODES if f'"{name}"'.encode() in body]
+    if not lost:
+        return prepared
+    given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    dropped = tuple(Dropped(name, "Claude Code sends none") for name in lost if name in given)
+    return msgspec.structs.replace(prepared, dropped=(*prepared.dropped, *dropped))
+
+
 def read_session(
     exchange: Exchange, catalog: Catalog, defaults: RequestDefaults, *, model: str | None = None
 ) -> Translated:
@@ -137,7 +154,7 @@ def read_session(
     native = exchange.dialect.name == "anthropic"
     target = _target(exchange, catalog.facts(model), defaults, model)
     body = exchange.body
-    if exchange.operation is Operation.COUNT_TOKENS:
+    if native and exchange.operation is Operation.COUNT_TOKENS:
         # a count has no answer that could be too long
         body = splice(body, set={"max_tokens": b"1"}, remove=())
     translated = exchange.dialect.decode_request(body, target)
@@ -147,6 +164,9 @@ def read_session(
         if exchange.think and request.thinking is None:
             thinking = _thinking(catalog.facts(model), request.max_tokens)
             request = msgspec.structs.replace(request, thinking=thinking)
+    if translated.invents_tools:
+        # where calls are told in words nobody misses their tools
+        request = msgspec.structs.replace(request, tools=[], tool_choice=None)
     return msgspec.structs.replace(translated, request=request, dropped=lost)
 
 
@@ -156,7 +176,11 @@ def plan_session(exchange: Exchange, defaults: RequestDefaults, asked: Translate
     Raises InvalidRequest for what claude.ai has not; bytes have to stand in place of URLs.
     """
     request, model = asked.request, asked.request.model
-    plan = plan_request(request, _prompt_options(defaults.web), exchange.client)
+    try:
+        _check_no_servers(exchange, asked)
+        plan = plan_request(request, _prompt_options(defaults.web), exchange.client)
+    except InvalidRequest as refused:
+        raise refused_by_name(exchange, refused) from None
     call = UpstreamCall(
         operation=exchange.operation, body=encode_plan(plan), stream=exchange.stream, version=""
     )
@@ -166,8 +190,24 @@ def plan_session(exchange: Exchange, defaults: RequestDefaults, asked: Translate
         rendering=None
         if exchange.dialect.name == "anthropic"
         else _rendering(exchange, defaults, model, asked.form),
-        dropped=(*asked.dropped, *plan.dropped),
+        dropped=(*asked.dropped, *dropped_by_name(exchange, plan.dropped)),
     )
+
+
+class _WithServers(msgspec.Struct):
+    mcp_servers: list[msgspec.Raw] | None = None
+
+
+def _check_no_servers(exchange: Exchange, asked: Translated) -> None:
+    """Raises InvalidRequest for tools of MCP servers, a field of the Messages API that no canonical request has."""
+    if exchange.dialect.name != "anthropic" or not any(one.field == _SERVERS for one in asked.dropped):
+        return
+    if decode_json(_WithServers, exchange.body).mcp_servers:
+        raise InvalidRequest(
+            "A claude.ai session cannot call tools of MCP servers; an API key can.",
+            param=_SERVERS,
+            code="unsupported_parameter",
+        )
 
 
 def _prompt_options(settings: WebSettings) -> PromptOptions:
@@ -265,13 +305,14 @@ def _translated(
     request = translated.request
     if exchange.envelope.continuing and defaults.auto_cache and translated.auto_cache:
         request = with_cache_marks(request, facts)
-    collect = not exchange.stream and request.max_tokens > _COLLECT_ABOVE_TOKENS
+    counting = exchange.operation is Operation.COUNT_TOKENS
+    collect = not (exchange.stream or counting) and request.max_tokens > _COLLECT_ABOVE_TOKENS
     if collect:
         request = msgspec.structs.replace(request, stream=True)
     call = UpstreamCall(
         operation=exchange.operation,
-        body=encode_request(request),
-        stream=exchange.stream or collect,
+        body=encode_count(request) if counting else encode_request(request),
+        stream=(exchange.stream or collect) and not counting,
         version=_TRANSLATED_VERSION,
     )
     return Prepared(

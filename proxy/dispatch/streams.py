@@ -1,8 +1,10 @@
 """A streamed answer while it runs: frames for the client, limits on silence, and an honest end."""
 
+from typing import Protocol
+
 from proxy.clock import Clock
 from proxy.credentials import Kind
-from proxy.dialects.common import StreamBroken, StreamError
+from proxy.dialects.common import Observed, StreamBroken, StreamError
 from proxy.dispatch import answers
 from proxy.dispatch.lanes import StreamLane
 from proxy.errors import ErrorKind, GatewayError
@@ -39,6 +41,24 @@ class StreamCut(Exception):
         super().__init__(failure.cls.value)
         self.failure = failure
         self.shown = shown
+
+
+class Frames(Protocol):
+    """What is sent of one streamed answer."""
+
+    @property
+    def observed(self) -> Observed:
+        """What has been seen of the answer so far."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer is whole and its last frames have been handed out."""
+        ...
+
+    async def frames(self, silence_s: float) -> bytes | None:
+        """See `RunningStream.frames`."""
+        ...
 
 
 class RunningStream:

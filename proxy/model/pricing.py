@@ -12,6 +12,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple
 
+import msgspec
+
 from proxy.model.catalog import Catalog, ModelFacts, Price
 from proxy.model.message import Usage
 
@@ -25,7 +27,7 @@ _STANDARD: Final = "standard"
 _FAST: Final = "fast"
 
 
-class Tokens(NamedTuple):
+class Tokens(msgspec.Struct, frozen=True, gc=False):
     """What an answer used, by how it is priced. Nothing is counted twice, and nothing is negative.
 
     Attributes:
@@ -74,7 +76,7 @@ class Tokens(NamedTuple):
         return self.prompt + self.output
 
 
-class Priced(NamedTuple):
+class Priced(msgspec.Struct, frozen=True, gc=False):
     """What an answer cost.
 
     Attributes:

@@ -17,6 +17,7 @@ from proxy.pool.failure import (
     classify_event,
     classify_fault,
     event_error,
+    limit_reached,
 )
 from proxy.pool.headroom import LIMIT_HEADERS, LimitHeaders, limit_headers
 from proxy.pool.health import BY_CONFIGURATION, HealthChange, Reason, State
@@ -83,4 +84,5 @@ __all__ = [
     "classify_fault",
     "event_error",
     "limit_headers",
+    "limit_reached",
 ]

@@ -377,6 +377,20 @@ def about_object(failure: Failure) -> Failure:
     return replace(failure, cls=FailureClass.REQUEST, kind=kind)
 
 
+def limit_reached(until_unix_ms: int | None) -> Failure:
+    """What it means that an answer, itself a good one, was the last one within the account's limit.
+
+    It is what the next call would be told as a 429. `until_unix_ms` is when the limit ends; None where that is unknown.
+    """
+    return Failure(
+        cls=FailureClass.RATE,
+        status=0,
+        kind=ErrorKind.RATE_LIMIT,
+        message="",
+        until_unix_ms=until_unix_ms,
+    )
+
+
 def after_commit(failure: Failure) -> Failure:
     """The same failure once the client has had its first byte.
 

@@ -13,6 +13,7 @@ from math import ceil, inf, isfinite
 from typing import Final
 
 import msgspec
+from multidict import istr
 
 from proxy.settings import Policy
 
@@ -201,7 +202,9 @@ def _family(
     parts: tuple[str, str, str],
     read: Callable[[str, str | None, str | None, str | None], Window | None],
 ) -> Family:
-    return Family(windows, tuple(f"{_PREFIX}{window}-{part}" for window in windows for part in parts), read)
+    return Family(
+        windows, tuple(istr(f"{_PREFIX}{window}-{part}") for window in windows for part in parts), read
+    )
 
 
 _API: Final = _family(
@@ -211,8 +214,8 @@ _API: Final = _family(
 _SUBSCRIPTION: Final = _family(
     ("unified", "unified-5h", "unified-7d", "unified-7d_oi"), ("status", "utilization", "reset"), _read_share
 )
-_REQUESTS_LEFT: Final = f"{_PREFIX}requests-remaining"
-_UNIFIED_STATUS: Final = f"{_PREFIX}unified-status"
+_REQUESTS_LEFT: Final = istr(f"{_PREFIX}requests-remaining")
+_UNIFIED_STATUS: Final = istr(f"{_PREFIX}unified-status")
 
 LIMIT_HEADERS: Final = _API.headers + _SUBSCRIPTION.headers
 """All headers that are read here, in lower case."""

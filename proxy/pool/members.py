@@ -342,6 +342,8 @@ class Lease:
     Attributes:
         serial: counts up over all leases of a pool, from 1.
         seat: the place.
+        member: whose place it is.
+        name: the alias of its credential.
         model: the model it was granted for.
         granted_at_s: monotonic seconds.
         trial: whether it tries something that was out of use, or could not be reached.
@@ -349,11 +351,23 @@ class Lease:
         slow_start: whose place it takes; None ordinarily.
     """
 
-    __slots__ = ("granted_at_s", "model", "seat", "serial", "settled", "slow_start", "trial")
+    __slots__ = (
+        "granted_at_s",
+        "member",
+        "model",
+        "name",
+        "seat",
+        "serial",
+        "settled",
+        "slow_start",
+        "trial",
+    )
 
     def __init__(self, serial: int, seat: Seat, model: str, granted_at_s: float) -> None:
         self.serial = serial
         self.seat = seat
+        self.member = member = seat.member
+        self.name = member.name
         self.model = model
         self.granted_at_s = granted_at_s
         self.trial = False
@@ -361,19 +375,9 @@ class Lease:
         self.slow_start: SlowStart | None = None
 
     @property
-    def name(self) -> str:
-        """The alias of its credential."""
-        return self.seat.member.name
-
-    @property
     def credential(self) -> Credential:
         """What to call the upstream with."""
-        return self.seat.member.credential
-
-    @property
-    def member(self) -> Member:
-        """Whose place it is."""
-        return self.seat.member
+        return self.member.credential
 
     @property
     def limit_class(self) -> str:
@@ -383,7 +387,7 @@ class Lease:
     @property
     def organization(self) -> str | None:
         """The organization of its credential, as far as it is known."""
-        return self.seat.member.organization
+        return self.member.organization
 
     def __repr__(self) -> str:
         state = "given back" if self.settled else "trial" if self.trial else "held"

@@ -14,7 +14,7 @@ from typing import Final, assert_never
 from proxy.clock import Clock
 from proxy.credentials import Credential
 from proxy.pool.affinity import Affinity
-from proxy.pool.choosing import Chooser, Plan, Sorts, passed_over
+from proxy.pool.choosing import Chooser, Plan, Sorts, outdone, passed_over
 from proxy.pool.explain import Outlook, Question, explain, outlook
 from proxy.pool.headroom import LimitHeaders
 from proxy.pool.health import BY_OPERATOR, CoolingTimes, Effect, HealthChange, Reason, effect_of
@@ -134,6 +134,8 @@ class Pool:
             return None
         if now_s < self._restraints.until_s and passed_over(plan, seat, want.model, now_s):
             return None
+        if plan.losses and outdone(plan, seat, want.model, walk, now_s):
+            return None
         match availability(seat, want.model, now_s):
             case Availability.FREE:
                 return self._grant(seat, plan, want, walk, now_s)
@@ -191,6 +193,8 @@ class Pool:
         elif isinstance(outcome, Success):
             member.succeeded += 1
             self._verdicts.succeeded(lease, now_s)
+            if outcome.limit is not None:
+                self._verdicts.failed(lease, outcome.limit, now_s, epoch=self._serial)
         elif isinstance(outcome, Failed):
             member.failed += 1
             self._verdicts.failed(lease, outcome.failure, now_s, epoch=self._serial)
@@ -303,7 +307,7 @@ class Pool:
         """
         difference = compare([member.credential for member in self._members], credentials)
         ways_out = {endpoint_of(member.credential): member.way_out for member in self._members}
-        self._members, leaving = succeed(self._by_name, credentials, ways_out)
+        self._members, leaving = succeed(self._by_name, credentials, ways_out, self._leaving)
         self._leaving += leaving
         self._by_name = {member.name: member for member in self._members}
         self._verdicts.members = self._plans.members = self._members

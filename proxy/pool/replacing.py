@@ -55,17 +55,21 @@ def compare(present: Iterable[Credential], wanted: Sequence[Credential]) -> Diff
 
 
 def succeed(
-    present: Mapping[str, Member], wanted: Sequence[Credential], ways_out: MutableMapping[Hashable, WayOut]
+    present: Mapping[str, Member],
+    wanted: Sequence[Credential],
+    ways_out: MutableMapping[Hashable, WayOut],
+    left: Iterable[Member] = (),
 ) -> tuple[tuple[Member, ...], tuple[Member, ...]]:
     """The members of another configuration, in its order, and those of `present` that leave.
 
-    Members whose health ends with them are marked as retired.
+    Members whose health ends with them are marked as retired, also of those that `left` before: their follower may
+    be among the leaving.
     """
     members = tuple(_member_for(credential, present.get(credential.name), ways_out) for credential in wanted)
     staying = {id(member) for member in members}
     leaving = tuple(member for member in present.values() if id(member) not in staying)
     followers = {member.name: member for member in members}
-    for member in leaving:
+    for member in (*left, *leaving):
         follower = followers.get(member.name)
         member.retired = follower is None or follower.standing is not member.standing
     return members, leaving

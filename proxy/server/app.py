@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from aiohttp import web
+from multidict import istr
 
 from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.credentials import Credential, CredentialSource, Kind
 from proxy.dispatch.bookkeeper import Bookkeeper
+from proxy.dispatch.cache import AnswerCache
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.membership import Membership, fingerprints_of
@@ -26,7 +28,7 @@ from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.model.pricing import Pricing
 from proxy.pool import Pool, RetryBudget
-from proxy.server import admin, clients, extras, metrics, usage
+from proxy.server import admin, capabilities, clients, extras, metrics, usage
 from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
 from proxy.server.dashboard.feed import FEED, Feed
@@ -35,18 +37,23 @@ from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
 from proxy.server.objects import OBJECT_ROUTES
+from proxy.server.openapi import OPENAPI, Description, openapi
 from proxy.server.orders import once
 from proxy.server.reload import reload
+from proxy.server.responses import responses_routes
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
+from proxy.server.stored_responses import RESPONSES, StoredResponses
 from proxy.settings import Settings
-from proxy.store.base import Store
+from proxy.store.base import Storage
 from proxy.tasks import finish_all, spawn
 from proxy.telemetry.logs import no_request_line
-from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.requests import HasLine
 from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.anthropic_objects import AnthropicObjects
 from proxy.upstreams.base import Upstream
+from proxy.upstreams.claude_code.machine import limits_of, policy_of
+from proxy.upstreams.claude_code.upstream import ClaudeCode
 from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
 from proxy.upstreams.media import Media
@@ -75,15 +82,18 @@ ROUTES = (
         ANTHROPIC,
         _V1,
     ),
+    *responses_routes(_V1),
     *OBJECT_ROUTES,
     Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1, by_version=True),
+    Route("GET", "/v1/capabilities", capabilities.capabilities, Access.CLIENT, prefixes=_V1),
     Route("GET", "/health", extras.health, Access.PUBLIC),
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
     Route("GET", "/stats", usage.stats, Access.EITHER),
     *DASHBOARD_ROUTES,
     Route("GET", "/metrics", metrics.metrics, Access.ADMIN),
+    Route("GET", "/openapi.json", openapi, Access.EITHER),
     Route("GET", "/admin/usage", usage.usage, Access.ADMIN),
     Route("POST", "/admin/pool/reload", once(reload), Access.ADMIN),
     Route("GET", "/admin/pool", admin.pool, Access.ADMIN),
@@ -110,7 +120,7 @@ class Parts:
         source: where they come from and are looked for again; None where they stay.
         keys: client, admin and secret key.
         catalog: model facts.
-        store: where health is kept.
+        store: where health and responses are kept.
         clock: the time.
         rng: jitter.
         record: takes the line of each request.
@@ -121,11 +131,11 @@ class Parts:
     credentials: tuple[Credential, ...]
     keys: Keys
     catalog: Catalog
-    store: Store
+    store: Storage
     clock: Clock
     rng: random.Random
     source: CredentialSource | None = None
-    record: Callable[[RequestLine], None] = no_request_line
+    record: Callable[[HasLine], None] = no_request_line
     demo: bool = False
 
 
@@ -138,7 +148,8 @@ async def build_app(parts: Parts) -> web.Application:
     ways_out = WaysOut(policy)
     places = Places(pool, policy, journal)
     sessions = _sessions(parts, ways_out)
-    upstreams = _upstreams(parts, ways_out, sessions)
+    code = _claude_code(parts, ways_out)
+    upstreams = _upstreams(parts, ways_out, sessions, code)
     membership = Membership(
         pool=pool,
         places=places,
@@ -169,15 +180,32 @@ async def build_app(parts: Parts) -> web.Application:
         places=places,
         bookkeeper=Bookkeeper(UsageLedger(pricing, clock), parts.store, clock),
         admission=admission,
-        common_headers={"server": "carousel", **({"x-carousel-demo": "1"} if parts.demo else {})},
+        common_headers={istr("server"): "carousel", **({istr("x-carousel-demo"): "1"} if parts.demo else {})},
     )
-    return _application(services, _Background(places, ways_out, parts.store, sessions))
+    return _application(services, _Background(places, ways_out, parts.store, sessions, code))
 
 
-def _upstreams(parts: Parts, ways_out: WaysOut, sessions: ClaudeWeb) -> dict[Kind, Upstream]:
+def _upstreams(
+    parts: Parts, ways_out: WaysOut, sessions: ClaudeWeb, code: ClaudeCode
+) -> dict[Kind, Upstream]:
     """How each kind of credential is asked."""
     others = {kind: make(ways_out, parts.settings.policy) for kind, make in UPSTREAMS.items()}
-    return {**others, Kind.CLAUDE_WEB: sessions}
+    return {**others, Kind.CLAUDE_WEB: sessions, Kind.CLAUDE_CODE: code}
+
+
+def _claude_code(parts: Parts, ways_out: WaysOut) -> ClaudeCode:
+    """The upstream of all Claude Code credentials; it starts nothing before it is asked."""
+    settings = parts.settings
+    return ClaudeCode(
+        ways_out,
+        settings.policy,
+        parts.clock,
+        folder=settings.data_dir / "claude-code",
+        limits=limits_of(settings.claude_code),
+        credentials=tuple(
+            each for each in parts.credentials if each.kind is Kind.CLAUDE_CODE and each.enabled
+        ),
+    )
 
 
 def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb:
@@ -218,6 +246,7 @@ def _dispatcher(
             defaults=settings.defaults,
             memory=ThinkingMemory(parts.clock),
             media=Media(settings.media),
+            policies={Kind.CLAUDE_CODE: policy_of(settings.claude_code, settings.policy)},
         )
     )
 
@@ -242,8 +271,9 @@ class _Background:
 
     places: Places
     ways_out: WaysOut
-    store: Store
+    store: Storage
     sessions: ClaudeWeb
+    code: ClaudeCode
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
@@ -256,6 +286,7 @@ class _Background:
                 name="count requests",
             ),
             spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),
+            spawn(self.code.work_for_ever(), name="look after Claude Code"),
             spawn(services.admission.desk.stored.watch(), name="look after the client keys"),
         ]
         if not await services.ownership.found_files():
@@ -263,6 +294,7 @@ class _Background:
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.deletions = self.sessions.deletions
+        services.claude_code = self.code
         services.ready = True
         yield
         services.ready = False
@@ -270,6 +302,7 @@ class _Background:
             task.cancel()
         await self.sessions.deletions.settle(within_s=_LAST_WORK_S)
         await self.sessions.close()
+        await self.code.close()
         await finish_all(within_s=_LAST_WORK_S)
         await services.bookkeeper.flush()
         await self.ways_out.close()
@@ -279,14 +312,22 @@ class _Background:
 
 def _application(services: Services, background: _Background) -> web.Application:
     gate = Gate(services)
-    limit_bytes = services.settings.policy.body_max_bytes
+    settings = services.settings
+    limit_bytes = settings.policy.body_max_bytes
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
     gate.attach(RouteTable(app, ROUTES))
     app[SERVICES] = services
     app[FEED] = Feed(services)
+    app[OPENAPI] = Description(ROUTES)
+    app[RESPONSES] = responses = StoredResponses(
+        background.store, services.clock, ttl_s=settings.responses_ttl_s, history_max_bytes=limit_bytes
+    )
+    if (kept := services.settings.cache).enabled:
+        services.cache = AnswerCache(kept, services.clock)
     if (cors := services.admission.cors) is not None:
         app.on_response_prepare.append(cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))
+    app.cleanup_ctx.append(lambda _: responses.run())
     return app
 
 

@@ -1,13 +1,24 @@
 """Reading a request's body, refused as soon as it is known to be too large."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from typing import Final, TypeVar
 
 from aiohttp import web
 
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, TooLarge
+from proxy.tasks import off_loop
 from proxy.watch import Watch
 
+LARGE_BYTES: Final = 2 * 1024 * 1024
+"""From here on even a look at a body takes so long that the loop must not wait for it."""
+
 _STALLED_BODY_S = 60.0
+_T = TypeVar("_T")
+
+
+async def looked_at(length_bytes: int, look: Callable[[], _T], *, large_bytes: int = LARGE_BYTES) -> _T:
+    """What a look at so many bytes finds; at `large_bytes` and more beside the loop."""
+    return look() if length_bytes < large_bytes else await off_loop(look)
 
 
 async def read_body(request: web.Request, limit_bytes: int, watch: Watch) -> bytes:

@@ -10,12 +10,13 @@ from aiohttp import web
 from proxy.access import Keys, Rules
 from proxy.clock import Clock
 from proxy.dispatch.bookkeeper import Bookkeeper
+from proxy.dispatch.cache import AnswerCache
 from proxy.dispatch.dispatcher import Dispatcher
 from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
 from proxy.dispatch.reloading import Reloader
-from proxy.model.catalog import Catalog, Resolution
+from proxy.model.catalog import CLAUDE_CODE, Catalog, Resolution
 from proxy.model.names import ModelNames
 from proxy.pool import Pool
 from proxy.server.admission import Admission
@@ -24,8 +25,9 @@ from proxy.settings import Settings
 from proxy.telemetry.history import History
 from proxy.telemetry.loop_lag import LoopLag
 from proxy.telemetry.metrics import OTHER, RequestMetrics
-from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.requests import HasLine
 from proxy.telemetry.traces import Traces
+from proxy.upstreams.claude_code.upstream import ClaudeCode
 from proxy.upstreams.claude_web.deletions import Deletions
 
 _CLAUDE: Final = "claude-"
@@ -56,9 +58,11 @@ class Services:
         bookkeeper: has what was used and what it cost, and writes it down.
         traces: the last requests.
         metrics: what was counted of all requests.
-        history: how the last hour went.
+        last_hour: how the last hour went.
         loop_lag: how late the event loop is.
         deletions: of conversations at claude.ai; None before the start.
+        cache: answers that are kept in memory; None where none are.
+        claude_code: the Claude Code processes; None before the start.
     """
 
     settings: Settings
@@ -71,7 +75,7 @@ class Services:
     names: ModelNames
     clock: Clock
     inflight: Inflight
-    record: Callable[[RequestLine], None]
+    record: Callable[[HasLine], None]
     started_s: float
     reloader: Reloader | None = None
     places: Places
@@ -79,18 +83,20 @@ class Services:
     admission: Admission
     traces: Traces = field(default_factory=Traces)
     metrics: RequestMetrics = field(init=False)
-    history: History = field(init=False)
+    last_hour: History = field(init=False)
     loop_lag: LoopLag = field(init=False)
     deletions: Deletions | None = None
+    cache: AnswerCache | None = None
+    claude_code: ClaudeCode | None = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.metrics = RequestMetrics(self._model_class)
-        self.history = History(self.clock)
+        self.last_hour = History(self.clock)
         self.loop_lag = LoopLag(self.clock)
-        self.traces.watch(self.metrics.count)
-        self.traces.watch(self.history.count)
+        self.traces.subscribe(self.metrics.count)
+        self.traces.subscribe(self.last_hour.count)
 
     def _model_class(self, model: str) -> str:
         """The limit class of a model; one word for all that are none of Anthropic's."""
@@ -98,7 +104,17 @@ class Services:
 
     def resolve(self, asked: str) -> Resolution:
         """What a client's model name means today; the default one where it is empty."""
-        return self.names.resolve(asked or self.settings.defaults.model or self.catalog.default_model)
+        wanted = asked or self.settings.defaults.model or self.catalog.default_model
+        found = self.names.resolve(wanted)
+        if found.alias_of == CLAUDE_CODE and found.model == self.catalog.default_model:
+            return self._own_choice(found)
+        return found
+
+    def _own_choice(self, found: Resolution) -> Resolution:
+        """The same, but where Claude Code itself is there, the model of its own choice."""
+        if not self.pool.servable((CLAUDE_CODE,)):
+            return found
+        return Resolution(model=CLAUDE_CODE, think=found.think, alias_of=None, known=True)
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

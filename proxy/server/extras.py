@@ -64,10 +64,16 @@ async def health(request: web.Request) -> web.Response:
             "status": "healthy",
             "version": __version__,
             "uptime_seconds": int(services.clock.monotonic_s() - services.started_s),
-            "claude_version": None,
-            "active_sessions": services.pool.in_flight,
+            "claude_version": services.claude_code.version if services.claude_code is not None else None,
+            "active_sessions": active_sessions(services),
         },
     )
+
+
+def active_sessions(services: Services) -> int:
+    """The live Claude Code processes, where such credentials are used; else the requests under way."""
+    code = services.claude_code
+    return services.pool.in_flight if code is None or code.version is None else code.processes
 
 
 async def ready(request: web.Request) -> web.Response:

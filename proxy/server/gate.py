@@ -6,8 +6,9 @@ import traceback
 from typing import Final
 
 from aiohttp import web
-from aiohttp.hdrs import HOST
+from aiohttp.hdrs import ALLOW, HOST
 from aiohttp.typedefs import Middleware
+from multidict import istr
 
 from proxy.access import Client, presented_key
 from proxy.dialects.common import Dialect
@@ -23,6 +24,10 @@ _log = get_logger("gate")
 _ID_BITS: Final = 96
 _ADMIN_NEEDED: Final = "This address needs the admin key."
 _ADMINISTRATORS: Final = frozenset({Access.ADMIN, Access.PAGE})
+_CLIENTS: Final = frozenset({Access.CLIENT, None})
+"""A missing route is answered as one of clients."""
+_OUR_REQUEST_ID: Final = istr("x-request-id")
+_REQUEST_ID: Final = istr("request-id")
 _HOST: Final = re.compile(r"[A-Za-z0-9._:\-\[\]]*")
 
 
@@ -62,6 +67,8 @@ class Gate:
             response = self._rendered(error, route, request, caller)
         except web.HTTPException as error:
             response = self._rendered(_translated(error, request), route, request, caller)
+            if (allowed := error.headers.get(ALLOW)) is not None:
+                response.headers[ALLOW] = allowed
         except (ConnectionResetError, BrokenPipeError):
             raise
         except Exception as error:  # noqa: BLE001 - the last stop before the framework's own page
@@ -82,16 +89,17 @@ class Gate:
             raise GatewayError(
                 400, ErrorKind.INVALID_REQUEST, "The Host header is not a host name.", param="Host"
             )
-        if route is not None and route.access is Access.PUBLIC:
+        access = route.access if route is not None else None
+        if access is Access.PUBLIC:
             return None
         keys = self._services.keys
         presented = presented_key(headers)
-        if route is not None and route.access is not Access.CLIENT and self._administers(presented, request):
+        if access not in _CLIENTS and self._administers(presented, request):
             caller.admin = True
             return None
-        if route is not None and route.access is Access.PAGE:
+        if access is Access.PAGE:
             return presented
-        if route is not None and route.access is Access.ADMIN:
+        if access is Access.ADMIN:
             if presented is None:
                 raise Unauthorized(_ADMIN_NEEDED)
             return presented
@@ -178,10 +186,9 @@ def error_response(error: GatewayError, dialect: Dialect, caller: Caller, servic
 
 def identity_headers(dialect: Dialect, request_id: str) -> dict[str, str]:
     """Our request id, under each name the dialect's clients read."""
-    headers = {"x-request-id": request_id}
     if dialect.name == "anthropic":
-        headers["request-id"] = request_id
-    return headers
+        return {_OUR_REQUEST_ID: request_id, _REQUEST_ID: request_id}
+    return {_OUR_REQUEST_ID: request_id}
 
 
 def _translated(error: web.HTTPException, request: web.Request) -> GatewayError:

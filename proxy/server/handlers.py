@@ -1,6 +1,7 @@
 """One generic handler for every chat dialect and for counting tokens."""
 
 import asyncio
+import math
 from typing import Final
 
 from aiohttp import web
@@ -11,28 +12,28 @@ from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files, named_files
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
-from proxy.dispatch.trace import CLIENT_LEFT, SUCCESS, Trace
+from proxy.dispatch.cache import AnswerCache
+from proxy.dispatch.shared_calls import Caller as SharedCaller
+from proxy.dispatch.shared_calls import Seat
+from proxy.dispatch.trace import CLIENT_LEFT, MODEL_MAX, SUCCESS, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
-from proxy.server.body import read_body
+from proxy.server.answers import Question, question_of
+from proxy.server.body import LARGE_BYTES, looked_at, read_body
 from proxy.server.context import CALLER, Caller, Services
+from proxy.server.ended import NAME_MAX, Ended
 from proxy.server.gate import error_response, identity_headers, internal_error
 from proxy.server.headers import BETA, VERSION, answer_headers, forwardable
 from proxy.server.limiting import admitted, settle
 from proxy.server.object_request import tenant_of
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
-from proxy.tasks import off_loop
-from proxy.telemetry.requests import RequestLine
-from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.watch import Watch
 
+_CONTENT_TYPE: Final = istr("content-type")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
-_SHOWN_MAX: Final = 100
-_DROPPED_MAX: Final = 32
-_LARGE_BYTES: Final = 2 * 1024 * 1024
 
 
 class NoHold:
@@ -54,7 +55,7 @@ def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) ->
     """The handler of one dialect's endpoint."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        call = _Call(request, dialect, operation)
+        call = ClientCall(request, dialect, operation)
         try:
             return await call.answer()
         finally:
@@ -63,7 +64,7 @@ def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) ->
     return handle
 
 
-class _Call:
+class ClientCall:
     """One client call being answered."""
 
     def __init__(self, request: web.Request, dialect: Dialect, operation: Operation) -> None:
@@ -78,34 +79,31 @@ class _Call:
         self._exchange: Exchange | None = None
         self._grant: Grant | None = None
         self._status = CLIENT_LEFT
-        self._path = request.path[:_SHOWN_MAX]
+        self._path = request.path[:NAME_MAX]
         self._began_s = self._services.clock.monotonic_s()
 
     async def answer(self) -> web.StreamResponse:
         """Answer the client. Raises only mistakes of ours, and the loss of the connection."""
         services = self._services
         try:
-            body = await read_body(self._request, services.settings.policy.body_max_bytes, self._watch)
+            body = await self._read_body()
             exchange = self._exchange = self._open_exchange(
-                body, self._dialect.peek(body) if len(body) < _LARGE_BYTES else await self._peeked(body)
+                body, self._dialect.peek(body) if len(body) < LARGE_BYTES else await self._peeked(body)
             )
             if self._caller.rules is not None:
                 self._grant = admitted(exchange, self._caller, self._caller.rules)
             if services.ownership.some_files and may_name_files(body):
                 await self._bind(exchange, body)
             del body
+            question = None if services.cache is None else await self._question(exchange, services.cache)
             if exchange.stream and exchange.operation is Operation.MESSAGES:
-                response = await self._stream(exchange)
+                response = await self._stream(exchange, question)
+            elif question is not None:
+                response = self._whole(exchange, await self._read_shared(exchange, question))
             else:
                 response = await self._unary(exchange)
         except GatewayError as error:
-            response = error_response(error, self._dialect, self._caller, services)
-            if self._exchange is not None and self._trace.attempts:
-                answer_headers(response.headers, self._exchange, self._trace)
-            if self._grant is not None:
-                response.headers.update(self._grant.headers)
-            elif isinstance(error, LimitReached):
-                response.headers.update(error.headers)
+            response = self._refused(error)
         except (ConnectionResetError, BrokenPipeError):
             raise
         except Exception:
@@ -114,77 +112,46 @@ class _Call:
         self._status = response.status
         return response
 
+    async def _read_body(self) -> bytes:
+        """The request's body, before anything in it is looked at."""
+        return await read_body(self._request, self._services.settings.policy.body_max_bytes, self._watch)
+
+    def _refused(self, error: GatewayError) -> web.Response:
+        response = error_response(error, self._dialect, self._caller, self._services)
+        if self._exchange is not None and self._trace.attempts:
+            answer_headers(response.headers, self._exchange, self._trace)
+        if self._grant is not None:
+            response.headers.update(self._grant.headers)
+        elif isinstance(error, LimitReached):
+            response.headers.update(error.headers)
+        return response
+
     def end(self) -> None:
-        """Close the books: one log line for the request, and its place among the last ones."""
+        """Close the books: what the request was is kept as it is, for who writes it down and who asks for it."""
         self._watch.close()
-        services = self._services
-        if self._grant is not None and self._exchange is not None:
-            settle(self._grant, self._exchange, self._trace)
-        ended_s = services.clock.monotonic_s()
-        line = self._line(ended_s)
-        asked = self._exchange.envelope.model[:_SHOWN_MAX] if self._exchange is not None else ""
-        attempts = self._attempts(ended_s) if self._trace.attempts else ()
-        model = self._exchange.model if self._exchange is not None else ""
-        free = self._operation is Operation.COUNT_TOKENS
-        services.bookkeeper.ledger.settle(
-            self._trace.settlement(self._caller.client, model, status=self._status, free=free)
+        services, exchange, trace = self._services, self._exchange, self._trace
+        if self._grant is not None and exchange is not None:
+            settle(self._grant, exchange, trace)
+        ended = Ended(
+            self._caller.request_id,
+            self._caller.client,
+            self._path,
+            self._status,
+            exchange.envelope.model[:NAME_MAX] if exchange is not None else "",
+            exchange.model[:MODEL_MAX] if exchange is not None else "",
+            exchange.stream if exchange is not None else None,
+            self._operation is Operation.COUNT_TOKENS,
+            self._began_s,
+            services.clock.monotonic_s(),
+            services.clock.unix_ms(),
+            trace,
         )
-        services.traces.keep(RequestTrace(line, services.clock.unix_ms(), asked, attempts))
-        services.record(line)
-
-    def _line(self, ended_s: float) -> RequestLine:
-        trace = self._trace
-        line = RequestLine(
-            time="",
-            level="info",
-            room="requests",
-            event="request",
-            id=self._caller.request_id,
-            client=self._caller.client,
-            path=self._path,
-            status=self._status,
-            took_ms=self._milliseconds(ended_s),
-        )
-        if (exchange := self._exchange) is not None:
-            line.model = (trace.model or exchange.model)[:_SHOWN_MAX]
-            line.stream = exchange.stream
-        if trace.attempts:
-            line.credential = trace.credential
-            line.attempts = trace.attempts
-        if trace.first_event_s is not None:
-            line.first_ms = self._milliseconds(trace.first_event_s)
-        if (usage := trace.usage) is not None:
-            line.input_tokens = usage.input_tokens
-            line.output_tokens = usage.output_tokens
-            line.stop_reason = trace.stop_reason
-        if trace.failed:
-            line.failed = [f"{item.credential}:{item.outcome}" for item in trace.failed]
-        if trace.dropped:
-            # a long conversation can have one for each of its messages
-            line.dropped = [item.field for item in trace.dropped[:_DROPPED_MAX]]
-        return line
-
-    def _attempts(self, ended_s: float) -> tuple[AttemptTrace, ...]:
-        """The upstream calls; the last one is still open in the trace where it was no failure."""
-        trace = self._trace
-        attempts = [
-            AttemptTrace(
-                each.credential, each.outcome, each.status, self._milliseconds(each.began_s), each.took_ms
-            )
-            for each in trace.failed
-        ]
-        if trace.attempts > len(attempts):
-            status = 0 if trace.first_event_s is None else 200
-            start_ms = self._milliseconds(trace.began_s)
-            took_ms = round((ended_s - trace.began_s) * 1000, 1)
-            attempts.append(AttemptTrace(trace.credential, trace.outcome, status, start_ms, took_ms))
-        return tuple(attempts)
-
-    def _milliseconds(self, until_s: float) -> float:
-        return round((until_s - self._began_s) * 1000, 1)
+        services.bookkeeper.ledger.enter(ended)
+        services.traces.keep(ended)
+        services.record(ended)
 
     async def _peeked(self, body: bytes) -> Envelope:
-        return await off_loop(lambda: self._dialect.peek(body))
+        return await looked_at(len(body), lambda: self._dialect.peek(body))
 
     def _open_exchange(self, body: bytes, envelope: Envelope) -> Exchange:
         services = self._services
@@ -209,13 +176,12 @@ class _Call:
             think=think,
             conversation=self._conversation(envelope),
             version=forwardable(headers.get(VERSION), VERSION),
-            beta=forwardable(", ".join(headers.getall(BETA, ())) or None, BETA),
+            beta=forwardable(", ".join(headers.getall(BETA)) or None, BETA) if BETA in headers else None,
         )
 
     async def _bind(self, exchange: Exchange, body: bytes) -> None:
         """Let nobody answer but who holds the files a request names. Raises GatewayError naming the field."""
-        large = len(body) >= _LARGE_BYTES
-        files = await off_loop(lambda: named_files(body)) if large else named_files(body)
+        files = await looked_at(len(body), lambda: named_files(body))
         exchange.files = {}
         if files:
             tenant = tenant_of(self._request, self._caller)
@@ -249,17 +215,56 @@ class _Call:
         self._trace.outcome = SUCCESS
         self._trace.usage = opened.usage
         self._trace.stop_reason = opened.stop_reason
+        return self._whole(exchange, opened.body)
+
+    def _whole(self, exchange: Exchange, body: bytes) -> web.Response:
         headers = {
-            "content-type": "application/json",
-            **services.common_headers,
+            _CONTENT_TYPE: "application/json",
+            **self._services.common_headers,
             **identity_headers(self._dialect, exchange.id),
         }
         if self._grant is not None:
             headers.update(self._grant.headers)
         answer_headers(headers, exchange, self._trace)
-        return web.Response(body=opened.body, headers=headers)
+        return web.Response(body=body, headers=headers)
 
-    async def _stream(self, exchange: Exchange) -> web.StreamResponse:
+    async def _question(self, exchange: Exchange, cache: AnswerCache) -> Question | None:
+        """What may be answered from memory; nothing of what its client calls a session."""
+        if self._session(exchange.envelope):
+            return None
+        return await question_of(exchange, self._request, self._services, cache)
+
+    async def _read_shared(self, exchange: Exchange, question: Question) -> bytes:
+        """A whole answer that is kept, or that others get too."""
+        seat = question.seat(SharedCaller(exchange, self._trace, _NO_HOLD, self._watch))
+        try:
+            await self._begun(seat)
+            said = []
+            while (piece := await seat.frames(math.inf)) is not None:
+                said.append(piece)
+            self._trace.outcome = SUCCESS
+        finally:
+            self._trace = seat.leave()
+        return b"".join(said)
+
+    async def _relay_shared(self, answer: StreamAnswer, exchange: Exchange, question: Question) -> None:
+        """The same as a stream."""
+        seat = question.seat(SharedCaller(exchange, self._trace, answer, self._watch))
+        try:
+            await self._begun(seat)
+            failure = await answer.relay(seat)
+            self._trace.outcome = SUCCESS if failure is None else after_commit(failure).cls.value
+        except (ClientStalled, ConnectionResetError):
+            self._abort()
+        finally:
+            self._trace = seat.leave()
+
+    async def _begun(self, seat: Seat) -> None:
+        await seat.opened()
+        if self._trace.first_event_s is None:
+            self._trace.first_event_s = self._services.clock.monotonic_s()
+
+    async def _stream(self, exchange: Exchange, question: Question | None) -> web.StreamResponse:
         services = self._services
         common = {**services.common_headers, **identity_headers(self._dialect, exchange.id)}
         if self._grant is not None:
@@ -268,9 +273,12 @@ class _Call:
         answer = StreamAnswer(self._request, exchange, self._trace, policy, self._watch, common)
         services.inflight.stream_begins(answer)
         try:
-            opened = await services.dispatcher.open(exchange, self._trace, answer, self._watch)
-            self._note(opened)
-            await self._relay(answer, self._streamed(opened))
+            if question is not None:
+                await self._relay_shared(answer, exchange, question)
+            else:
+                opened = await services.dispatcher.open(exchange, self._trace, answer, self._watch)
+                self._note(opened)
+                await self._relay(answer, self._streamed(opened))
         except asyncio.CancelledError:
             if await answer.farewell():
                 return answer.response
@@ -296,17 +304,20 @@ class _Call:
     async def _relay(self, answer: StreamAnswer, opened: StreamOpened) -> None:
         outcome: Outcome = Abandoned()
         try:
-            failure = await answer.relay(opened)
+            failure = await answer.relay(opened.stream)
             outcome = Success() if failure is None else Failed(failure)
             self._trace.outcome = SUCCESS if failure is None else after_commit(failure).cls.value
         except (ClientStalled, ConnectionResetError):
-            if (transport := self._request.transport) is not None:
-                transport.abort()
+            self._abort()
         finally:
             observed = opened.stream.observed
             self._trace.usage = observed.usage
             self._trace.stop_reason = observed.stop_reason
             self._services.dispatcher.end(opened, outcome)
+
+    def _abort(self) -> None:
+        if (transport := self._request.transport) is not None:
+            transport.abort()
 
     def _note(self, opened: UnaryOpened | StreamOpened) -> None:
         self._trace.upstream_request_id = opened.source.request_id

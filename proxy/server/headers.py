@@ -15,7 +15,14 @@ from proxy.telemetry.redaction import REDACTOR
 _SAFE_VALUE: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DROPPED_MAX_BYTES: Final = 1024
+_CREDENTIAL: Final = istr("x-carousel-credential")
+_ATTEMPTS: Final = istr("x-carousel-attempts")
+_CACHE: Final = istr("x-carousel-cache")
+_MODEL: Final = istr("x-carousel-model")
+_DROPPED: Final = istr("x-carousel-dropped")
+_UPSTREAM_REQUEST_ID: Final = istr("x-carousel-upstream-request-id")
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
+_USUAL_VERSION: Final = "2023-06-01"
 VERSION: Final = istr("anthropic-version")
 BETA: Final = istr("anthropic-beta")
 
@@ -25,18 +32,18 @@ def answer_headers(headers: MutableMapping[str, str], exchange: Exchange, trace:
     attempt_headers(headers, trace)
     model = trace.model or exchange.model
     if model != exchange.envelope.model and _SAFE_VALUE.fullmatch(model):
-        headers["x-carousel-model"] = model
+        headers[_MODEL] = model
     if trace.dropped:
-        headers["x-carousel-dropped"] = dropped_value(trace.dropped)
+        headers[_DROPPED] = dropped_value(trace.dropped)
 
 
 def attempt_headers(headers: MutableMapping[str, str], trace: Trace) -> None:
     """Add who answered, and after how many attempts."""
-    headers["x-carousel-credential"] = trace.credential
-    headers["x-carousel-attempts"] = str(trace.attempts)
-    headers["x-carousel-cache"] = "off"
+    headers[_CREDENTIAL] = trace.credential
+    headers[_ATTEMPTS] = str(trace.attempts)
+    headers[_CACHE] = trace.cache
     if trace.upstream_request_id and _REQUEST_ID.fullmatch(trace.upstream_request_id):
-        headers["x-carousel-upstream-request-id"] = trace.upstream_request_id
+        headers[_UPSTREAM_REQUEST_ID] = trace.upstream_request_id
 
 
 def dropped_value(dropped: Sequence[Dropped]) -> str:
@@ -50,6 +57,6 @@ def dropped_value(dropped: Sequence[Dropped]) -> str:
 
 def forwardable(value: str | None, name: str) -> str | None:
     """A client's header that goes upstream as it is. Raises InvalidRequest when it is no printable ASCII."""
-    if value is not None and not _HEADER_TEXT.fullmatch(value):
+    if value is not None and value != _USUAL_VERSION and not _HEADER_TEXT.fullmatch(value):
         raise InvalidRequest(f"The header {name} holds characters that cannot be forwarded.", param=name)
     return value

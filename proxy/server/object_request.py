@@ -9,26 +9,26 @@ from multidict import CIMultiDict
 
 from proxy.access import Grant, LimitReached, presented_key
 from proxy.access.clients import ANONYMOUS
+from proxy.dispatch.batch_usage import BatchUsage
 from proxy.dispatch.objects import Asked, ObjectOpened
 from proxy.dispatch.ownership import Held, shown
 from proxy.dispatch.trace import SUCCESS, Trace
 from proxy.errors import ErrorKind, GatewayError, NotFound
 from proxy.exchange import Operation
+from proxy.model.message import Usage
 from proxy.pool import Abandoned, Failed, Fault, Outcome, Success, classify_fault
 from proxy.secrets import Secret
 from proxy.server.context import CALLER, Caller, Services
+from proxy.server.ended import NAME_MAX, Ended
 from proxy.server.gate import error_response, identity_headers
 from proxy.server.headers import BETA, VERSION, attempt_headers, forwardable
 from proxy.server.limiting import admitted_object
 from proxy.server.routes import ANTHROPIC, Handler
-from proxy.telemetry.requests import RequestLine
-from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.upstreams.anthropic_objects import ObjectCall
 from proxy.upstreams.base import UpstreamFault
 from proxy.watch import Watch
 
 _DEFAULT_VERSION: Final = "2023-06-01"
-_SHOWN_MAX: Final = 100
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
 _BYTES: Final = "application/octet-stream"
 _NOUNS: Final = {Operation.FILES: "File", Operation.BATCHES: "Message batch"}
@@ -74,6 +74,8 @@ class ObjectRequest:
         tenant: whose objects it may see.
         trace: what it went through.
         watch: its time limits.
+        tokens: what it counts for where tokens are limited.
+        uncertain: whether what it wanted may have been done, and nobody was there to hear of it.
     """
 
     def __init__(self, request: web.Request, kind: Operation) -> None:
@@ -84,6 +86,8 @@ class ObjectRequest:
         self.tenant = tenant_of(request, caller)
         self.trace = Trace()
         self.watch = Watch(request.task)
+        self.tokens = 0
+        self.uncertain = False
         self._caller = caller
         self._grant: Grant | None = None
         self._status = 499
@@ -114,28 +118,24 @@ class ObjectRequest:
         """Close the books: one log line for the request, and its place among the last ones."""
         self.watch.close()
         if self._grant is not None:
-            self._grant.settle("", None, partial=False)
-        trace, services = self.trace, self.services
-        ended_s = services.clock.monotonic_s()
-        line = RequestLine(
-            time="",
-            level="info",
-            room="requests",
-            event="request",
+            self._grant.settle("", Usage(input_tokens=self.tokens), partial=self.uncertain)
+        services = self.services
+        ended = Ended(
             id=self._caller.request_id,
             client=self._caller.client,
-            path=self.request.path[:_SHOWN_MAX],
+            path=self.request.path[:NAME_MAX],
             status=self._status,
-            took_ms=self._milliseconds(ended_s),
+            asked="",
+            model="",
+            stream=None,
+            free=True,
+            began_s=self._began_s,
+            ended_s=services.clock.monotonic_s(),
+            ended_unix_ms=services.clock.unix_ms(),
+            trace=self.trace,
         )
-        if trace.attempts:
-            line.credential, line.attempts = trace.credential, trace.attempts
-        if trace.first_event_s is not None:
-            line.first_ms = self._milliseconds(trace.first_event_s)
-        if trace.failed:
-            line.failed = [f"{item.credential}:{item.outcome}" for item in trace.failed]
-        services.traces.keep(RequestTrace(line, services.clock.unix_ms(), "", self._attempts(ended_s)))
-        services.record(line)
+        services.traces.keep(ended)
+        services.record(ended)
 
     def _admit(self) -> None:
         """Hold the request to its client's rules. Raises GatewayError."""
@@ -143,7 +143,8 @@ class ObjectRequest:
             # a batch is made by the one POST that names none
             unnamed = "id" not in self.request.match_info
             makes_batch = self.kind is Operation.BATCHES and self.request.method == "POST" and unnamed
-            self._grant = admitted_object(self._caller, rules, makes_batch=makes_batch)
+            batch_bytes = (self.request.content_length or 0) if makes_batch else None
+            self._grant = admitted_object(self._caller, rules, batch_bytes=batch_bytes)
 
     def call(
         self,
@@ -206,8 +207,16 @@ class ObjectRequest:
         headers = {**self._headers(), "cache-control": "no-store", "content-type": "application/json"}
         return web.Response(body=body, headers=headers)
 
-    async def streamed(self, opened: ObjectOpened) -> web.StreamResponse:
-        """Pass an answer on as it comes, as something to be saved. One that breaks off is broken off here too."""
+    def usage_of(self, held: Held) -> BatchUsage:
+        """The sums of a batch whose results are to pass."""
+        ledger = self.services.bookkeeper.ledger
+        return BatchUsage(ledger, self._caller.client, held.credential or "")
+
+    async def streamed(self, opened: ObjectOpened, usage: BatchUsage | None = None) -> web.StreamResponse:
+        """Pass an answer on as it comes, as something to be saved. One that breaks off is broken off here too.
+
+        `usage` is counted once all of it has passed, unless somebody else has counted it meanwhile.
+        """
         reply = opened.reply
         headers = CIMultiDict(
             {**self._headers(), **_HARMLESS, "content-type": _media_type(reply.content_type)}
@@ -219,7 +228,9 @@ class ObjectRequest:
         try:
             await response.prepare(self.request)
             if self.request.method != "HEAD":
-                await self._relay(opened, response)
+                await self._relay(opened, response, usage)
+                if usage is not None and await self._may_count():
+                    usage.count()
                 await response.write_eof()
             outcome = Success()
             self.trace.outcome = SUCCESS
@@ -233,7 +244,13 @@ class ObjectRequest:
             self.services.objects.end(opened, outcome)
         return response
 
-    async def _relay(self, opened: ObjectOpened, response: web.StreamResponse) -> None:
+    async def _may_count(self) -> bool:
+        wanted = self.request.match_info["id"]
+        return await self.services.ownership.count_usage(self.tenant, self.kind, wanted)
+
+    async def _relay(
+        self, opened: ObjectOpened, response: web.StreamResponse, usage: BatchUsage | None
+    ) -> None:
         """Raises UpstreamFault for an upstream that breaks off or stands still, TimeoutError for a client that does."""
         policy, within, reply = self.services.settings.policy, self.watch.within, opened.reply
         while True:
@@ -243,6 +260,8 @@ class ObjectRequest:
                 raise UpstreamFault(Fault.STALLED) from None
             if not piece:
                 return
+            if usage is not None:
+                usage.feed(piece)
             await within(policy.write_stall_s, response.write(piece))
 
     def _break_off(self) -> None:
@@ -256,21 +275,6 @@ class ObjectRequest:
         if self.trace.attempts:
             attempt_headers(headers, self.trace)
         return headers
-
-    def _attempts(self, ended_s: float) -> tuple[AttemptTrace, ...]:
-        trace = self.trace
-        if not trace.attempts:
-            return ()
-        start_ms = self._milliseconds(trace.began_s)
-        if trace.failed:
-            failed = trace.failed[-1]
-            return (AttemptTrace(failed.credential, failed.outcome, failed.status, start_ms, failed.took_ms),)
-        status = 0 if trace.first_event_s is None else 200
-        took_ms = round((ended_s - trace.began_s) * 1000, 1)
-        return (AttemptTrace(trace.credential, trace.outcome, status, start_ms, took_ms),)
-
-    def _milliseconds(self, until_s: float) -> float:
-        return round((until_s - self._began_s) * 1000, 1)
 
 
 def _media_type(value: str) -> str:

@@ -7,12 +7,11 @@ connection is closed; it never becomes a second attempt, and never a clean-looki
 import asyncio
 import math
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from proxy.dispatch.attempt import StreamOpened
 from proxy.dispatch.streams import StreamCut
 from proxy.dispatch.trace import Trace
 from proxy.errors import ErrorKind, GatewayError
@@ -27,6 +26,22 @@ from proxy.watch import Watch
 
 class ClientStalled(Exception):
     """The client took no byte for too long."""
+
+
+class Frames(Protocol):
+    """A streamed answer that has begun."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer is whole and its last frames have been handed out."""
+        ...
+
+    async def frames(self, silence_s: float) -> bytes | None:
+        """The next frames; None after the whole answer; empty when `silence_s` seconds passed without any.
+
+        Raises StreamCut.
+        """
+        ...
 
 
 class StreamAnswer:
@@ -75,7 +90,7 @@ class StreamAnswer:
         self._shutting_down = True
         self._task.cancel()
 
-    async def relay(self, opened: StreamOpened) -> Failure | None:
+    async def relay(self, stream: Frames) -> Failure | None:
         """Send the answer to its end. Returns what cut it short, or None after a whole answer.
 
         Raises ClientStalled, and CancelledError when the client has left.
@@ -84,12 +99,12 @@ class StreamAnswer:
         response = self._response or await self._begin()
         self._exchange.body = b""
         keep_alive = self._exchange.dialect.keep_alive
-        frames = opened.stream.frames
+        frames = stream.frames
         silence_s, stall_s = self._policy.keep_alive_s, self._policy.write_stall_s
         within = self._watch.within
         try:
             while (chunk := await frames(silence_s)) is not None:
-                if opened.stream.over:
+                if stream.over:
                     await within(stall_s, response.write_eof(chunk))
                     return None
                 await within(stall_s, response.write(chunk or keep_alive))

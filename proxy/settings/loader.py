@@ -8,10 +8,12 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import fallbacks, later, limits, media, table, web
+from proxy.settings import caching, claude_code, fallbacks, later, limits, media, table, web
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
     AccessSettings,
+    CacheSettings,
+    ClaudeCodeSettings,
     CredentialSources,
     Fallback,
     LimitSettings,
@@ -63,7 +65,9 @@ def load_settings(
     if findings.problems:
         raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
-    return replace(settings, media=found, warnings=tuple(findings.warnings))
+    return replace(
+        settings, media=found, claude_code=_claude_code(resolver), warnings=tuple(findings.warnings)
+    )
 
 
 class _Paths:
@@ -114,9 +118,11 @@ def _settings(
         log_format=resolver.get(table.LOG_FORMAT),
         drain_delay_s=resolver.get(table.DRAIN_DELAY),
         drain_s=resolver.get(table.DRAIN_SECONDS),
+        responses_ttl_s=resolver.get(table.RESPONSES_TTL),
         strategy=resolver.get(table.POOL_STRATEGY),
         policy=policy,
         warnings=(),
+        cache=_cache(resolver),
     )
 
 
@@ -169,6 +175,15 @@ def _limits(resolver: Resolver) -> LimitSettings:
     )
 
 
+def _cache(resolver: Resolver) -> CacheSettings:
+    return CacheSettings(
+        enabled=resolver.get(caching.CACHE_ENABLED),
+        ttl_s=resolver.get(caching.CACHE_TTL_SECONDS),
+        max_entries=resolver.get(caching.CACHE_MAX_ENTRIES),
+        max_bytes=resolver.get(caching.CACHE_MAX_BYTES),
+    )
+
+
 def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettings:
     roots: dict[Path, None] = {}
     for setting in (media.CLAUDE_CODE_ROOTS, media.ADDITIONAL_DIRS):
@@ -182,6 +197,19 @@ def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettin
                 findings.warn(f"{setting.name} names a directory that does not exist.")
             roots[root] = None
     return MediaSettings(fetch=resolver.get(media.IMAGE_FETCH), roots=tuple(roots))
+
+
+def _claude_code(resolver: Resolver) -> ClaudeCodeSettings:
+    return ClaudeCodeSettings(
+        timeout_s=resolver.get(claude_code.TIMEOUT_SECONDS),
+        processes=resolver.get(claude_code.MAX_CONCURRENT_SESSIONS),
+        keeps=resolver.get(claude_code.USE_INTERACTIVE_SESSIONS),
+    )
+
+
+def _implies_claude_code(resolver: Resolver) -> bool:
+    """Whether the operator says how Claude Code is run, and not that it is none of the credentials."""
+    return not resolver.given(claude_code.CLAUDE_CODE) and any(map(resolver.given, claude_code.IMPLYING))
 
 
 def _check_workers(resolver: Resolver, findings: Findings) -> None:
@@ -210,8 +238,10 @@ def _sources(
         anthropic_base_url=resolver.get(table.ANTHROPIC_BASE_URL),
         web_sessions=resolver.get(web.SESSIONS),
         claude_web_base_url=resolver.get(web.CLAUDE_WEB_BASE_URL),
-        claude_api_keys=resolver.get(later.CLAUDE_API_KEYS),
-        claude_code=resolver.get(later.CLAUDE_CODE),
+        claude_api_keys=resolver.get(claude_code.CLAUDE_API_KEYS),
+        claude_code=resolver.get(claude_code.CLAUDE_CODE),
+        claude_code_implied=_implies_claude_code(resolver),
+        claude_program=resolver.get(claude_code.CLAUDE_BINARY_PATH) or resolver.get(claude_code.COMMAND),
         fallbacks=_fallbacks(resolver, findings),
         way_out=resolver.get(table.PROXY),
         variables={

@@ -5,6 +5,8 @@ from typing import Final, Literal, assert_never
 
 from proxy.secrets import Secret
 from proxy.settings import shapes, values
+from proxy.settings.caching import CACHE_SETTINGS
+from proxy.settings.claude_code import CLAUDE_CODE_SETTINGS
 from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
 from proxy.settings.later import LATER_SETTINGS
 from proxy.settings.limits import LIMIT_SETTINGS
@@ -285,6 +287,14 @@ def _policy(each: PolicyField, parse: Callable[[str], object], shown: str) -> Se
     )
 
 
+RESPONSES_TTL: Final = Setting(
+    name="RESPONSES_TTL",
+    parse=values.integer(1, 31_536_000),
+    default=86_400,
+    shown_default="86400",
+    text="Seconds a stored response is kept after it was last made or continued from.",
+    group=Group.CONVERSATIONS,
+)
 POOL_STRATEGY: Final[Setting[Strategy]] = Setting(
     name="POOL_STRATEGY",
     parse=values.one_of(*_STRATEGIES),
@@ -307,10 +317,17 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *(MODEL_ALIASES, MODEL_FALLBACKS, THINKING_FORMAT, AUTO_CACHE, MODEL_CATALOG_FILE),
     *MEDIA_SETTINGS,
     *(DATA_DIR, DATABASE_URL, LOG_LEVEL, LOG_FORMAT),
+    RESPONSES_TTL,
     POOL_STRATEGY,
     *POLICY.values(),
     *LIMIT_SETTINGS,
+    *CACHE_SETTINGS,
 )
 
-ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (*SERVER_SETTINGS, *WEB_SETTINGS, *LATER_SETTINGS)
+ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (
+    *SERVER_SETTINGS,
+    *WEB_SETTINGS,
+    *CLAUDE_CODE_SETTINGS,
+    *LATER_SETTINGS,
+)
 """Every setting there is, in the order of the documentation."""

@@ -9,6 +9,9 @@ from proxy.store.base import (
     ObjectRow,
     ObjectStore,
     OwedDeletion,
+    ResponseRow,
+    Responses,
+    Storage,
     Store,
     StoreError,
 )
@@ -23,7 +26,10 @@ __all__ = [
     "ObjectRow",
     "ObjectStore",
     "OwedDeletion",
+    "ResponseRow",
+    "Responses",
     "SqliteStore",
+    "Storage",
     "Store",
     "StoreError",
 ]

@@ -55,6 +55,7 @@ class ObjectRow:
         alias: of that credential, when it was made.
         media_type: of a file's content; empty where it is not known.
         created_unix_ms: when it was made.
+        usage_counted: whether what it used, where it is a batch, is among the sums of usage; not saved with the row.
     """
 
     client: str
@@ -64,6 +65,7 @@ class ObjectRow:
     alias: str
     media_type: str = ""
     created_unix_ms: int
+    usage_counted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,10 @@ class ObjectStore(Protocol):
 
     async def forget(self, client: str, kind: str, id: str, now_unix_ms: int) -> None:  # noqa: A002 - the wire's own word
         """The object is no more."""
+        ...
+
+    async def count_usage(self, client: str, kind: str, id: str) -> bool:  # noqa: A002 - the wire's own word
+        """Note that what an object used is counted now. Gives whether it was not before: only one caller is told so."""
         ...
 
     async def any_files(self) -> bool:
@@ -225,3 +231,68 @@ class Store(DeletionLedger, HeldLedger, Protocol):
     async def close(self) -> None:
         """Give everything back. No other call may follow; a second one does nothing."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseRow:
+    """A response as it is kept.
+
+    Attributes:
+        id: its id.
+        owner: the name of the client key it was made for; nobody else ever gets it.
+        previous_id: the response it goes on from; None at the beginning of a conversation.
+        conversation: what ties the turns of its conversation together.
+        created_unix_ms: when it was made.
+        expires_unix_ms: when it is forgotten.
+        input: the items that were new with it, a JSON array.
+        response: the response itself, a JSON object.
+    """
+
+    id: str
+    owner: str
+    previous_id: str | None = None
+    conversation: str = ""
+    created_unix_ms: int
+    expires_unix_ms: int
+    input: str
+    response: str
+
+
+class Responses(Protocol):
+    """Where responses are kept. Every call ends within 2 seconds, if need be with `StoreError`.
+
+    What has expired by `now_unix_ms`, or is another owner's, is as if it were not there.
+    """
+
+    async def save_response(self, row: ResponseRow) -> None:
+        """Keep it; when this returns it is on disk. Its id must be new."""
+        ...
+
+    async def load_response(self, response_id: str, owner: str, now_unix_ms: int) -> ResponseRow | None:
+        """The response; None where there is none."""
+        ...
+
+    async def load_chain(
+        self, response_id: str, owner: str, now_unix_ms: int, most_bytes: int
+    ) -> tuple[ResponseRow, ...]:
+        """The response and all it goes on from, the earliest first.
+
+        The earliest one has a `previous_id` where a link is missing, or where the rest would not fit into `most_bytes`.
+        """
+        ...
+
+    async def prolong_chain(self, response_id: str, owner: str, now_unix_ms: int, until_unix_ms: int) -> None:
+        """Keep the response, and all it goes on from, until then at least."""
+        ...
+
+    async def delete_response(self, response_id: str, owner: str, now_unix_ms: int) -> bool:
+        """Forget it at once. Returns whether it was there."""
+        ...
+
+    async def forget_responses(self, now_unix_ms: int) -> bool:
+        """Delete some of those whose time is over. Returns whether there may be more."""
+        ...
+
+
+class Storage(Store, Responses, Protocol):
+    """All of it."""

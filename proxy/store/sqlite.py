@@ -20,6 +20,7 @@ from proxy.store.base import HealthRow, HeldConversation, OwedDeletion, StoreErr
 from proxy.store.files import check_private, ensure_private_dir, make_private
 from proxy.store.migrations import migrate, shipped_migrations
 from proxy.store.objects import SqliteObjects
+from proxy.store.responses import ResponseTable
 from proxy.store.sqlite_access import SqliteAccess, Value
 from proxy.tasks import spawn
 
@@ -80,8 +81,8 @@ _REASONS: Final = (
 )
 
 
-class SqliteStore:
-    """See `Store`."""
+class SqliteStore(ResponseTable):
+    """See `Storage`."""
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":

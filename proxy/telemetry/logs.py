@@ -2,7 +2,8 @@
 
 Both structlog's loggers and the standard library's end in the same sink, which redacts and never raises:
 a full disk behind standard error must not stop an answer. The line each request gets is the one on the path of every
-answer: it goes to the sink as it is, and is rendered and redacted together with those of its twentieth of a second.
+answer: the request goes to the sink as it ended, and its line is made, rendered and redacted together with those of
+its twentieth of a second.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from proxy.telemetry.redaction import REDACTOR
-from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.requests import HasLine, RequestLine
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -40,7 +41,7 @@ class _Sink:
         self._stream = stream
         self._as_json = style == "json"
         self._stamp = _Stamp()
-        self._pending: list[RequestLine] = []
+        self._pending: list[HasLine] = []
         self._flushing: asyncio.AbstractEventLoop | None = None
 
     def msg(self, line: bytes) -> None:
@@ -56,11 +57,11 @@ class _Sink:
     debug = info
     warning = error = critical = exception = msg
 
-    def request(self, line: RequestLine) -> None:
+    def request(self, ended: HasLine) -> None:
         """Render and write the line of a request soon; now where no loop runs."""
-        line.time = self._stamp.text()
-        self._pending.append(line)
-        self._flush_soon()
+        self._pending.append(ended)
+        if self._flushing is None or not self._flushing.is_running():
+            self._flush_soon()
 
     def _flush_soon(self) -> None:
         if self._flushing is not None and self._flushing.is_running():
@@ -82,7 +83,12 @@ class _Sink:
             return
         pending, self._pending = self._pending, []
         with suppress(OSError, ValueError):
-            self._stream.write(REDACTOR.clean(self._rendered(pending)))
+            self._stream.write(REDACTOR.clean(self._rendered([self._line(each) for each in pending])))
+
+    def _line(self, ended: HasLine) -> RequestLine:
+        line = ended.line()
+        line.time = self._stamp.text(ended.ended_unix_ms)
+        return line
 
     def _rendered(self, lines: list[RequestLine]) -> bytes:
         if self._as_json:
@@ -112,9 +118,7 @@ class _StandardLibraryHandler(logging.Handler):
         structlog.get_logger(room=record.name).log(record.levelno, message, **extra)
 
 
-def configure_logging(
-    level: str, style: str, stream: BinaryIO | None = None
-) -> Callable[[RequestLine], None]:
+def configure_logging(level: str, style: str, stream: BinaryIO | None = None) -> Callable[[HasLine], None]:
     """Set level (a word such as ``info``) and style (``text`` or ``json``) for the whole process.
 
     Returns what takes the line of each request, once it is answered.
@@ -134,7 +138,7 @@ def configure_logging(
     return sink.request if number <= logging.INFO else no_request_line
 
 
-def no_request_line(line: RequestLine) -> None:
+def no_request_line(ended: HasLine) -> None:
     """Keep nothing of a request: for levels above ``info``."""
 
 
@@ -146,11 +150,11 @@ class _Stamp:
         self._text = ""
 
     def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        return {"time": self.text(), "level": method, **event}
+        return {"time": self.text(time.time_ns() // 1_000_000), "level": method, **event}
 
-    def text(self) -> str:
-        """The time now, in UTC to the millisecond."""
-        second, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
+    def text(self, unix_ms: int) -> str:
+        """A time, in UTC to the millisecond."""
+        second, milliseconds = divmod(unix_ms, 1000)
         if second != self._second:
             self._second = second
             self._text = f"{datetime.datetime.fromtimestamp(second, datetime.UTC):%Y-%m-%dT%H:%M:%S}"

@@ -1,5 +1,7 @@
 """The one line of the log each request gets."""
 
+from typing import Protocol
+
 import msgspec
 
 
@@ -7,7 +9,7 @@ class RequestLine(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """What is kept of a request: who, what, how it went. Nothing of its texts.
 
     Attributes:
-        time: when it was answered, UTC; set by the log.
+        time: when it ended, UTC; set by the log.
         level: always ``info``.
         room: always ``requests``.
         event: always ``request``.
@@ -26,6 +28,7 @@ class RequestLine(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         stop_reason: why the answer ended.
         failed: ``alias:outcome`` of each failed attempt, in order.
         dropped: paths of the fields that could not be carried.
+        cache: ``hit`` or ``miss`` where the cache of answers was asked.
     """
 
     time: str
@@ -47,8 +50,22 @@ class RequestLine(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     stop_reason: str | None = None
     failed: list[str] = []
     dropped: list[str] = []
+    cache: str | None = None
 
     def told(self) -> dict[str, object]:
         """The fields that say something, in their order."""
         fields = msgspec.structs.asdict(self)
         return {name: value for name, value in fields.items() if value is not None and value != []}
+
+
+class HasLine(Protocol):
+    """A request after its end, of which a line can be told."""
+
+    @property
+    def ended_unix_ms(self) -> int:
+        """When that was."""
+        ...
+
+    def line(self) -> RequestLine:
+        """Its line, but for the time."""
+        ...

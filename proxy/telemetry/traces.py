@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -43,6 +43,24 @@ class RequestTrace(msgspec.Struct, frozen=True, gc=False):
     ended_unix_ms: int
     asked: str
     attempts: tuple[AttemptTrace, ...]
+
+
+class Traceable(Protocol):
+    """A request after its end, which can be explained."""
+
+    @property
+    def id(self) -> str:
+        """The request's."""
+        ...
+
+    @property
+    def status(self) -> int:
+        """Of its answer."""
+        ...
+
+    def traced(self) -> RequestTrace:
+        """What became of it."""
+        ...
 
 
 class TraceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +104,7 @@ class TraceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Traces:
-    """The last requests; the oldest makes room.
+    """The last requests; the oldest makes room. They are kept as they come, and put into words for who reads them.
 
     A request is merely noted at its end. It takes its place, and is counted by those who watch, in a batch: at the
     latest when anybody asks.
@@ -98,8 +116,8 @@ class Traces:
     __slots__ = ("_fresh", "_ring", "_watching", "keep")
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._ring: deque[RequestTrace] = deque(maxlen=kept)
-        self._fresh: list[RequestTrace] = []
+        self._ring: deque[Traceable] = deque(maxlen=kept)
+        self._fresh: list[Traceable] = []
         self._watching: list[Callable[[Sequence[RequestTrace]], None]] = []
         # the method itself: it is called for every request
         self.keep = self._fresh.append
@@ -108,7 +126,7 @@ class Traces:
         self.settle()
         return len(self._ring)
 
-    def watch(self, count: Callable[[Sequence[RequestTrace]], None]) -> None:
+    def subscribe(self, count: Callable[[Sequence[RequestTrace]], None]) -> None:
         """Have `count` told every request from now on, once, in the order of their ends."""
         self._watching.append(count)
 
@@ -119,22 +137,26 @@ class Traces:
         ended = self._fresh.copy()
         self._fresh.clear()
         self._ring.extend(ended)
+        if not self._watching:
+            return
+        told = [each.traced() for each in ended]
         for count in self._watching:
-            count(ended)
+            count(told)
 
     def newest(self, *, credential: str | None = None, statuses: range | None = None) -> Iterator[TraceView]:
         """From the newest to the oldest: those that asked a credential and were answered with one of `statuses`."""
         self.settle()
-        for trace in reversed(self._ring):
-            if statuses is not None and trace.line.status not in statuses:
+        for ended in reversed(self._ring):
+            if statuses is not None and ended.status not in statuses:
                 continue
+            trace = ended.traced()
             if credential is None or any(each.credential == credential for each in trace.attempts):
                 yield view_of(trace)
 
     def find(self, request_id: str) -> TraceView | None:
         """The request of this id; None if it is not among them."""
         self.settle()
-        return next((view_of(trace) for trace in self._ring if trace.line.id == request_id), None)
+        return next((view_of(ended.traced()) for ended in self._ring if ended.id == request_id), None)
 
 
 def view_of(trace: RequestTrace) -> TraceView:

@@ -9,7 +9,7 @@ whose fate is unknown can be repeated without counting anything twice.
 
 from collections.abc import Collection, Sequence
 from secrets import token_hex
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -26,6 +26,7 @@ OTHER_MODEL: Final = "other"
 _STRANGE_MODELS_MAX: Final = 200
 _NAME_MAX: Final = 100
 _NO_DETAILS: Final = OutputTokensDetails()
+_ENTERED_MAX: Final = 32
 
 
 class Charge(msgspec.Struct, frozen=True):
@@ -54,6 +55,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
         further: answers it did not get.
         failed: whether it ended in an error.
         abandoned: whether the client left before the end.
+        cache_hit: whether it was answered from memory, or by a call that another request had made.
+        cache_miss: whether it was looked for there and was not found.
     """
 
     client: str
@@ -62,6 +65,21 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     further: Sequence[Charge] = ()
     failed: bool = False
     abandoned: bool = False
+    cache_hit: bool = False
+    cache_miss: bool = False
+
+
+class Settleable(Protocol):
+    """A request after its end, as it is kept."""
+
+    @property
+    def ended_unix_ms(self) -> int:
+        """When that was."""
+        ...
+
+    def settlement(self) -> Settlement:
+        """The same for the books."""
+        ...
 
 
 class _Sum(NamedTuple):
@@ -83,27 +101,34 @@ class UsageLedger:
         self._earlier: dict[str, Tally] = {}
         self._strange: set[str] = set()
         self._told_unpriced: set[str] = set()
+        self._entered: list[Settleable] = []
 
     def __repr__(self) -> str:
         return f"<UsageLedger [Rows: {len(self._sums)}, {len(self._unsaved)} unsaved]>"
 
-    def settle(self, done: Settlement) -> None:
-        """Count a request that has ended. To be called once for each."""
+    def enter(self, ended: Settleable) -> None:
+        """Count a request that has ended, with others: at the latest when anybody asks. To be called once for each."""
+        self._entered.append(ended)
+        if len(self._entered) >= _ENTERED_MAX:
+            self._settle_entered()
+
+    def charge(self, client: str, charge: Charge) -> None:
+        """Count an answer that belongs to no request of its own."""
+        self._count(self._hour(), client, charge)
+
+    def apart(self) -> "UsageLedger":
+        """An empty ledger of the same prices, whose sums can be taken over."""
+        return UsageLedger(self._pricing, self._clock)
+
+    def take_over(self, other: "UsageLedger") -> None:
+        """Count all that another ledger has counted, in the hour that is now."""
         hour_unix_ms = self._hour()
-        for charge in done.further:
-            self._count(hour_unix_ms, done.client, charge)
-        if done.answered is not None:
-            tally = self._count(hour_unix_ms, done.client, done.answered)
-        else:
-            # what nobody answered may be any word of a client's
-            model = done.model if done.model in self._pricing else ""
-            tally = self._at(TallyKey(hour_unix_ms, done.client, "", model, ""))
-        tally.requests += 1
-        tally.errors += done.failed
-        tally.abandoned += done.abandoned
+        for row in other.take_unsaved():
+            self._at(row.key._replace(hour_unix_ms=hour_unix_ms)).add(row.tally)
 
     def of(self, client: str) -> Tally:
         """All that a client has used since the start."""
+        self._settle_entered()
         found = Tally()
         if (earlier := self._earlier.get(client)) is not None:
             found.add(earlier)
@@ -114,6 +139,7 @@ class UsageLedger:
 
     def total(self) -> Tally:
         """All that was used since the start."""
+        self._settle_entered()
         found = Tally()
         for earlier in self._earlier.values():
             found.add(earlier)
@@ -123,6 +149,7 @@ class UsageLedger:
 
     def take_unsaved(self) -> list[TallyRow]:
         """The sums that have changed since they were last taken, as they are now."""
+        self._settle_entered()
         taken, self._unsaved = self._unsaved, set()
         rows = []
         for key in taken:
@@ -149,6 +176,27 @@ class UsageLedger:
     def _hour(self) -> int:
         now_ms = self._clock.unix_ms()
         return now_ms - now_ms % HOUR_MS
+
+    def _settle(self, done: Settlement, ended_unix_ms: int) -> None:
+        hour_unix_ms = ended_unix_ms - ended_unix_ms % HOUR_MS
+        for charge in done.further:
+            self._count(hour_unix_ms, done.client, charge)
+        if done.answered is not None:
+            tally = self._count(hour_unix_ms, done.client, done.answered)
+        else:
+            # what nobody answered may be any word of a client's
+            model = done.model if done.model in self._pricing else ""
+            tally = self._at(TallyKey(hour_unix_ms, done.client, "", model, ""))
+        tally.requests += 1
+        tally.errors += done.failed
+        tally.abandoned += done.abandoned
+        tally.cache_hits += done.cache_hit
+        tally.cache_misses += done.cache_miss
+
+    def _settle_entered(self) -> None:
+        entered, self._entered = self._entered, []
+        for ended in entered:
+            self._settle(ended.settlement(), ended.ended_unix_ms)
 
     def _at(self, key: TallyKey) -> Tally:
         self._unsaved.add(key)

@@ -6,7 +6,7 @@ import msgspec
 
 from proxy.credentials import Credential
 from proxy.exchange import Operation
-from proxy.pool import Fault, LimitHeaders, UpstreamError
+from proxy.pool import Failure, Fault, LimitHeaders, UpstreamError
 from proxy.watch import Watch
 
 
@@ -36,12 +36,14 @@ class Source(msgspec.Struct, frozen=True):
         organization: the organization the credential belongs to, or None.
         workspace: the workspace within it, or None.
         limits: what is left of the credential's limits, or None.
+        limit: the limit that is reached with this answer, or None; where it comes at an answer's end, known then.
     """
 
     request_id: str | None = None
     organization: str | None = None
     workspace: str | None = None
     limits: LimitHeaders | None = None
+    limit: Failure | None = None
 
 
 class UpstreamRefused(Exception):

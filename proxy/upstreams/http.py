@@ -9,25 +9,30 @@ from collections.abc import AsyncIterator, Collection
 from typing import Final, NamedTuple
 
 import aiohttp
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.connector import Connection
 from aiohttp.helpers import TimerNoop
 from aiohttp.http import StreamWriter
-from aiohttp_socks import ProxyConnector
 from multidict import CIMultiDict
 from yarl import URL
 
 from proxy import __version__
 from proxy.secrets import Secret
 from proxy.settings import Policy
+from proxy.upstreams.connections import (
+    SOCKS_SCHEMES,
+    STALE_WITHIN_S,
+    Connector,
+    connector_through,
+    is_kept,
+    replacing_stale,
+)
 from proxy.upstreams.reply import SENDING, HttpReply
 from proxy.watch import Watch
 
 # Every call says who makes it, and none leaves anything for the client library to fill in.
 _ALWAYS: Final = {"user-agent": f"carousel/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
-_SOCKS_SCHEMES = ("socks4", "socks5", "socks5h")
-_IDLE_CONNECTION_S = 30.0
 _AT_ONCE_BYTES = 1024 * 1024
-_STALE_WITHIN_S = 0.5
 _LINE_MAX_BYTES = 16_384
 _NO_TIMER: Final = TimerNoop()
 
@@ -61,15 +66,8 @@ class WaysOut:
 class _Shared(NamedTuple):
     """Connections of a way out, and the cookies of one who uses them."""
 
-    connector: aiohttp.TCPConnector
+    connector: Connector
     jar: aiohttp.abc.AbstractCookieJar
-
-
-def _connector(proxy: URL | None) -> aiohttp.TCPConnector:
-    if proxy is None or proxy.scheme not in _SOCKS_SCHEMES:
-        return aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ttl_dns_cache=60)
-    address = str(proxy).replace("socks5h://", "socks5://", 1)
-    return ProxyConnector.from_url(address, rdns=proxy.scheme == "socks5h" or None, limit=0)
 
 
 class WayOut:
@@ -81,10 +79,10 @@ class WayOut:
         self._policy = policy
         self._apart: list[WayOut] = []
         url = URL(proxy.reveal()) if proxy is not None else None
-        socks = url is not None and url.scheme in _SOCKS_SCHEMES
+        socks = url is not None and url.scheme in SOCKS_SCHEMES
         self._http_proxy = None if socks else url
         self._max_body_bytes = policy.upstream_body_max_bytes
-        self._connector = shared.connector if shared is not None else _connector(url)
+        self._connector = shared.connector if shared is not None else connector_through(url)
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             connector_owner=shared is None,
@@ -102,7 +100,7 @@ class WayOut:
 
     def posting(self, url: URL, headers: CIMultiDict[str]) -> "Posting":
         """POST calls to one address with the same headers; worth keeping, its head is made here and not per call."""
-        return Posting(self._session, url, headers, self._http_proxy, self._max_body_bytes)
+        return Posting(self._session, self._connector, url, headers, self._http_proxy, self._max_body_bytes)
 
     def apart(self, jar: aiohttp.abc.AbstractCookieJar) -> "WayOut":
         """The same way and its connections, with cookies of one's own; closing it leaves the connections open."""
@@ -127,19 +125,21 @@ class WayOut:
         """Make any other call, and read the head of the answer within `limit_s` seconds.
 
         A body that is an iterator goes out piece by piece, as it comes; where it raises, the connection is closed
-        without an end of the body. Raises UpstreamFault.
+        without an end of the body. A call with any other body that finds a connection kept from an earlier call to be
+        closed is sent once more, over a new one; the answer says so. Raises UpstreamFault.
         """
-        # Plain bytes are written in one go, which for a large body holds up every other request.
-        large = isinstance(body, bytes) and len(body) > _AT_ONCE_BYTES
-        data = io.BytesIO(body) if large and isinstance(body, bytes) else body
-        with SENDING:
-            response = await watch.within(
-                limit_s,
-                self._session.request(
-                    method, url, data=data, headers=headers, allow_redirects=False, proxy=self._http_proxy
-                ),
+
+        async def send() -> aiohttp.ClientResponse:
+            data = _payload(body) if isinstance(body, bytes) else body
+            return await self._session.request(
+                method, url, data=data, headers=headers, allow_redirects=False, proxy=self._http_proxy
             )
-        return HttpReply(response, self._max_body_bytes)
+
+        with SENDING:
+            if isinstance(body, AsyncIterator):
+                return HttpReply(await watch.within(limit_s, send()), self._max_body_bytes)
+            response, resent = await watch.within(limit_s, replacing_stale(send))
+        return HttpReply(response, self._max_body_bytes, resent=resent)
 
     async def close(self) -> None:
         """Close every connection of this way out, and those who use them."""
@@ -151,26 +151,31 @@ class WayOut:
 class Posting:
     """POST calls to one address with the same headers.
 
-    An ordinary call is written to its connection as one piece of prepared head and body; one that finds a connection
-    kept from an earlier call to be closed is sent once more, over a new one. The library's own way, which
+    An ordinary call is written to its connection as one piece of prepared head and body. The library's own way, which
     makes a dozen objects and a task a call, is taken by large bodies, as it reads an early refusal while the body is
-    still going out, and by calls through an HTTP proxy, whose heads differ.
+    still going out, and by calls through an HTTP proxy, whose heads differ. On either way a call that finds a
+    connection kept from an earlier one to be closed is sent once more, over a new one.
     """
 
     __slots__ = (
+        "_connector",
         "_head",
         "_headers",
         "_http_proxy",
         "_info",
+        "_loop",
         "_max_body_bytes",
         "_request",
         "_session",
+        "_timeout",
         "_url",
+        "_written",
     )
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
+        connector: Connector,
         url: URL,
         headers: CIMultiDict[str],
         http_proxy: URL | None,
@@ -178,6 +183,8 @@ class Posting:
     ) -> None:
         """Raises ValueError for a header that does not fit on a line of its own."""
         self._session = session
+        self._connector = connector
+        self._timeout = session.timeout
         self._url = url
         self._headers = headers
         self._http_proxy = http_proxy
@@ -187,6 +194,9 @@ class Posting:
             "POST", url, headers=everything, session=session, loop=asyncio.get_running_loop()
         )
         self._info = self._request.request_info
+        self._loop = self._request.loop
+        # an answer asks its writer how much was written; ours are written past it, in one piece
+        self._written = StreamWriter(BaseProtocol(self._loop), self._loop)
         self._head = _head(url, self._request.headers)
 
     async def send(self, body: bytes, watch: Watch, limit_s: float) -> HttpReply:
@@ -198,47 +208,46 @@ class Posting:
         return HttpReply(response, self._max_body_bytes)
 
     async def _direct(self, body: bytes, watch: Watch) -> aiohttp.ClientResponse:
-        connection = await self._connection()
-        if not _kept(connection):
-            return await self._over(connection, body)
         began_s = watch.now_s()
-        try:
-            return await self._over(connection, body)
-        except aiohttp.ClientConnectionError:
-            if watch.now_s() - began_s > _STALE_WITHIN_S:
-                raise
-        # the other side had closed it since the last call, which says nothing about whose call this is
-        while _kept(connection := await self._connection()):
-            connection.close()
-        return await self._over(connection, body)
+        stale = False
+        while True:
+            connection = await self._connection()
+            kept = is_kept(connection)
+            if kept and stale:
+                # what was kept beside a stale one is no better
+                connection.close()
+                continue
+            response: aiohttp.ClientResponse | None = None
+            try:
+                response = self._sent(connection, body)
+                return await response.start(connection)
+            except BaseException as error:
+                if response is not None:
+                    response.close()
+                connection.close()
+                # closed by the other side since the last call, which says nothing about whose call this is
+                gone = kept and isinstance(error, aiohttp.ClientConnectionError)
+                if not gone or watch.now_s() - began_s > STALE_WITHIN_S:
+                    raise
+            stale = True
 
     async def _connection(self) -> Connection:
-        session = self._session
-        if (connector := session.connector) is None:
-            raise aiohttp.ClientConnectionError("the session is closed")
         try:
-            return await connector.connect(self._request, traces=[], timeout=session.timeout)
+            return await self._connector.plainly(self._request, self._timeout)
         except TimeoutError as late:
             raise aiohttp.ConnectionTimeoutError from late
 
-    async def _over(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
-        try:
-            return await self._answered(connection, body)
-        except BaseException:
-            connection.close()
-            raise
-
-    async def _answered(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
-        if (protocol := connection.protocol) is None:
-            raise aiohttp.ClientConnectionError("the connection is gone")
+    def _sent(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
+        """Write the call to a connection; what is returned has still to read its head."""
+        protocol = connection.protocol
+        if protocol is None or (transport := protocol.transport) is None or transport.is_closing():
+            raise aiohttp.ClientConnectionResetError("the connection is gone")
         protocol.set_response_params(
             read_until_eof=True,
             auto_decompress=False,
             max_line_size=_LINE_MAX_BYTES,
             max_field_size=_LINE_MAX_BYTES,
         )
-        loop = self._request.loop
-        writer = StreamWriter(protocol, loop)
         response = aiohttp.ClientResponse(
             "POST",
             self._url,
@@ -247,28 +256,30 @@ class Posting:
             timer=_NO_TIMER,
             request_info=self._info,
             traces=[],
-            loop=loop,
+            loop=self._loop,
             session=self._session,
-            stream_writer=writer,
+            stream_writer=self._written,
         )
-        try:
-            await writer.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), drain=False)
-            return await response.start(connection)
-        except BaseException:
-            response.close()
-            raise
+        transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+        return response
 
     async def _library(self, body: bytes) -> aiohttp.ClientResponse:
-        # Plain bytes are written in one go, which for a large body holds up every other request.
-        data = body if len(body) <= _AT_ONCE_BYTES else io.BytesIO(body)
-        return await self._session.post(
-            self._url, data=data, headers=self._headers, allow_redirects=False, proxy=self._http_proxy
-        )
+        async def send() -> aiohttp.ClientResponse:
+            return await self._session.post(
+                self._url,
+                data=_payload(body),
+                headers=self._headers,
+                allow_redirects=False,
+                proxy=self._http_proxy,
+            )
+
+        response, _ = await replacing_stale(send)
+        return response
 
 
-def _kept(connection: Connection) -> bool:
-    """Whether an earlier call went over it; a new one has no parser yet, and nothing else tells them apart."""
-    return connection.protocol is not None and connection.protocol._parser is not None  # noqa: SLF001 - as said
+def _payload(body: bytes) -> bytes | io.BytesIO:
+    """A body for the library, which writes plain bytes in one go; a large one would hold up every other request."""
+    return body if len(body) <= _AT_ONCE_BYTES else io.BytesIO(body)
 
 
 def _head(url: URL, headers: CIMultiDict[str]) -> bytes:

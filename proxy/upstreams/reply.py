@@ -70,12 +70,28 @@ STREAMING: Final = _Faults(waiting=Fault.STALLED)
 
 
 class HttpReply:
-    """An answer whose head has been read."""
+    """An answer whose head has been read.
 
-    __slots__ = ("_content", "_left_bytes", "_response", "content_type", "headers", "source", "status")
+    Attributes:
+        resent: whether the call was sent a second time, and may have been carried out the first time.
+    """
 
-    def __init__(self, response: aiohttp.ClientResponse, max_body_bytes: int) -> None:
+    __slots__ = (
+        "_content",
+        "_left_bytes",
+        "_response",
+        "content_type",
+        "headers",
+        "resent",
+        "source",
+        "status",
+    )
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, max_body_bytes: int, *, resent: bool = False
+    ) -> None:
         self._response = response
+        self.resent = resent
         self._content = response.content
         self._left_bytes = max_body_bytes
         headers = response.headers

@@ -20,7 +20,7 @@ def test_pure_rooms_load_without_a_socket_or_a_loop() -> None:
     """Protects purity at run time too: what import-linter cannot see, such as a late import."""
     code = (
         "import sys\n"
-        "import proxy.model.catalog, proxy.dialects.anthropic, proxy.dialects.openai_chat, proxy.pool.pool\n"
+        "import proxy.model.catalog, proxy.dialects.anthropic, proxy.dialects.openai_responses, proxy.pool.pool\n"
         "loaded = {'aiohttp', 'asyncio', 'ssl'} & set(sys.modules)\n"
         "sys.exit(', '.join(sorted(loaded)) or 0)\n"
     )

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from proxy.dialects.sse import encode_frame
 from proxy.simulator import Received, Step
 from tests.support.claude_code import Result, claude_program, run_claude
 from tests.support.gateway import CLIENT_KEY
 from tests.support.house import House, house
+from tests.support.tool_calls import CALL_ID, calling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -49,32 +49,6 @@ def asked(running: House) -> list[Received]:
     return [one for one in running.simulator.record.requests if one.path.startswith("/v1/messages")]
 
 
-def calling(tool: str, arguments: dict[str, object]) -> bytes:
-    """A streamed answer that calls a tool."""
-    call = {"type": "tool_use", "id": "toolu_01heron", "name": tool, "input": {}}
-    partial = {"type": "input_json_delta", "partial_json": msgspec.json.encode(arguments).decode()}
-    message: dict[str, object] = {
-        "id": "msg_01heron",
-        "type": "message",
-        "role": "assistant",
-        "model": MODEL,
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-        "usage": {"input_tokens": 9, "output_tokens": 1},
-    }
-    ended = {"stop_reason": "tool_use", "stop_sequence": None}
-    events: list[dict[str, object]] = [
-        {"type": "message_start", "message": message},
-        {"type": "content_block_start", "index": 0, "content_block": call},
-        {"type": "content_block_delta", "index": 0, "delta": partial},
-        {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": ended, "usage": {"output_tokens": 9}},
-        {"type": "message_stop"},
-    ]
-    return b"".join(encode_frame(msgspec.json.encode(event), str(event["type"])) for event in events)
-
-
 @pytest.mark.parametrize("key_name", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
 async def test_a_plain_question_is_answered(running: House, folder: Path, key_name: str) -> None:
     """Protects the first thing users of Claude Code do, with nothing set but the address and the key."""
@@ -103,7 +77,7 @@ async def test_a_tool_it_is_asked_to_run_is_run_and_its_result_sent(
     """Protects the loop of the program: the call reaches it, it runs the tool here, and the model sees the result."""
     if "file_path" in arguments:
         arguments = {"file_path": str(folder / NOTE)}
-    running.simulator.script("k1", [Step(stream_body=calling(tool, arguments))])
+    running.simulator.script("k1", [Step(stream_body=calling(MODEL, tool, arguments))])
     printed = await run_claude(
         folder,
         "Look into the note.",
@@ -122,4 +96,4 @@ async def test_a_tool_it_is_asked_to_run_is_run_and_its_result_sent(
     first, second = asked(running)
     assert SECRET.encode() not in first.body
     assert SECRET.encode() in second.body
-    assert b"toolu_01heron" in second.body
+    assert CALL_ID.encode() in second.body

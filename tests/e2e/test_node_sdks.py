@@ -84,7 +84,7 @@ class Counted(msgspec.Struct):
 @pytest.fixture(scope="module")
 def programs() -> Path:
     """Where the Node programs and the SDKs are."""
-    return node_programs()
+    return node_programs("node")
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -196,6 +196,8 @@ async def test_no_session_takes_the_place_of_one_that_was_told_to_stop(
             assert b"<html" not in answer.body
             if status == 429:
                 assert 6900 <= int(answer.headers["retry-after"]) <= 7010
+            if word == "cooling(blocked)":
+                assert 1 <= int(answer.headers["retry-after"]) <= 60
         calls = _asked(found, _ONE)
         assert calls <= 4
         assert _asked(found, _TWO) == 0
@@ -217,7 +219,7 @@ async def test_an_api_key_is_asked_after_a_session_at_its_limit(tmp_path: Path) 
     "step",
     [
         Step("status", status=500, call="complete"),
-        Step("reset_before_headers", call="complete"),
+        Step("reset_before_headers", call="complete", times=2),
         Step("close_before_event", call="complete"),
         Step("status", status=503, call="organizations"),
     ],
@@ -251,6 +253,35 @@ async def test_a_limit_lasts_as_long_as_the_site_says(
             assert answer.status == 429
             assert least <= int(answer.headers["retry-after"]) <= most
         await nothing_left(found.simulator, made=1)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("spoken", Spoken)
+async def test_an_answer_that_says_the_limit_is_reached_is_good_and_the_last_one(
+    tmp_path: Path, spoken: Spoken, *, stream: bool
+) -> None:
+    """Protects the account from a question whose refusal was announced, and the other from standing in for it."""
+    last = Step(message_limit="exceeded_limit", resets_in_s=7000, call="complete")
+    async with house(tmp_path, credentials=sessions(*COOKIES)) as found:
+        found.simulator.script(_ONE, [last])
+        answer = await found.ask(spoken, stream=stream)
+        assert (answer.status, answer.broken_off) == (200, False)
+        told = (await found.idle())["web-1"]
+        assert (told.word(), told.succeeded, told.failed) == ("cooling(rate_limit)", 1, 0)
+        refused = await found.ask(spoken, stream=stream)
+        assert refused.status == 429
+        assert 6900 <= int(refused.headers["retry-after"]) <= 7010
+        assert _asked(found, _TWO) == 0
+        await nothing_left(found.simulator, made=1)
+
+
+async def test_a_limit_that_is_only_near_changes_nothing(tmp_path: Path) -> None:
+    """Protects the rest of the account's limit, which is there to be used."""
+    near = Step(message_limit="approaching_limit", call="complete")
+    async with house(tmp_path, credentials=sessions(_ONE)) as found:
+        found.simulator.script(_ONE, then=near)
+        assert [(await found.ask(Spoken.CHAT)).status for _ in range(2)] == [200, 200]
+        assert (await found.idle())["web-1"].word() == "ready"
 
 
 async def test_a_session_bound_to_its_owner_serves_nobody_else(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from proxy.simulator import Simulator, Step
-from tests.support.gateway import ADMIN_KEY, gateway
+from tests.support.gateway import gateway
 from tests.support.house import MODEL, House, Spoken, body_of, client, configuration, house, simulated, until
 from tests.support.web_sessions import (
     COOKIES,
@@ -161,45 +161,6 @@ async def test_a_killed_process_leaves_a_debt_that_the_next_one_pays(tmp_path: P
         assert "canary" not in said
         assert simulator.site.ledger.leaks == []
         assert len(deletions(simulator)) == len(simulator.site.ledger.conversations)
-
-
-async def test_killed_again_and_again_it_pays_everything_in_the_end(tmp_path: Path) -> None:
-    """Protects the ledger itself: five kills in the middle of answers, and nothing is left or deleted twice."""
-    async with simulated() as simulator, client() as session:
-        settings = configuration(tmp_path, simulator, (), sessions(*COOKIES))
-        for cookie in COOKIES:
-            simulator.script(cookie, then=Step("stall_mid", call="complete"))
-        for round_ in range(1, 6):
-            async with gateway(tmp_path, settings) as server:
-                asked = House(server, simulator, session)
-                async with asked.opened(Spoken.CHAT, body_of(Spoken.CHAT, stream=True)) as response:
-                    assert await response.content.readany()
-                    await server.stop(signal.SIGKILL)
-            assert len(simulator.site.ledger.conversations) == round_
-        for cookie in COOKIES:
-            simulator.script(cookie, [Step("status", status=500, call="delete", times=9)])
-        async with gateway(tmp_path, settings) as server:
-            left = len(simulator.site.ledger.alive)
-            assert left >= 1
-            await until(lambda: _refused_deletions(simulator) >= left)
-            # a kill may have come between a deletion and its being written down
-            assert await _owed(House(server, simulator, session)) >= left
-            for cookie in COOKIES:
-                simulator.script(cookie)
-            await server.stop()
-        await nothing_left(simulator, made=5)
-
-
-def _refused_deletions(simulator: Simulator) -> int:
-    return sum(one.method == "DELETE" and one.status == 500 for one in simulator.record.requests)
-
-
-async def _owed(asked: House) -> int:
-    """How many deletions the admin sees."""
-    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-    async with asked.session.get(f"{asked.server.url}/admin/pool", headers=headers) as answer:
-        found: dict[str, int] = await answer.json()
-        return found["owed_deletions"]
 
 
 async def test_a_stop_pays_what_is_owed(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ BUSY_S: Final = 0.05
 ROUNDS: Final = 6
 MESSAGES: Final = 10_000
 IMAGES: Final = 3
+STORED_IMAGES: Final = 12
 _HEAD: Final = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ")
 IMAGE: Final = base64.b64encode(_HEAD + random.Random(0).randbytes(1_250_000)).decode()
 LOOK: Final = {"type": "text", "text": "Look"}
@@ -163,4 +164,43 @@ async def test_a_large_request_is_answered_whole_and_holds_up_nobody(
         check(msgspec.json.decode(received.body, type=Received), body)
         if spoken is Spoken.MESSAGES:
             assert received.body == body
+    assert min(busy_s) < BUSY_S, busy_s
+
+
+class Made(msgspec.Struct):
+    """What is looked at of a response."""
+
+    id: str
+
+
+async def test_a_large_stored_response_is_gone_on_from_and_holds_up_nobody(
+    apart: tuple[House, Apart],
+) -> None:
+    """Protects everybody's streams from long conversations that are kept here: stored, read again and sent on."""
+    running, gateway = apart
+    url, headers = f"{running.server.url}/v1/responses", {"authorization": f"Bearer {CLIENT_KEY}"}
+    image = {"type": "input_image", "image_url": f"data:image/png;base64,{IMAGE}"}
+    look = {"type": "input_text", "text": "Look"}
+    first: dict[str, object] = {"model": MODEL, "input": [saying([image] * STORED_IMAGES + [look])]}
+
+    async def asked(fields: dict[str, object]) -> Made:
+        body = BytesIO(msgspec.json.encode(fields))
+        async with running.session.post(url, data=body, headers=headers) as response:
+            answer = await read_answer(response)
+        assert answer.status == 200, answer.body
+        return msgspec.json.decode(answer.body, type=Made)
+
+    busy_s: list[float] = []
+    while len(busy_s) < ROUNDS and min(busy_s, default=BUSY_S) >= BUSY_S:
+        running.simulator.reset()
+        await gateway.longest_busy_s()
+        made = await asked(first)
+        await asked({"model": MODEL, "input": "Again", "previous_response_id": made.id})
+        busy_s.append(await gateway.longest_busy_s())
+        received = msgspec.json.decode(running.simulator.record.requests[-1].body, type=Received)
+        assert [message.role for message in received.messages] == ["user", "assistant", "user"]
+        images = received.messages[0].content[:-1]
+        assert [isinstance(block, Block) and block.source["data"] == IMAGE for block in images] == [
+            True
+        ] * STORED_IMAGES
     assert min(busy_s) < BUSY_S, busy_s

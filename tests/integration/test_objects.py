@@ -180,6 +180,29 @@ async def test_a_chat_names_no_file_of_another_client(
     assert house.simulator.record.requests_total == before
 
 
+@pytest.mark.parametrize("dressed", [{}, {"type": "tool_use"}], ids=["plain", "as a tool's"])
+@pytest.mark.parametrize("kind", ["input_file", "input_image"])
+async def test_a_response_names_its_clients_own_files_alone(
+    house: Storehouse, kind: str, dressed: dict[str, str]
+) -> None:
+    """Protects files from responses, also where what a request says is dressed up, and in what goes on from them."""
+    theirs = await house.upload()
+    before = house.simulator.record.requests_total
+    said = {"role": "user", "content": [{"type": kind, "file_id": theirs}]}
+    body = msgspec.json.encode({"model": "claude-sonnet-5-5", "input": [said], **dressed})
+    refused = await house.ask("POST", "/v1/responses", body, key=BOB)
+    assert (refused.status, refused.error.error.param) == (404, "input[0].content[0].file_id")
+    assert "image_url" not in refused.error.error.message
+    assert house.simulator.record.requests_total == before
+    if kind == "input_file" and not dressed:
+        made = await house.ask("POST", "/v1/responses", body)
+        on = {"model": "claude-sonnet-5-5", "input": "Again", "previous_response_id": fields_of(made)["id"]}
+        again = await house.ask("POST", "/v1/responses", msgspec.json.encode(on))
+        assert (made.status, again.status) == (200, 200)
+        keys = [received.key for received in house.simulator.record.requests[-2:]]
+        assert keys == [house.holder(theirs)] * 2
+
+
 async def test_files_of_two_credentials_cannot_be_read_at_once(house: Storehouse) -> None:
     """Protects clients from an answer that has read half of what they named."""
     one, other = [await house.upload(), await house.upload()]

@@ -12,7 +12,7 @@ from proxy.simulator import Simulator
 from tests.support.gateway import Gateway, gateway
 from tests.support.house import House, Spoken, client, configuration, simulated
 from tests.support.proxies import PASSWORD, PROGRAMS, RealProxy, Sort, front, real_proxy
-from tests.support.web_sessions import nothing_left
+from tests.support.web_sessions import nothing_left, place_of
 
 pytestmark = pytest.mark.needs("openssl")
 
@@ -187,3 +187,19 @@ async def test_no_password_of_a_proxy_is_written_down(tmp_path: Path, proxy: Rea
         written = "".join(found.server.output)
         assert "request" in written
         assert PASSWORD not in written
+
+
+@pytest.mark.needs("tinyproxy")
+async def test_a_forwarding_proxy_that_ends_its_connections_in_silence_blames_no_credential(
+    tmp_path: Path, kind: str
+) -> None:
+    """Protects keys and sessions without TLS: such a proxy ends each connection, and says so to nobody."""
+    async with real_proxy(Sort.HTTP, tmp_path) as proxy, simulated() as claude, client() as session:
+        settings = configuration(
+            tmp_path, claude, (), lambda _: [entry(kind, 1, place_of(claude.url), proxy=proxy.url)]
+        )
+        async with gateway(tmp_path, {**settings, "RETRY_COUNT": "0"}) as server:
+            found = House(server, claude, session)
+            assert len(await answered(found, times=5)) == 20
+            assert [(one.word(), one.failed) for one in (await found.idle()).values()] == [("ready", 0)]
+            assert came_from(claude) == {_KEYS[kind][0]: {proxy.source}}

@@ -24,7 +24,7 @@ from proxy.settings import Settings, load_settings
 from proxy.simulator import Simulator
 from proxy.store.sqlite import SqliteStore
 from proxy.telemetry.logs import no_request_line
-from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.requests import HasLine
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
 from tests.support.house import CredentialView, House, client, configuration, simulated
 
@@ -89,7 +89,7 @@ class Circumstances:
 
     clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=lambda: random.Random(0))
-    record: Callable[[RequestLine], None] = no_request_line
+    record: Callable[[HasLine], None] = no_request_line
     patient: bool = False
 
 

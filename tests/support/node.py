@@ -1,4 +1,4 @@
-"""The official Node SDKs: installed once by npm as their lock file says, and run as programs of their own."""
+"""Programs of Node and what they need: installed once by npm as a lock file says, and run as programs of their own."""
 
 import asyncio
 import fcntl
@@ -14,7 +14,7 @@ import msgspec
 from tests.support.lacking import lacks
 from tests.support.program import ROOT
 
-_SOURCES: Final = ROOT / "tests" / "e2e" / "node"
+_SOURCES: Final = ROOT / "tests" / "e2e"
 _INSTALLED: Final = ROOT / ".node"
 _INSTALL: Final = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 _INSTALL_LIMIT_S: Final = 100
@@ -22,17 +22,18 @@ _RUN_LIMIT_S: Final = 60
 _T = TypeVar("_T")
 
 
-def node_programs() -> Path:
-    """A folder with the programs and what they import, shared by all who run tests of this tree.
+def node_programs(name: str) -> Path:
+    """A folder with the programs of ``tests/e2e/<name>`` and what they import, shared by all tests of this tree.
 
     Skips the test, or fails it under ``REQUIRE_ALL=1``, where npm cannot install that.
     """
-    lock = (_SOURCES / "package-lock.json").read_bytes()
+    sources = _SOURCES / name
+    lock = (sources / "package-lock.json").read_bytes()
     folder = _INSTALLED / hashlib.blake2b(lock, digest_size=8).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        for source in _SOURCES.iterdir():
+        for source in sources.iterdir():
             shutil.copy(source, folder)
         if not (folder / "installed").exists():
             _install(folder)
@@ -45,7 +46,7 @@ def _install(folder: Path) -> None:
         _INSTALL, cwd=folder, capture_output=True, text=True, timeout=_INSTALL_LIMIT_S, check=False
     )
     if done.returncode != 0:
-        lacks(f"npm could not install the Node SDKs: {done.stderr[-1000:]}")
+        lacks(f"npm could not install what tests/e2e needs of Node: {done.stderr[-1000:]}")
 
 
 async def run_node(

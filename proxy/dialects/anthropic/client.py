@@ -18,14 +18,18 @@ from proxy.model.message import Message, Usage
 _encoder = msgspec.json.Encoder()
 
 
-class _ErrorBody(msgspec.Struct, omit_defaults=True):
+class MessagesErrorBody(msgspec.Struct, omit_defaults=True):
+    """An error in Anthropic's words."""
+
     type: str
     message: str
-    details: msgspec.Raw = msgspec.Raw()
+    details: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _ErrorEnvelope(msgspec.Struct, tag_field="type", tag="error"):
-    error: _ErrorBody
+class MessagesError(msgspec.Struct, tag_field="type", tag="error"):
+    """The envelope of an error."""
+
+    error: MessagesErrorBody
     request_id: str
 
 
@@ -81,11 +85,11 @@ class AnthropicDialect:
         return encode_frame(_encoder.encode(_envelope(error, request_id)), "error")
 
 
-def _envelope(error: GatewayError, request_id: str) -> _ErrorEnvelope:
-    body = _ErrorBody(error.kind.value, error.message)
+def _envelope(error: GatewayError, request_id: str) -> MessagesError:
+    body = MessagesErrorBody(error.kind.value, error.message)
     if error.details:
         body.details = msgspec.Raw(error.details)
-    return _ErrorEnvelope(body, request_id)
+    return MessagesError(body, request_id)
 
 
 def _shown(message: Message, rendering: Rendering) -> Message:

@@ -85,21 +85,25 @@ def _thread_in(field: Anything) -> str | None:
         return None
 
 
-class _WireMessage(msgspec.Struct):
+class GivenMessage(msgspec.Struct):
+    """One message; text alone may stand for its blocks."""
+
     role: Role
     content: str | list[msgspec.Raw]
 
 
 class _Messages(msgspec.Struct):
-    messages: list[_WireMessage]
+    messages: list[GivenMessage]
 
 
 class _WireTool(msgspec.Struct):
     type: str | None = None
 
 
-class _WireRequest(msgspec.Struct):
-    messages: list[_WireMessage]
+class MessagesRequest(msgspec.Struct):
+    """The fields of a request that have a meaning here; blocks and tools are decoded one by one."""
+
+    messages: list[GivenMessage]
     max_tokens: Annotated[int, msgspec.Meta(ge=1)]
     model: str | None = None
     system: str | list[TextBlock] | None = None
@@ -121,7 +125,7 @@ class _WireRequest(msgspec.Struct):
 
 def decode_request(body: bytes, target: Target) -> Translated:
     """See `proxy.dialects.common.Dialect.decode_request`."""
-    wire = decode_json(_WireRequest, body)
+    wire = decode_json(MessagesRequest, body)
     if is_given(wire.thread):
         # the SDKs send the whole conversation instead when they read these details
         raise InvalidRequest(
@@ -146,7 +150,7 @@ def decode_request(body: bytes, target: Target) -> Translated:
         service_tier=wire.service_tier,
         speed=wire.speed,
     )
-    return Translated(request, unknown_fields(body, _WireRequest.__struct_fields__))
+    return Translated(request, unknown_fields(body, MessagesRequest.__struct_fields__))
 
 
 def read_messages(body: bytes) -> list[InputMessage]:
@@ -154,7 +158,7 @@ def read_messages(body: bytes) -> list[InputMessage]:
     return _messages(decode_json(_Messages, body).messages)
 
 
-def _messages(messages: list[_WireMessage]) -> list[InputMessage]:
+def _messages(messages: list[GivenMessage]) -> list[InputMessage]:
     if not messages:
         raise InvalidRequest("messages: at least one message is required.", param="messages")
     return [_message(message, place) for place, message in enumerate(messages)]
@@ -166,7 +170,7 @@ def _system(system: str | list[TextBlock] | None) -> list[TextBlock]:
     return system or []
 
 
-def _message(message: _WireMessage, place: int) -> InputMessage:
+def _message(message: GivenMessage, place: int) -> InputMessage:
     if isinstance(message.content, str):
         return InputMessage(message.role, [TextBlock(message.content)] if message.content else [])
     at = f"messages[{place}].content"

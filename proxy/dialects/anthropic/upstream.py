@@ -1,9 +1,9 @@
 """Towards Anthropic: requests out, whole answers and errors in.
 
-Source: "Create a Message" and "Errors" in Anthropic's API documentation.
+Source: "Create a Message", "Count tokens in a Message" and "Errors" in Anthropic's API documentation.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,11 +17,20 @@ from proxy.model.request import Request
 from proxy.model.spell import spelled
 
 _encoder = msgspec.json.Encoder()
+_WEIGHS: Final = (
+    *("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control"),
+)
 
 
 def encode_request(request: Request) -> bytes:
     """The body of a request; the same request gives the same bytes."""
     return _encoder.encode(request)
+
+
+def encode_count(request: Request) -> bytes:
+    """The body of a request to count the tokens of this one: what weighs nothing is not accepted there."""
+    fields = {name: getattr(request, name) for name in _WEIGHS}
+    return _encoder.encode({name: value for name, value in fields.items() if value})
 
 
 class _Summary(msgspec.Struct):

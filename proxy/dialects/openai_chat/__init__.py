@@ -4,13 +4,14 @@ from typing import Final
 
 from proxy.dialects.common import Envelope, RenderedError, Rendering, StreamEncoder, Target, Translated
 from proxy.dialects.openai_chat import errors, request, response
+from proxy.dialects.openai_chat.errors import FIELDS, told_field
 from proxy.dialects.openai_chat.shaping import shaped_message, shaped_stream
 from proxy.dialects.openai_chat.stream import ChatStreamEncoder
 from proxy.dialects.openai_chat.upstream import ChatUpstream
 from proxy.errors import GatewayError
 from proxy.model.message import Message
 
-__all__ = ["ChatStreamEncoder", "ChatUpstream", "OpenAIChatDialect"]
+__all__ = ["FIELDS", "ChatStreamEncoder", "ChatUpstream", "OpenAIChatDialect", "told_field"]
 
 
 class OpenAIChatDialect:

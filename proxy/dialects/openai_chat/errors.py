@@ -19,11 +19,12 @@ _INVALID: Final = "invalid_request_error"
 _SERVER: Final = "server_error"
 _UNAVAILABLE: Final = "service_unavailable_error"
 _PROMPT_TOO_LONG: Final = "prompt is too long"
-_TOLD_OF: Final = re.compile(r"`?(?P<field>[a-z_]+)(?P<inner>\.[a-z0-9_]+)?[a-z0-9_.]*`?(?::| )")
-_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
+_TOLD_OF: Final = re.compile(r"`?(?P<path>[a-z_]+[a-z0-9_.]*)`?(?::| )")
+FIELDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "max_tokens": "max_tokens",
         "messages": "messages",
+        "metadata": "user",
         "model": "model",
         "output_config.effort": "reasoning_effort",
         "output_config.format": "response_format",
@@ -58,29 +59,41 @@ KINDS: Final[Mapping[ErrorKind, tuple[int, str, str | None]]] = MappingProxyType
 _STATUSES: Final[Mapping[int, int]] = MappingProxyType({402: 429, 529: 503})
 
 
-class _Error(msgspec.Struct):
+class ToldError(msgspec.Struct):
+    """An error in OpenAI's words."""
+
     message: str
     type: str
     param: str | None
     code: str | None
 
 
-class _Envelope(msgspec.Struct):
-    error: _Error
+class ErrorEnvelope(msgspec.Struct):
+    """The envelope of an error."""
+
+    error: ToldError
     request_id: str
 
 
-def render_error(error: GatewayError, request_id: str) -> RenderedError:
-    """See `proxy.dialects.common.Dialect.render_error`."""
-    return RenderedError(_STATUSES.get(error.status, error.status), _body(error, request_id))
+def render_error(error: GatewayError, request_id: str, fields: Mapping[str, str] = FIELDS) -> RenderedError:
+    """See `proxy.dialects.common.Dialect.render_error`; `fields` are those of `error_of`."""
+    return RenderedError(_STATUSES.get(error.status, error.status), _body(error, request_id, fields))
 
 
 def error_frame(error: GatewayError, request_id: str) -> bytes:
     """See `proxy.dialects.common.Dialect.error_frame`."""
-    return encode_frame(_body(error, request_id))
+    return encode_frame(_body(error, request_id, FIELDS))
 
 
-def _body(error: GatewayError, request_id: str) -> bytes:
+def _body(error: GatewayError, request_id: str, fields: Mapping[str, str]) -> bytes:
+    return msgspec.json.encode(ErrorEnvelope(error_of(error, fields), request_id))
+
+
+def error_of(error: GatewayError, fields: Mapping[str, str] = FIELDS) -> ToldError:
+    """An error without the envelope around it.
+
+    `fields` says which field of the client's request became the one that the Messages API tells of.
+    """
     _, kind, code = KINDS[error.kind]
     if error.kind is ErrorKind.API and error.status == 503:
         kind = _UNAVAILABLE
@@ -88,14 +101,16 @@ def _body(error: GatewayError, request_id: str) -> bytes:
         code = "upstream_error"
     elif error.kind is ErrorKind.INVALID_REQUEST and error.message.startswith(_PROMPT_TOO_LONG):
         code = "context_length_exceeded"
-    return msgspec.json.encode(
-        _Envelope(_Error(error.message, kind, error.param or _param(error), error.code or code), request_id)
-    )
+    return ToldError(error.message, kind, error.param or _param(error, fields), error.code or code)
 
 
-def _param(error: GatewayError) -> str | None:
-    """The field that an upstream's refusal tells of, where it tells of one that a chat request has."""
+def _param(error: GatewayError, fields: Mapping[str, str]) -> str | None:
+    """The field that an upstream's refusal tells of, where it tells of one that the client's request has."""
     found = _TOLD_OF.match(error.message) if error.kind is ErrorKind.INVALID_REQUEST else None
-    if found is None:
-        return None
-    return _FIELDS.get(found["field"]) or _FIELDS.get(found["field"] + (found["inner"] or ""))
+    return None if found is None else told_field(found["path"], fields)
+
+
+def told_field(path: str, fields: Mapping[str, str] = FIELDS) -> str | None:
+    """The client's field that became a field of the Messages API, given by its path; None where none did."""
+    first, _, rest = path.replace("[", ".").partition(".")
+    return fields.get(first) or fields.get(f"{first}.{rest.partition('.')[0]}")

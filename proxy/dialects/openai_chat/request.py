@@ -17,7 +17,7 @@ from proxy.dialects.openai_chat.definitions import StrictRoom
 from proxy.dialects.openai_chat.fields import check_supported, lost_fields, service_tier, speed
 from proxy.dialects.openai_chat.formats import Format, read_format
 from proxy.dialects.openai_chat.marks import lawful, only_marked, whole_mark
-from proxy.dialects.openai_chat.messages import read_messages
+from proxy.dialects.openai_chat.messages import Conversation, read_messages
 from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest, PeekedRequest
 from proxy.dialects.openai_chat.thinking import Reasoning, read_reasoning, read_sampling
 from proxy.dialects.openai_chat.tools import Tooling, read_tools
@@ -64,11 +64,19 @@ def translate(chat: ChatRequest, target: Target) -> Translated:
     check_supported(chat)
     if not chat.messages:
         raise InvalidRequest("messages has to hold at least one message.", param="messages")
-    facts, room = target.facts, StrictRoom()
-    wanted = read_format(chat, facts, room)
     conversation = read_messages(
         chat.messages, recall=target.recall, thinking_back=target.thinking_back, files=target.files
     )
+    return assembled(chat, conversation, target)
+
+
+def assembled(chat: ChatRequest, conversation: Conversation, target: Target) -> Translated:
+    """The canonical form of a conversation with what else the request says; its messages are not looked at again.
+
+    Raises InvalidRequest naming the field.
+    """
+    facts, room = target.facts, StrictRoom()
+    wanted = read_format(chat, facts, room)
     turns = ordered(conversation.turns, facts)
     tooling = _with_answer_tool(read_tools(chat, turns, facts, room), wanted.tool)
     reasoning = read_reasoning(chat, target, no_budget=_no_budget(tooling, turns))
@@ -102,6 +110,7 @@ def translate(chat: ChatRequest, target: Target) -> Translated:
         Demand.CALL if tooling.wants_call else wanted.demand,
         _form(chat, tooling, wanted),
         auto_cache=not only_marked(chat),
+        invents_tools=bool(tooling.tools) and not chat.tools and not chat.functions and wanted.tool is None,
     )
 
 

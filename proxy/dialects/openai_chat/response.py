@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from proxy.dialects.common import AnswerForm, Rendering, ThinkingFormat
+from proxy.dialects.openai_chat.annotations import UNTOLD, Annotation, Annotator, annotated, has_citations
 from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN, details_of, thoughts_of
 from proxy.dialects.openai_chat.schema import ReasoningDetail
 from proxy.model.content import Block, TextBlock, ThinkingBlock, ToolUseBlock
@@ -40,12 +41,11 @@ class Function(msgspec.Struct):
     arguments: str
 
 
-class ToolCall(msgspec.Struct):
+class ToolCall(msgspec.Struct, tag_field="type", tag="function"):
     """One tool call of an answer."""
 
     id: str
     function: Function
-    type: str = "function"
 
 
 class Custom(msgspec.Struct):
@@ -55,12 +55,11 @@ class Custom(msgspec.Struct):
     input: str
 
 
-class CustomCall(msgspec.Struct):
+class CustomCall(msgspec.Struct, tag_field="type", tag="custom"):
     """One call of such a tool."""
 
     id: str
     custom: Custom
-    type: str = "custom"
 
 
 class Answer(msgspec.Struct):
@@ -71,6 +70,7 @@ class Answer(msgspec.Struct):
     refusal: str | None = None
     tool_calls: list[ToolCall | CustomCall] | msgspec.UnsetType = msgspec.UNSET
     function_call: Function | msgspec.UnsetType = msgspec.UNSET
+    annotations: list[Annotation] | msgspec.UnsetType = msgspec.UNSET
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
     reasoning_details: list[ReasoningDetail] | msgspec.UnsetType = msgspec.UNSET
 
@@ -98,13 +98,17 @@ class CompletionTokensDetails(msgspec.Struct):
 
 
 class CompletionUsage(msgspec.Struct):
-    """Token counts as OpenAI's clients read them: the prompt's include what the cache gave and took."""
+    """Token counts as OpenAI's clients read them: the prompt's include what the cache gave and took.
+
+    `estimated` marks counts that no upstream told.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
     completion_tokens_details: CompletionTokensDetails
+    estimated: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChatCompletion(msgspec.Struct, kw_only=True):
@@ -184,6 +188,7 @@ def completion_usage(usage: Usage) -> CompletionUsage | None:
         total_tokens=prompt + completion,
         prompt_tokens_details=PromptTokensDetails(read, written),
         completion_tokens_details=CompletionTokensDetails((details and details.thinking_tokens) or 0),
+        estimated=usage.estimated or msgspec.UNSET,
     )
 
 
@@ -201,8 +206,11 @@ def _answer(message: Message, rendering: Rendering) -> Answer:
     calls = [_tool_call(block, form) for block in message.content if isinstance(block, ToolUseBlock)]
     thinking_format = rendering.thinking_format
     in_content = thinking_format in {ThinkingFormat.THINK, ThinkingFormat.BOTH}
-    text = "".join([_shown(block, thinking=in_content) for block in message.content])
+    shown = [_shown(block, thinking=in_content) for block in message.content]
+    text = "".join(shown)
     answer = Answer(content=text if text or not calls else None)
+    if has_citations(message.content):
+        _annotate(answer, annotated(message.content, shown), rendering)
     if form.legacy_call and calls:
         answer.function_call = _function(message)
     elif calls:
@@ -215,6 +223,13 @@ def _answer(message: Message, rendering: Rendering) -> Answer:
         if calls and rendering.keep is not None:
             rendering.keep(calls[0].id, thoughts)
     return answer
+
+
+def _annotate(answer: Answer, cited: Annotator, rendering: Rendering) -> None:
+    if cited.found:
+        answer.annotations = cited.found
+    if cited.lost:
+        rendering.tell(UNTOLD)
 
 
 def _shown(block: Block, *, thinking: bool) -> str:

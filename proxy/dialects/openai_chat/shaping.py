@@ -37,11 +37,15 @@ def shaped_message(message: Message, form: AnswerForm) -> Message:
 
 def shaped_stream(encoder: StreamEncoder, form: AnswerForm) -> StreamEncoder:
     """An encoder whose events are brought into the form first; the encoder itself where there is nothing to do."""
+    shaper = shaper_of(form)
+    return encoder if shaper is None else ShapedEncoder(shaper, encoder)
+
+
+def shaper_of(form: AnswerForm) -> "FenceCutter | ToolText | None":
+    """What brings the events of one stream into the form; None where there is nothing to do."""
     if form.unfence:
-        return ShapedEncoder(FenceCutter(), encoder)
-    if form.text_tool:
-        return ShapedEncoder(ToolText(form.text_tool), encoder)
-    return encoder
+        return FenceCutter()
+    return ToolText(form.text_tool) if form.text_tool else None
 
 
 def _with_text(message: Message, tool: str) -> Message:

@@ -96,7 +96,7 @@ def _shown(request: web.Request, logins: Logins) -> Login | None:
         return None
     cookies = request.cookies
     value = cookies.get(NAME) or cookies.get(LOCAL_NAME)
-    return None if value is None else logins.find(value)
+    return None if value is None else logins.recognize(value)
 
 
 def _encrypted(request: web.Request) -> bool:

@@ -138,7 +138,7 @@ def snapshot(services: Services) -> Snapshot:
             tokens=tally.tokens,
             cost_micro_usd=tally.known_micro_usd,
         ),
-        points=services.history.points(_LAST_POINTS),
+        points=services.last_hour.points(_LAST_POINTS),
     )
 
 

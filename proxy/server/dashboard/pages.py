@@ -98,7 +98,7 @@ async def history(request: web.Request) -> web.Response:
     """``GET /dashboard/history``: the last hour, in parts of ten seconds."""
     services = request.app[SERVICES]
     services.traces.settle()
-    return json_response(request, {"points": services.history.points()})
+    return json_response(request, {"points": services.last_hour.points()})
 
 
 DASHBOARD_ROUTES: Final = (

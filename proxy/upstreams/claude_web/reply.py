@@ -12,35 +12,12 @@ from proxy.dialects.common import StreamBroken
 from proxy.dialects.sse import encode_frame
 from proxy.model.collect import Collector
 from proxy.model.events import ContentBlockDelta, Event, TextDelta
-from proxy.pool import Fault, event_error
+from proxy.pool import Fault, event_error, limit_reached
 from proxy.upstreams.base import Source, UpstreamFault, UpstreamRefused
 from proxy.upstreams.reply import HttpReply
 from proxy.watch import Watch
 
 _encoder = msgspec.json.Encoder()
-
-
-class WholeReply:
-    """A whole answer that is already here; see `ByteReply`."""
-
-    content_type: Final = "application/json"
-    ended: Final = True
-
-    def __init__(self, body: bytes, source: Source | None = None) -> None:
-        self.source = source or Source()
-        self._body = body
-
-    async def read(self) -> bytes:
-        """The body, once."""
-        body, self._body = self._body, b""
-        return body
-
-    async def read_all(self, watch: Watch, limit_s: float) -> bytes:  # noqa: ARG002 - there is nothing to wait for
-        """The body."""
-        return await self.read()
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -64,13 +41,20 @@ class WebReply:
         self, reply: HttpReply, decoder: WebStreamDecoder, closed: Callable[[Ended], None], *, listens: bool
     ) -> None:
         """`closed` is called once, with what was learned; the text is only gathered for one who `listens`."""
-        self.source = reply.source
         self._reply = reply
         self._decoder = decoder
         self._closed = closed
         self._listens = listens
         self._said: list[str] = []
         self._open = True
+
+    @property
+    def source(self) -> Source:
+        """See `ByteReply.source`; the account's limit is told at the end of an answer."""
+        limit = self._decoder.limit
+        if limit is None or not limit.exceeded:
+            return self._reply.source
+        return msgspec.structs.replace(self._reply.source, limit=limit_reached(limit.until_unix_ms))
 
     @property
     def ended(self) -> bool:

@@ -30,6 +30,7 @@ from proxy.upstreams.reply import HttpReply
 from proxy.watch import Watch
 
 _COOKIE: Final = "sessionKey"
+_EXISTS: Final = 409
 _TELLING_HEADERS: Final = (
     "retry-after",
     "cf-mitigated",
@@ -41,6 +42,10 @@ _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 _JSON: Final = CIMultiDict({"content-type": "application/json"})
 _EVENTS: Final = CIMultiDict({"content-type": "application/json", "accept": "text/event-stream"})
 _NOTHING: Final[CIMultiDict[str]] = CIMultiDict()
+
+
+class RefusedAgain(UpstreamRefused):
+    """The refusal of a call that was sent a second time: what it asked for may have been done the first time."""
 
 
 class WebSession:
@@ -90,9 +95,13 @@ class WebSession:
     ) -> None:
         """Make a conversation. Raises UpstreamRefused and UpstreamFault."""
         path = f"api/organizations/{organization}/chat_conversations"
-        body = await self._whole(
-            "POST", path, encode_create(uuid, temporary=temporary, model=model), watch, limit_s
-        )
+        asked = encode_create(uuid, temporary=temporary, model=model)
+        try:
+            body = await self._whole("POST", path, asked, watch, limit_s)
+        except RefusedAgain as refused:
+            if refused.error.status == _EXISTS:
+                return
+            raise
         try:
             made = decode_created(body)
         except WireBroken:
@@ -167,7 +176,8 @@ class WebSession:
             content = await reply.read_error(watch, max(due_s - loop.time(), 0.0)) if reply.plain else b""
         finally:
             reply.close()
-        raise UpstreamRefused(_error(reply, content), reply.source)
+        refused = RefusedAgain if reply.resent else UpstreamRefused
+        raise refused(_error(reply, content), reply.source)
 
 
 def _error(reply: HttpReply, body: bytes) -> UpstreamError:

@@ -30,9 +30,10 @@ from proxy.tasks import detach
 from proxy.upstreams.base import ByteReply, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.upstreams.claude_web.deletions import Deletions
 from proxy.upstreams.claude_web.holding import Held
-from proxy.upstreams.claude_web.reply import Ended, WebReply, WholeReply
-from proxy.upstreams.claude_web.session import WebSession
+from proxy.upstreams.claude_web.reply import Ended, WebReply
+from proxy.upstreams.claude_web.session import RefusedAgain, WebSession
 from proxy.upstreams.http import WaysOut
+from proxy.upstreams.whole import WholeReply
 from proxy.watch import Watch
 
 _log = get_logger("claude_web")
@@ -200,8 +201,8 @@ class _Question:
         try:
             return await self._complete(organization, self._plan.prompt, FIRST_PARENT)
         except UpstreamRefused as refused:
-            if refused.error.status == 404:
-                # The conversation vanished under the question: not the client's mistake, and worth another one.
+            if refused.error.status == 404 or (isinstance(refused, RefusedAgain) and _is_behind(refused)):
+                # It vanished under the question, or holds it already: no mistake of the client's, worth a new one.
                 raise UpstreamFault(Fault.RESET) from None
             raise
 
@@ -217,10 +218,7 @@ class _Question:
         try:
             return await self._complete(organization, plan.latest, held.parent)
         except UpstreamRefused as refused:
-            error = refused.error
-            if error.status != 404 and not (
-                error.status == 400 and error.message.startswith(_NO_SUCH_PARENT)
-            ):
+            if refused.error.status != 404 and not _is_behind(refused):
                 raise
         _log.info("a kept conversation is gone, a new one begins", credential=self._credential.name)
         return None
@@ -247,7 +245,7 @@ class _Question:
             )
         except UpstreamRefused as refused:
             # A refusal made nothing, and a dead cookie or a challenge is not to be asked again for nothing.
-            if refused.error.status < 500:
+            if refused.error.status < 500 and not isinstance(refused, RefusedAgain):
                 await deletions.forgive(self._conversation)
             raise
 
@@ -294,3 +292,8 @@ class _Question:
                 limit=limit.type,
                 until_unix_ms=limit.until_unix_ms,
             )
+
+
+def _is_behind(refused: UpstreamRefused) -> bool:
+    """Whether the conversation holds more than the question says."""
+    return refused.error.status == 400 and refused.error.message.startswith(_NO_SUCH_PARENT)

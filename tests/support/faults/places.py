@@ -275,7 +275,7 @@ async def faulty_house(folder: Path) -> AsyncIterator[FaultyHouse]:
     lines: list[RequestLine] = []
     loop = asyncio.get_running_loop()
     clock = LoopClock(loop)
-    circumstances = Circumstances(clock, _Shortest(0), lines.append, patient=True)
+    circumstances = Circumstances(clock, _Shortest(0), lambda ended: lines.append(ended.line()), patient=True)
     async with _elsewhere(folder) as elsewhere:
         settings = {**SETTINGS, "API_KEY": ",".join(place.client_key for place in PLACES.values())}
         async with house_inside(

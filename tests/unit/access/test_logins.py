@@ -16,7 +16,7 @@ def test_a_login_is_known_to_another_process_of_the_same_keys() -> None:
     """Protects administrators from having to log in again after a restart, and for each of several workers."""
     clock = FakeClock()
     value = Logins(_KEY, clock).begin()
-    found = Logins(_KEY, clock).find(value)
+    found = Logins(_KEY, clock).recognize(value)
     assert found is not None
     assert found.until_unix_ms == clock.wall_ms + LOGIN_S * 1000
 
@@ -24,7 +24,7 @@ def test_a_login_is_known_to_another_process_of_the_same_keys() -> None:
 def test_another_admin_key_ends_all_logins() -> None:
     """Protects a server whose admin key was changed because somebody had it."""
     clock = FakeClock()
-    assert Logins(b"o" * 32, clock).find(Logins(_KEY, clock).begin()) is None
+    assert Logins(b"o" * 32, clock).recognize(Logins(_KEY, clock).begin()) is None
 
 
 def test_a_login_is_over_after_its_time() -> None:
@@ -33,11 +33,11 @@ def test_a_login_is_over_after_its_time() -> None:
     subject = Logins(_KEY, clock)
     value = subject.begin()
     clock.advance(LOGIN_S - 1)
-    login = subject.find(value)
+    login = subject.recognize(value)
     assert login is not None
     assert subject.good(login)
     clock.advance(1)
-    assert subject.find(value) is None
+    assert subject.recognize(value) is None
     assert not subject.good(login)
 
 
@@ -45,19 +45,19 @@ def test_a_login_that_was_ended_stays_so() -> None:
     """Protects those who log out on a machine of others: the cookie's value is worth nothing afterwards."""
     subject = Logins(_KEY, FakeClock())
     value, other = subject.begin(), subject.begin()
-    login = subject.find(value)
+    login = subject.recognize(value)
     assert login is not None
     subject.end(login)
-    assert subject.find(value) is None
+    assert subject.recognize(value) is None
     assert not subject.good(login)
-    assert subject.find(other) is not None
+    assert subject.recognize(other) is not None
 
 
 def test_what_is_kept_of_ended_logins_is_bounded() -> None:
     """Protects the memory from somebody with the key who logs in and out for ever."""
     subject = Logins(_KEY, FakeClock())
     for _ in range(_ENDED_MAX + 5):
-        login = subject.find(subject.begin())
+        login = subject.recognize(subject.begin())
         assert login is not None
         subject.end(login)
     assert len(subject._ended) == _ENDED_MAX
@@ -66,7 +66,7 @@ def test_what_is_kept_of_ended_logins_is_bounded() -> None:
 def test_each_login_has_a_token_of_its_own() -> None:
     """Protects the orders of one page from the token of another login."""
     subject = Logins(_KEY, FakeClock())
-    one, other = subject.find(subject.begin()), subject.find(subject.begin())
+    one, other = subject.recognize(subject.begin()), subject.recognize(subject.begin())
     assert one is not None
     assert other is not None
     assert one.sent(one.token)
@@ -82,14 +82,14 @@ def test_a_changed_character_makes_it_worthless(position: int) -> None:
     subject = Logins(_KEY, FakeClock())
     value = subject.begin()
     changed = "A" if value[position] != "A" else "B"
-    assert subject.find(value[:position] + changed + value[position + 1 :]) is None
+    assert subject.recognize(value[:position] + changed + value[position + 1 :]) is None
 
 
 @given(st.one_of(st.text(max_size=100), st.binary(min_size=56, max_size=56)))
 def test_no_other_text_is_a_login(value: str | bytes) -> None:
     """Protects the gate from whatever a client puts into a cookie: it is no login, and no mistake of ours."""
     text = value if isinstance(value, str) else urlsafe_b64encode(value).decode().rstrip("=")
-    assert Logins(_KEY, FakeClock()).find(text) is None
+    assert Logins(_KEY, FakeClock()).recognize(text) is None
 
 
 def test_the_time_is_part_of_what_is_signed() -> None:
@@ -97,4 +97,4 @@ def test_the_time_is_part_of_what_is_signed() -> None:
     subject = Logins(_KEY, FakeClock())
     raw = bytearray(urlsafe_b64decode(subject.begin() + "="))
     raw[16:24] = (2**62).to_bytes(8)
-    assert subject.find(urlsafe_b64encode(bytes(raw)).decode().rstrip("=")) is None
+    assert subject.recognize(urlsafe_b64encode(bytes(raw)).decode().rstrip("=")) is None

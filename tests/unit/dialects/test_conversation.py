@@ -125,3 +125,10 @@ def test_a_long_name_is_kept_as_a_digest(name: str) -> None:
     assert len(short(name)) == 32
     assert short(name) == short(name)
     assert short(name + "x") != short(name)
+
+
+def test_an_item_that_is_no_object_is_named_as_its_dialect_calls_it() -> None:
+    """Protects users from a field name they never wrote."""
+    with pytest.raises(InvalidRequest) as caught:
+        opening([msgspec.Raw(b"5")], field="input")
+    assert caught.value.param == "input[0]"

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import msgspec
@@ -155,6 +155,12 @@ class MemoryObjects:
         self._check()
         self.forgotten_unix_ms = now_unix_ms
         self.rows[:] = [row for row in self.rows if (row.client, row.kind, row.id) != (client, kind, id)]
+
+    async def count_usage(self, client: str, kind: str, id: str) -> bool:  # noqa: A002 - the wire's own word
+        """See `ObjectStore.count_usage`."""
+        found = [row for row in self._of(client, kind) if row.id == id and not row.usage_counted]
+        self.rows[:] = [replace(row, usage_counted=True) if row in found else row for row in self.rows]
+        return bool(found)
 
     async def any_files(self) -> bool:
         """See `ObjectStore.any_files`."""

@@ -13,6 +13,7 @@ from proxy.store.base import StoreError
 from proxy.tasks import spawn
 from proxy.telemetry.usage import HOUR_MS, Charge, Settlement, UsageLedger
 from tests.support.clock import FakeClock
+from tests.support.ended import EndedUsage
 from tests.support.house import until
 from tests.unit.dispatch.building import CATALOG, MODEL, MemoryStore
 from tests.unit.telemetry.recording import RecordedLog
@@ -41,7 +42,8 @@ class _Books:
         """Count so many answers."""
         used = Charge("api-1", MODEL, Usage(input_tokens=1, output_tokens=2))
         for _ in range(times):
-            self.keeper.ledger.settle(Settlement(client=client, model=MODEL, answered=used))
+            done = Settlement(client=client, model=MODEL, answered=used)
+            self.keeper.ledger.enter(EndedUsage(done, self.clock.unix_ms()))
 
     @property
     def written(self) -> int:

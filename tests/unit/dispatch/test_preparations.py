@@ -56,7 +56,7 @@ OTHER = credential("other", kind=Kind.OPENAI, model="gpt-4o")
 async def test_each_way_of_asking_is_made_ready_once() -> None:
     """Protects the time of a walk over many credentials."""
     made = _preparations()
-    first = await made.first()
+    first = made.first()
     assert await made.chosen(_lease(PLAIN)) is first
     other = await made.chosen(_lease(OTHER))
     assert await made.chosen(_lease(OTHER)) is other

@@ -104,6 +104,18 @@ def test_counting_tokens_goes_to_its_own_endpoint() -> None:
     assert call.operation is Operation.COUNT_TOKENS
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_translated_request_is_counted_as_a_whole_one_that_asks_for_nothing(stream: bool) -> None:
+    """Protects counts for clients of other dialects: no stream, nothing collected, nothing that weighs nothing."""
+    raw = body(max_tokens=None, max_completion_tokens=30_000, stream=stream)
+    prepared = prepare(
+        exchange(raw, dialect=CHAT, operation=Operation.COUNT_TOKENS), CATALOG, NO_DEFAULTS, MEMORY
+    )
+    assert not prepared.call.stream
+    assert not prepared.collect
+    assert msgspec.json.decode(prepared.call.body).keys() == {"model", "messages"}
+
+
 def test_a_chat_request_is_translated() -> None:
     """Protects clients of the other dialect; how each field is translated is tested with the dialect."""
     raw = body(max_tokens=99, stream=True, logit_bias={"1": 2}, messages=[{"role": "user", "content": "Hi"}])

@@ -120,6 +120,15 @@ def test_a_verdict_reaches_the_same_key_on_its_new_way_out(found: Failure, word:
     assert table.word("a") == word
 
 
+def test_nobody_is_told_of_a_key_that_moved_to_another_way_out_and_then_left() -> None:
+    """Protects what is stored from the health of a credential that is configured no more."""
+    table = bench(key("a"))
+    lease = table.lease()
+    table.pool.replace([key("a", way_out=PROXY)])
+    table.pool.replace([])
+    assert table.pool.settle(lease, Failed(AUTH)).changes == ()
+
+
 def test_a_challenge_to_the_old_way_out_does_not_block_the_new_one() -> None:
     """Protects a credential that was given another proxy because of the challenges."""
     table = bench(key("a"))

@@ -4,7 +4,7 @@ import pytest
 
 from proxy.credentials import Credential, Kind
 from proxy.pool.explain import Usability
-from proxy.pool.failure import Failure, FailureClass
+from proxy.pool.failure import Failure, FailureClass, limit_reached
 from proxy.pool.members import Lease
 from proxy.pool.outcomes import Exhausted, ExhaustedReason, Failed, Success, Want
 from proxy.pool.retry import Again, Stop
@@ -160,6 +160,23 @@ def test_a_limit_without_an_end_rests_for_an_hour() -> None:
     table = bench(_session("a"))
     change = table.end(failure(FailureClass.RATE, status=429)).changes[0]
     assert table.left_s(change) == 3600
+
+
+@pytest.mark.parametrize(("told_s", "rests_s"), [(7200, 7200), (None, 3600)])
+def test_the_last_answer_within_a_limit_is_a_good_one_and_stops_the_session_like_a_refusal(
+    told_s: int | None, rests_s: int
+) -> None:
+    """Protects an account from a question whose refusal has been announced, and the others from standing in."""
+    table = bench(*map(_session, "ab"))
+    lease = table.lease()
+    until_unix_ms = None if told_s is None else table.clock.unix_ms() + told_s * 1000
+    (change,) = table.pool.settle(lease, Success(limit_reached(until_unix_ms))).changes
+    assert (lease.member.succeeded, lease.member.failed) == (1, 0)
+    assert table.word(lease.name) == "cooling(rate_limit)"
+    assert table.left_s(change) == rests_s
+    assert isinstance(table.pick(), Exhausted)
+    table.clock.advance(rests_s)
+    assert set(table.names(4)) == {"a", "b"}
 
 
 def test_owners_do_not_stop_each_other() -> None:

@@ -11,14 +11,15 @@ from proxy.server.context import SERVICES
 from proxy.store.base import HealthRow
 from proxy.tasks import _running
 from tests.support.clock import FakeClock
-from tests.unit.dispatch.building import CATALOG, MemoryStore, credential
+from tests.support.storage import MemoryStorage
+from tests.unit.dispatch.building import CATALOG, credential
 from tests.unit.server.building import keys, settings
 
 _SETTINGS = settings(MODEL_ALIASES="gpt-9=claude-opus-5-5,gpt-*=sonnet")
 _CREDENTIALS = tuple(credential(name, secret=Secret(name)) for name in ("api-1", "api-2"))
 
 
-class _ClosingStore(MemoryStore):
+class _ClosingStore(MemoryStorage):
     closed = 0
 
     async def close(self) -> None:
@@ -26,7 +27,7 @@ class _ClosingStore(MemoryStore):
         type(self).closed += 1
 
 
-def _parts(store: MemoryStore, *, demo: bool = False) -> Parts:
+def _parts(store: MemoryStorage, *, demo: bool = False) -> Parts:
     return Parts(
         settings=_SETTINGS,
         credentials=_CREDENTIALS,
@@ -48,7 +49,7 @@ async def test_what_was_saved_about_a_credential_is_taken_over() -> None:
         cause="auth_dead",
         since_unix_ms=1_794_000_000_000,
     )
-    app = await build_app(_parts(MemoryStore([row])))
+    app = await build_app(_parts(MemoryStorage([row])))
     states = {view.name: view.state.state for view in app[SERVICES].pool.snapshot()}
     assert states == {"api-1": State.DISABLED, "api-2": State.READY}
 
@@ -63,11 +64,13 @@ async def test_it_is_ready_while_it_runs_and_leaves_nothing_running() -> None:
         assert app[SERVICES].ready
         assert {task.get_name() for task in _running - before} == {
             "sweep the pool",
+            "forget expired responses",
             "look for a first file",
             "write down usage",
             "count requests",
             "delete conversations",
             "look after the client keys",
+            "look after Claude Code",
         }
     assert not app[SERVICES].ready
     assert not [task for task in _running - before if not task.done()]
@@ -76,18 +79,18 @@ async def test_it_is_ready_while_it_runs_and_leaves_nothing_running() -> None:
 
 async def test_the_operators_names_are_exact_ones_before_patterns() -> None:
     """Protects a name of its own from a pattern that fits it too."""
-    shared = (await build_app(_parts(MemoryStore())))[SERVICES]
+    shared = (await build_app(_parts(MemoryStorage())))[SERVICES]
     assert shared.resolve("gpt-9").model == "claude-opus-5-5"
     assert shared.resolve("gpt-8").model == "claude-sonnet-5-5"
 
 
 async def test_a_demo_is_marked_on_every_answer() -> None:
     """Protects people from taking a simulated answer for a real one."""
-    marked = (await build_app(_parts(MemoryStore(), demo=True)))[SERVICES].common_headers
+    marked = (await build_app(_parts(MemoryStorage(), demo=True)))[SERVICES].common_headers
     assert marked["x-carousel-demo"] == "1"
-    assert "x-carousel-demo" not in (await build_app(_parts(MemoryStore())))[SERVICES].common_headers
+    assert "x-carousel-demo" not in (await build_app(_parts(MemoryStorage())))[SERVICES].common_headers
 
 
 async def test_no_answer_tells_what_the_server_is_made_of() -> None:
     """Protects against being picked out by the version of a library."""
-    assert (await build_app(_parts(MemoryStore())))[SERVICES].common_headers["server"] == "carousel"
+    assert (await build_app(_parts(MemoryStorage())))[SERVICES].common_headers["server"] == "carousel"

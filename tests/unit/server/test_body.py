@@ -1,6 +1,7 @@
 """A body is read whole, or refused as soon as it is known to be too large, slow or broken."""
 
 import asyncio
+import threading
 from types import SimpleNamespace
 from typing import cast
 from unittest.mock import Mock
@@ -10,7 +11,7 @@ from aiohttp import StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 
 from proxy.errors import GatewayError, InvalidRequest, TooLarge
-from proxy.server.body import read_body
+from proxy.server.body import LARGE_BYTES, looked_at, read_body
 from proxy.watch import Watch
 
 _LIMIT_BYTES = 10
@@ -92,3 +93,10 @@ async def test_a_client_that_leaves_in_the_middle_is_no_request() -> None:
     reader.set_exception(ConnectionResetError())
     with pytest.raises(ConnectionResetError):
         await _read(reader, 5)
+
+
+@pytest.mark.parametrize(("length_bytes", "beside"), [(LARGE_BYTES - 1, False), (LARGE_BYTES, True)])
+async def test_only_a_large_body_is_looked_at_beside_the_loop(length_bytes: int, beside: bool) -> None:
+    """Protects other clients' streams from a body of megabytes, and small bodies from the way to a thread."""
+    looked_in = await looked_at(length_bytes, threading.get_ident)
+    assert (looked_in != threading.get_ident()) is beside

@@ -131,6 +131,14 @@ async def test_whatever_a_handler_raises_becomes_an_envelope(
     assert bool(log.of("unexpected error")) is (status == 500)
 
 
+async def test_a_method_that_an_address_has_not_is_told_with_those_it_has() -> None:
+    """Protects programs that find out what they may do; source: RFC 9110, section 15.5.6."""
+    async with client(services(), _routes(_raising(web.HTTPOk))) as asked:
+        answer = await asked.put("/v1/messages", headers=AUTHORIZED)
+    assert answer.status == 405
+    assert answer.headers["allow"] == "POST"
+
+
 async def test_an_unexpected_error_is_logged_by_class_and_place(log: RecordedLog) -> None:
     """Protects operators, who have to find it without its text."""
     async with client(services(), _routes(_raising(lambda: ValueError("secret")))) as asked:

@@ -216,7 +216,7 @@ async def test_each_call_is_one_line_of_the_log_without_its_texts(stream: bool) 
     house = bench(Fault.RESET, streamed(*WHOLE) if stream else whole())
     lines: list[RequestLine] = []
     shared = services(house)
-    shared.record = lines.append
+    shared.record = lambda ended: lines.append(ended.line())
     async with client(shared, ROUTES) as asked:
         data = body(stream=stream, messages=[{"role": "user", "content": "canary"}])
         answer = await asked.post(_MESSAGES, data=data, headers=AUTHORIZED)

@@ -14,6 +14,7 @@ from proxy.secrets import Secret
 from proxy.telemetry.logs import configure_logging
 from proxy.telemetry.redaction import Redactor
 from proxy.telemetry.requests import RequestLine
+from tests.support.ended import EndedLine
 
 
 class _Broken(io.BytesIO):
@@ -184,7 +185,7 @@ def test_a_value_that_has_no_json_shows_its_class() -> None:
     assert _decoded(line)["value"] == "object"
 
 
-def _request_line(**changes: object) -> RequestLine:
+def _request_line(**changes: object) -> EndedLine:
     line = RequestLine(
         time="",
         level="info",
@@ -198,7 +199,7 @@ def _request_line(**changes: object) -> RequestLine:
     )
     for name, value in changes.items():
         setattr(line, name, value)
-    return line
+    return EndedLine(line)
 
 
 def test_a_requests_line_holds_what_is_known_and_nothing_else() -> None:
@@ -207,8 +208,8 @@ def test_a_requests_line_holds_what_is_known_and_nothing_else() -> None:
     record = configure_logging("info", "json", stream)
     record(_request_line(stream=False, output_tokens=0, failed=["api-1:server"]))
     found = _decoded(stream.getvalue().decode())
-    assert found.pop("time")
     assert found == {
+        "time": "2026-11-18T11:06:40.000Z",
         "level": "info",
         "room": "requests",
         "event": "request",

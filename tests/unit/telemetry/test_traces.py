@@ -5,9 +5,10 @@ import pytest
 
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import KEPT, AttemptTrace, RequestTrace, Traces
+from tests.support.ended import EndedTrace
 
 
-def _trace(number: int = 1, status: int = 200, *asked: str, **line: object) -> RequestTrace:
+def _trace(number: int = 1, status: int = 200, *asked: str, **line: object) -> EndedTrace:
     """A request that asked these credentials in turn."""
     found = RequestLine(
         time="",
@@ -21,7 +22,8 @@ def _trace(number: int = 1, status: int = 200, *asked: str, **line: object) -> R
         took_ms=20.0,
     )
     attempts = tuple(AttemptTrace(name, "success", 200, 1.0, 2.0) for name in asked)
-    return RequestTrace(msgspec.structs.replace(found, **line), 1_795_000_000_000, "sonnet", attempts)
+    line_told = msgspec.structs.replace(found, **line)
+    return EndedTrace(RequestTrace(line_told, 1_795_000_000_000, "sonnet", attempts))
 
 
 def _ids(traces: Traces, credential: str | None = None, statuses: range | None = None) -> list[str]:
@@ -126,7 +128,7 @@ def test_all_that_is_known_is_shown() -> None:
 def test_who_watches_is_told_every_request_once_and_in_order() -> None:
     """Protects counters from missing a request or counting it twice, also those that have lost their place since."""
     traces, told = Traces(kept=2), list[str]()
-    traces.watch(lambda ended: told.extend(trace.line.id for trace in ended))
+    traces.subscribe(lambda ended: told.extend(trace.line.id for trace in ended))
     for number in range(5):
         traces.keep(_trace(number))
     assert not told

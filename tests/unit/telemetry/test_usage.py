@@ -12,6 +12,7 @@ from proxy.model.tally import COUNTED, Tally, TallyKey, TallyRow
 from proxy.telemetry import usage as usage_module
 from proxy.telemetry.usage import HOUR_MS, OTHER_MODEL, Charge, Settlement, UsageLedger
 from tests.support.clock import FakeClock
+from tests.support.ended import EndedUsage
 from tests.unit.telemetry.recording import RecordedLog
 
 _PRICING = Pricing(Catalog.load())
@@ -28,8 +29,16 @@ def log(monkeypatch: pytest.MonkeyPatch) -> RecordedLog:
     return recorded
 
 
-def _ledger(clock: FakeClock | None = None) -> UsageLedger:
-    return UsageLedger(_PRICING, clock or FakeClock())
+class _Ledger(UsageLedger):
+    """A ledger for requests that end now."""
+
+    def settle(self, done: Settlement) -> None:
+        """A request ends."""
+        self.enter(EndedUsage(done, self._clock.unix_ms()))
+
+
+def _ledger(clock: FakeClock | None = None) -> _Ledger:
+    return _Ledger(_PRICING, clock or FakeClock())
 
 
 def _answered(
@@ -66,6 +75,19 @@ def test_an_answer_is_counted_under_who_when_and_what() -> None:
     assert _rows(ledger) == {TallyKey(_HOUR, "anna", "api-1", _SONNET, "standard"): expected}
     assert ledger.total() == expected == ledger.of("anna")
     assert ledger.of("bert") == Tally()
+
+
+@pytest.mark.parametrize("number", [1, 31, 32, 33, 100])
+def test_a_request_is_counted_in_the_hour_of_its_end_whenever_that_is_done(number: int) -> None:
+    """Protects the sums of an hour from when somebody asked for them, and each request from being counted twice."""
+    clock = FakeClock()
+    ledger = _ledger(clock)
+    for _ in range(number):
+        ledger.settle(_answered())
+    clock.advance(3600)
+    assert ledger.of("anna").requests == ledger.total().requests == number
+    (row,) = ledger.take_unsaved()
+    assert (row.key.hour_unix_ms, row.tally.requests) == (_HOUR, number)
 
 
 def test_tiers_are_kept_apart() -> None:

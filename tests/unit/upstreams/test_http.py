@@ -125,24 +125,6 @@ async def test_an_answer_without_a_sound_head_is_a_fault(
     assert await _fault(ways_out, simulator.url) is fault
 
 
-@pytest.mark.parametrize("end", ["reset_before_headers", "close_before_headers"])
-@pytest.mark.parametrize("kept", [1, 5])
-async def test_a_kept_connection_that_was_closed_is_replaced_by_a_new_one(
-    simulator: Simulator, ways_out: WaysOut, end: str, kept: int
-) -> None:
-    """Protects keys from blame for a connection that had ended before it was used again, and only from that."""
-    replies = await asyncio.gather(*[_post(ways_out, simulator.url) for _ in range(kept)])
-    for reply in replies:
-        await reply.read_all(Watch(), 10.0)
-        reply.close()
-    simulator.script(_KEY, [Step(do=end)])
-    (await _post(ways_out, simulator.url)).close()
-    record = simulator.record
-    assert (record.requests_total, record.connections_total) == (kept + 2, kept + 1)
-    simulator.script(_KEY, then=Step(do=end))
-    assert await _fault(ways_out, simulator.url) is Fault.RESET
-
-
 async def test_a_head_that_does_not_come_in_time_is_a_fault(simulator: Simulator, ways_out: WaysOut) -> None:
     """Protects clients from an upstream that takes a request and says nothing."""
     simulator.script(_KEY, then=Step(do="stall_before_headers"))

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from proxy.dialects.anthropic.upstream import decode_error, encode_request, summarize
+from proxy.dialects.anthropic.upstream import decode_error, encode_count, encode_request, summarize
 from proxy.dialects.upstream import ErrorFacts, MessageBroken
 from proxy.model.content import TextBlock
 from proxy.model.message import Usage
@@ -14,6 +14,20 @@ def test_the_same_request_gives_the_same_bytes() -> None:
     """Prompt caches depend on it."""
     request = Request(model="m", max_tokens=1, messages=[InputMessage("user", [TextBlock("ä")])])
     assert encode_request(request) == encode_request(msgspec.structs.replace(request))
+
+
+def test_only_what_weighs_something_is_sent_to_be_counted() -> None:
+    """The endpoint refuses what belongs to the answer."""
+    turns = [InputMessage("user", [TextBlock("a")])]
+    request = Request(
+        model="m", max_tokens=1, messages=turns, system=[TextBlock("s")], stop_sequences=["x"], stream=True
+    )
+    counted = msgspec.json.decode(encode_count(request))
+    assert counted == {
+        "model": "m",
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}],
+        "system": [{"type": "text", "text": "s"}],
+    }
 
 
 @pytest.mark.parametrize(

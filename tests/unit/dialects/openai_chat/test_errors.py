@@ -76,6 +76,7 @@ def test_each_error_in_openais_words(error: GatewayError, status: int, kind: str
         ("output_config: no", None),
         ("thinking.enabled.budget_tokens: Field required", "reasoning_effort"),
         ("prompt is too long: 3 tokens > 2 maximum", "messages"),
+        ("metadata.user_id: String should have at most 256 characters", "user"),
         ("This model does not support the effort parameter.", None),
         ("", None),
         ("no field of ours: at all", None),

@@ -117,7 +117,7 @@ async def test_it_ends_when_it_has_to(
 ) -> None:
     """Protects a stop from waiting for open dashboards, and what is shown from those whose login is over."""
     page = await browser(asked)
-    found = shared.admission.logins.find(page.cookie.partition("=")[2])
+    found = shared.admission.logins.recognize(page.cookie.partition("=")[2])
     assert found is not None
 
     def drain() -> None:

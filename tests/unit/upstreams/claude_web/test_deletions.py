@@ -82,7 +82,7 @@ async def test_after_24_repetitions_it_waits_for_the_next_start() -> None:
         await finish_all(within_s=1)
         clock.advance(3600)
         deletions.try_due()
-    assert (len(site.asked), ledger.rows["c"].attempts) == (25, 25)
+    assert (len(site.asked), ledger.rows["c"].attempts, deletions.owed) == (25, 25, 1)
     later = Deletions(ledger, clock, site.delete)
     await later.restore()
     await finish_all(within_s=1)

@@ -156,8 +156,9 @@ async def test_tokens_are_counted_without_asking_anybody(
         Step("status", status=500, call="complete"),
         Step("conversation_gone", call="complete"),
         Step("web_limit", call="complete"),
-        Step("reset_before_headers", call="complete"),
-        Step("answer_lost", call="create"),
+        Step("reset_before_headers", call="complete", times=2),
+        Step("answer_lost", call="complete"),
+        Step("answer_lost", call="create", times=2),
         Step("answer_lost", call="create", status=500),
         Step("reset_mid_stream", call="complete"),
         Step("end_without_stop", call="complete"),
@@ -191,6 +192,42 @@ async def test_a_refused_creation_is_not_followed_by_a_deletion(
     await finish_all(within_s=5)
     calls = [request.method for request in simulator.record.requests]
     assert (calls, ledger.rows) == (["GET", "POST"], {})
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_conversation_is_used_although_the_answer_that_told_of_it_was_lost(
+    simulator: Simulator, ways_out: WaysOut, watch: Watch, *, stream: bool
+) -> None:
+    """Protects clients from connections that end in silence: the uuid is ours, so the conversation is as well."""
+    simulator.script(COOKIE, [Step("answer_lost", call="create")])
+    ledger = MemoryLedger()
+    message = await _asked(upstream(ways_out, ledger), simulator, question("Hi", stream=stream), watch)
+    await finish_all(within_s=5)
+    assert _text(message) == 'You said: "Hi"'
+    (conversation,) = simulator.site.ledger.deleted
+    assert (conversation.completions, ledger.rows) == (1, {})
+
+
+async def test_what_a_lost_answer_told_of_is_deleted_whatever_the_next_one_says(
+    simulator: Simulator, ways_out: WaysOut, watch: Watch
+) -> None:
+    """Protects the account: a creation that was asked for twice may have been made, though it was refused at last."""
+    simulator.script(COOKIE, [Step("answer_lost", call="create"), Step("web_limit", call="create")])
+    ledger = MemoryLedger()
+    with pytest.raises(UpstreamRefused):
+        await _asked(upstream(ways_out, ledger), simulator, question(), watch)
+    await finish_all(within_s=5)
+    assert (len(simulator.site.ledger.deleted), simulator.site.ledger.alive, ledger.rows) == (1, [], {})
+
+
+async def test_a_question_the_conversation_holds_already_is_no_mistake_of_the_clients(
+    simulator: Simulator, ways_out: WaysOut, watch: Watch
+) -> None:
+    """Protects clients from a 400 about a message they never heard of: the answer was lost, and that is a fault."""
+    simulator.script(COOKIE, [Step("answer_lost", call="complete")])
+    with pytest.raises(UpstreamFault) as fault:
+        await _asked(upstream(ways_out, MemoryLedger()), simulator, question(), watch)
+    assert fault.value.fault is Fault.RESET
 
 
 async def test_a_vanished_conversation_is_no_mistake_of_the_clients(
