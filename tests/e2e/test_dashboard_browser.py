@@ -41,6 +41,45 @@ async def test_a_key_is_watched_going_out_of_use_and_back_and_a_request_is_opene
         assert not seen.complaints
 
 
+async def test_a_client_key_is_made_shown_once_and_revoked(tmp_path: Path) -> None:
+    """The way of a client key through the page: what it shows opens the server, until it is revoked."""
+    async with house(tmp_path, keys=("k1",)) as running, tab() as seen:
+        await seen.log_in(running.server.url)
+        await seen.page.get_by_label("Name").fill("alice")
+        await seen.page.get_by_label("Requests a minute").fill("60")
+        await seen.page.get_by_role("button", name="Make a key").click()
+        made = await seen.page.get_by_label("The key of alice, shown this once").input_value()
+        row = seen.page.get_by_role("row", name="alice")
+        await row.get_by_text("60 requests a minute").wait_for()
+        assert (await running.ask(Spoken.CHAT, key=made)).status == 200
+        await seen.page.get_by_role("button", name="I have it").click()
+        assert made not in await seen.page.content()
+        await seen.page.get_by_role("button", name="Revoke alice").click()
+        await seen.page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+        await row.get_by_text("revoked").wait_for()
+        assert (await running.ask(Spoken.CHAT, key=made)).status == 401
+        assert not seen.complaints
+
+
+async def test_a_wrong_key_is_told_at_the_login_and_logging_out_ends_the_login(tmp_path: Path) -> None:
+    """Protects the way in and out: nothing but the key opens the page, and a login that was ended opens nothing."""
+    async with house(tmp_path, keys=("k1",)) as running, tab() as seen:
+        await seen.page.goto(f"{running.server.url}/dashboard")
+        await seen.page.get_by_label("Admin key").fill("wrong")
+        await seen.page.get_by_role("button", name="Log in").click()
+        await seen.page.get_by_text("This is not the admin key.").wait_for()
+        await seen.log_in(running.server.url)
+        assert await seen.page.evaluate("document.cookie") == ""
+        cookies = await seen.page.context.cookies()
+        await seen.page.get_by_role("button", name="Log out").click()
+        await seen.page.get_by_label("Admin key").wait_for()
+        await seen.page.context.add_cookies(
+            [{"name": each["name"], "value": each["value"], "url": running.server.url} for each in cookies]
+        )
+        await seen.page.goto(f"{running.server.url}/dashboard")
+        await seen.page.get_by_label("Admin key").wait_for()
+
+
 @pytest.mark.needs("node", "npm")
 @pytest.mark.parametrize(("scheme", "phone"), _LOOKS)
 async def test_nothing_keeps_out_who_uses_a_keyboard_or_a_screen_reader(

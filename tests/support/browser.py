@@ -43,7 +43,7 @@ class Tab:
 
     async def violations(self) -> list[str]:
         """What axe-core finds wrong for people with a keyboard or a screen reader."""
-        source = (node_programs() / "node_modules" / "axe-core" / "axe.min.js").read_text()
+        source = (node_programs("node") / "node_modules" / "axe-core" / "axe.min.js").read_text()
         await self.page.evaluate(source)
         found: list[str] = await self.page.evaluate(
             "async () => (await axe.run()).violations.map(each => `${each.id}: ${each.nodes.map(n => n.target)}`)"
