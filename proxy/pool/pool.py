@@ -125,9 +125,7 @@ class Pool:
         found = self._chooser.choose(plan, want.model, walk, now_s, spill=spill, restrained=restrained)
         if isinstance(found, Seat):
             return self._grant(found, plan, want, walk, now_s)
-        if found:
-            return Saturated(len(self._queue))
-        return explain(plan, want.model, now_s)
+        return Saturated(len(self._queue)) if found else explain(plan, want.model, now_s)
 
     def pick_at(self, name: str, want: Want, walk: Walk) -> Lease | Saturated | None:
         """A lease of one credential, outside the rotation; None when it cannot serve this request now."""
@@ -268,6 +266,11 @@ class Pool:
     def in_flight(self) -> int:
         """Leases that are out."""
         return sum(member.in_flight for members in (self._members, self._leaving) for member in members)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a place."""
+        return len(self._queue)
 
     def disable(self, name: str) -> Settled:
         """Put a credential out of use by hand. Raises KeyError for an unknown alias."""

@@ -3,7 +3,7 @@
 from collections.abc import Coroutine
 from dataclasses import dataclass
 
-from proxy.access import Ask, Desk, Grant, Guesses, Keys, Limiter, Rules, StoredKeys
+from proxy.access import Ask, Desk, Grant, Guesses, Keys, Limiter, Logins, Rules, StoredKeys
 from proxy.access.budgets import Budgets
 from proxy.access.shared_limits import SharedLimiter
 from proxy.clock import Clock
@@ -25,6 +25,7 @@ class Admission:
         shared_limiter: the same over all processes, in place of the other; None where there is but one.
         budgets: what they have spent.
         guesses: who presents wrong keys.
+        logins: of administrators at the dashboard.
         addresses: where requests come from.
         cors: which web pages may call; None where none may.
     """
@@ -33,6 +34,7 @@ class Admission:
     limiter: Limiter
     budgets: Budgets
     guesses: Guesses
+    logins: Logins
     addresses: Addresses
     cors: Cors | None
     shared_limiter: SharedLimiter | None = None
@@ -74,6 +76,7 @@ def make_admission(
         guesses=Guesses(
             clock, per_minute=limits.wrong_keys_per_minute, longest_block_s=limits.wrong_keys_block_s
         ),
+        logins=Logins(keys.login_key(), clock),
         addresses=Addresses(limits.trusted_proxies),
         cors=Cors(limits.cors_origins) if limits.cors_origins else None,
     )

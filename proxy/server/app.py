@@ -31,10 +31,12 @@ from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.model.pricing import Pricing
 from proxy.pool import Pool, RetryBudget
-from proxy.server import admin, capabilities, clients, extras, usage
+from proxy.server import admin, capabilities, clients, extras, metrics, usage
 from proxy.server.admission import Admission, make_admission
 from proxy.server.context import SERVICES, Services
 from proxy.server.conversations import CONVERSATION_ROUTES
+from proxy.server.dashboard.feed import FEED, Feed
+from proxy.server.dashboard.pages import DASHBOARD_ROUTES
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
@@ -99,6 +101,8 @@ ROUTES = (
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
     Route("GET", "/stats", usage.stats, Access.EITHER),
+    *DASHBOARD_ROUTES,
+    Route("GET", "/metrics", metrics.metrics, Access.ADMIN),
     Route("GET", "/openapi.json", openapi, Access.EITHER),
     Route("GET", "/admin/usage", usage.usage, Access.ADMIN),
     Route("POST", "/admin/pool/reload", once(reload), Access.ADMIN),
@@ -340,6 +344,10 @@ class _Background:
         working = [
             spawn(self.places.sweep_for_ever(), name="sweep the pool"),
             spawn(services.bookkeeper.run(), name="write down usage"),
+            spawn(
+                services.loop_lag.run(services.traces.settle),
+                name="count requests",
+            ),
             spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),
             spawn(self.code.work_for_ever(), name="look after Claude Code"),
             spawn(services.admission.desk.stored.watch(), name="look after the client keys"),
@@ -376,6 +384,7 @@ def _application(services: Services, background: _Background) -> web.Application
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
     gate.attach(RouteTable(app, ROUTES))
     app[SERVICES] = services
+    app[FEED] = Feed(services)
     app[OPENAPI] = Description(ROUTES)
     app[RESPONSES] = responses = StoredResponses(
         background.store, services.clock, ttl_s=settings.responses_ttl_s, history_max_bytes=limit_bytes

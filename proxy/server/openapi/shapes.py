@@ -11,6 +11,7 @@ from proxy.server.clients import ShownKey
 from proxy.server.conversations import ShownConversation
 from proxy.server.projects import ShownProject, ShownSession
 from proxy.store.access import AuditRow
+from proxy.telemetry.history import Point
 from proxy.telemetry.traces import TraceView
 
 Anything: TypeAlias = msgspec.Raw
@@ -341,6 +342,46 @@ class RevokedKey(msgspec.Struct):
 
     name: str
     state: Literal["revoked"]
+
+
+class NextPage(msgspec.Struct):
+    """Where to go on, as seen from this address."""
+
+    next: str
+
+
+class PageFeatures(msgspec.Struct):
+    """Which parts of the dashboard there are."""
+
+    reload: bool
+    keys: bool
+    usage: bool
+    audit: bool
+
+
+class PageConfiguration(msgspec.Struct):
+    """What the dashboard's page can show.
+
+    Attributes:
+        token: of the page's orders; null where a key is shown instead of a login.
+        until_unix_ms: when the login is over; null where there is none.
+        part_ms: how long the parts of the last hour are.
+        parts: how many of them there are.
+    """
+
+    version: str
+    demo: bool
+    token: str | None
+    until_unix_ms: int | None
+    part_ms: int
+    parts: int
+    features: PageFeatures
+
+
+class LastHour(msgspec.Struct):
+    """How the last hour went, oldest first."""
+
+    points: list[Point]
 
 
 class Described(msgspec.Struct):

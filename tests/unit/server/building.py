@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import DummyCookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.access import Keys
@@ -21,6 +21,7 @@ from proxy.model.pricing import Pricing
 from proxy.secrets import Secret
 from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
+from proxy.server.dashboard.feed import FEED, Feed
 from proxy.server.gate import Gate
 from proxy.server.inflight import Inflight
 from proxy.server.routes import Route, RouteTable
@@ -105,11 +106,12 @@ def application(shared: Services, routes: Iterable[Route]) -> web.Application:
     app = web.Application(middlewares=[gate.middleware])
     gate.attach(RouteTable(app, tuple(routes)))
     app[SERVICES] = shared
+    app[FEED] = Feed(shared)
     if (cors := shared.admission.cors) is not None:
         app.on_response_prepare.append(cors.expose)
     return app
 
 
 def client(shared: Services, routes: Iterable[Route]) -> Client:
-    """A client of them; open it with ``async with``."""
-    return TestClient(TestServer(application(shared, routes)))
+    """A client of them, which keeps no cookies by itself; open it with ``async with``."""
+    return TestClient(TestServer(application(shared, routes)), cookie_jar=DummyCookieJar())

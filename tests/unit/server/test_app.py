@@ -67,6 +67,7 @@ async def test_it_is_ready_while_it_runs_and_leaves_nothing_running() -> None:
             "forget expired responses",
             "look for a first file",
             "write down usage",
+            "count requests",
             "delete conversations",
             "look after the client keys",
             "look after Claude Code",
