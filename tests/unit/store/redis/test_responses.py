@@ -97,9 +97,9 @@ async def test_what_one_deletes_is_gone_for_all(copied: bool, processes: Two) ->
         assert await _ids(two, "r3") == ["r1", "r2", "r3"]
     assert await one.delete_response("r2", "ann", NOW)
     assert not await one.delete_response("r2", "ann", NOW)
+    assert await _ids(two, "r3") == ["r3"]
     assert not await two.delete_response("r2", "ann", NOW)
     assert await two.load_response("r2", "ann", NOW) is None
-    assert await _ids(two, "r3") == ["r3"]
 
 
 async def test_what_a_copy_knows_to_be_deleted_elsewhere_is_deleted_here(
@@ -184,3 +184,19 @@ async def test_one_that_is_too_large_to_be_sent_stays_where_it_was_made(processe
     await one.save_response(large)
     assert await one.load_response("r1", "ann", NOW) == large
     assert await two.load_response("r1", "ann", NOW) is None
+
+
+async def test_what_is_told_late_does_not_bring_back_what_was_deleted(
+    redis: RealRedis, link: RedisLink, processes: Two
+) -> None:
+    """Protects what was deleted from resting in Redis after all."""
+    one, two = processes
+    await redis.kill()
+    await one.save_response(ROW)
+    await redis.start()
+    await link.probe()
+    await two.save_response(ROW)
+    assert await two.delete_response("r1", "ann", NOW)
+    await one.sync()
+    assert await link.call("EXISTS", "carousel:1:response:ann:r1") == 0
+    assert await one.load_response("r1", "ann", NOW) is None
