@@ -386,8 +386,9 @@ def _application(services: Services, background: _Background) -> web.Application
     app[SERVICES] = services
     app[FEED] = Feed(services)
     app[OPENAPI] = Description(ROUTES)
+    kept_in = background.store if services.sharing is None else services.sharing.responses
     app[RESPONSES] = responses = StoredResponses(
-        background.store, services.clock, ttl_s=settings.responses_ttl_s, history_max_bytes=limit_bytes
+        kept_in, services.clock, ttl_s=settings.responses_ttl_s, history_max_bytes=limit_bytes
     )
     if (kept := services.settings.cache).enabled:
         services.cache = AnswerCache(kept, services.clock)

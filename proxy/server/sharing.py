@@ -13,9 +13,9 @@ from proxy.dispatch.places import Places
 from proxy.dispatch.siblings import Siblings
 from proxy.pool import Pool
 from proxy.secrets import Secret
-from proxy.settings import Policy, Settings
+from proxy.settings import Settings
 from proxy.store.access import AccessStore
-from proxy.store.base import ObjectStore, Store, StoreError
+from proxy.store.base import ObjectStore, Storage, StoreError
 from proxy.store.files import ensure_private_dir, read_private, write_private
 from proxy.store.redis.access import RedisAccess
 from proxy.store.redis.health import HEALTH_COUNTER, RedisHealth
@@ -25,6 +25,7 @@ from proxy.store.redis.link import RedisLink
 from proxy.store.redis.objects import RedisObjects
 from proxy.store.redis.permits import RedisPermits
 from proxy.store.redis.pulse import Pulse
+from proxy.store.redis.responses import RedisResponses
 from proxy.tasks import spawn
 
 _ORIGIN_FILE: Final = "replica.id"
@@ -37,18 +38,19 @@ class Sharing:
     Attributes:
         access: the client keys of all.
         objects: the owners of files and batches of all.
+        responses: those of all that clients may read again and go on from.
         counters: the limits of all.
     """
 
     def __init__(
-        self, url: Secret, store: Store, clock: Clock, *, secret_key: bytes, policy: Policy, origin: str
+        self, url: Secret, store: Storage, clock: Clock, *, secret_key: bytes, settings: Settings, origin: str
     ) -> None:
         """`origin` names the database, which other processes may have open too. Raises ValueError for a bad URL."""
         self._link = RedisLink(url)
         self._store = store
         self._clock = clock
         self._secret_key = secret_key
-        self._policy = policy
+        self._policy = settings.policy
         self._permits = RedisPermits(self._link)
         self._id = secrets.token_hex(8)
         self._objects = RedisObjects(self._link, store.objects)
@@ -56,15 +58,16 @@ class Sharing:
         self._health: RedisHealth | None = None
         self.access: Final[AccessStore] = RedisAccess(self._link, store.access)
         self.objects: Final[ObjectStore] = self._objects
+        self.responses: Final = RedisResponses(self._link, store, clock, ttl_s=settings.responses_ttl_s)
         self.counters: Final = RedisCounters(self._link, clock, origin=origin)
 
     @classmethod
     async def open(
-        cls, url: Secret, settings: Settings, store: Store, clock: Clock, secret_key: bytes
+        cls, url: Secret, settings: Settings, store: Storage, clock: Clock, secret_key: bytes
     ) -> "Sharing":
         """Make what is shared; a Redis that cannot be used now is no hindrance. Raises StoreError."""
         origin = await asyncio.to_thread(kept_origin, settings.data_dir)
-        return cls(url, store, clock, secret_key=secret_key, policy=settings.policy, origin=origin)
+        return cls(url, store, clock, secret_key=secret_key, settings=settings, origin=origin)
 
     def places_of(self, pool: Pool, journal: Journal) -> Places:
         """The places of a pool whose credentials others use too."""
@@ -83,7 +86,7 @@ class Sharing:
             self._link,
             self._clock,
             {HEALTH_COUNTER: health.sync},
-            put_back=(self._objects.sync, self.counters.sync),
+            put_back=(self._objects.sync, self.counters.sync, self.responses.sync),
             renew=self._renew,
             name=self._id,
         )

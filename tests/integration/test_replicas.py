@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from proxy.simulator import Simulator, Step
-from tests.support.gateway import ADMIN_KEY
-from tests.support.house import House, Spoken, eventually
+from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
+from tests.support.house import MODEL, House, Spoken, eventually
 from tests.support.real_redis import PROGRAM, real_redis, replicas
 
 pytestmark = pytest.mark.needs(PROGRAM)
@@ -137,3 +137,34 @@ async def _said(running: House, turns: list[dict[str, str]]) -> str:
     answered = await running.send(Spoken.MESSAGES, body)
     assert answered.status == 200
     return answered.headers["x-carousel-credential"]
+
+
+async def test_a_response_is_gone_on_from_read_and_deleted_at_another_process(tmp_path: Path) -> None:
+    """Protects clients of the Responses API from a load balancer that knows nothing of conversations."""
+    async with real_redis(tmp_path) as redis, replicas(tmp_path, redis, 2) as (one, two):
+        status, first = await _responses(one, "POST", "", {"model": MODEL, "input": "The beginning."})
+        assert status == 200
+        more = {"model": MODEL, "input": "Go on.", "previous_response_id": first["id"]}
+        status, second = await _responses(two, "POST", "", more)
+        assert status == 200
+        status, asked = await _responses(one, "GET", f"/{second['id']}")
+        assert (status, asked["previous_response_id"]) == (200, first["id"])
+        assert (await _responses(one, "DELETE", f"/{first['id']}"))[0] == 200
+        for running in (one, two):
+            assert (await _responses(running, "GET", f"/{first['id']}"))[0] == 404
+            status, refused = await _responses(
+                running, "POST", "", {**more, "previous_response_id": second["id"]}
+            )
+            assert status == 400
+            assert "previous_response_not_found" in str(refused)
+
+
+async def _responses(
+    running: House, method: str, path: str, body: object = None
+) -> tuple[int, dict[str, object]]:
+    data = None if body is None else msgspec.json.encode(body)
+    headers = {"authorization": f"Bearer {CLIENT_KEY}", "content-type": "application/json"}
+    url = f"{running.server.url}/v1/responses{path}"
+    async with running.session.request(method, url, data=data, headers=headers) as answer:
+        found: dict[str, object] = await answer.json()
+        return answer.status, found

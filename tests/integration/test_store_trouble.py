@@ -1,18 +1,24 @@
 """A database that cannot be written costs no client its answer and tells no operator that an order was kept."""
 
+import os
 import resource
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import pytest
 
-from tests.support.gateway import ADMIN_KEY, Gateway
-from tests.support.house import House, Spoken, eventually, house
+from tests.support.gateway import ADMIN_KEY, CLIENT_KEY, Gateway
+from tests.support.house import House, Spoken, body_of, eventually, house
+from tests.support.program import Program, finished, started, through
 
 _ADMINISTRATOR: Final = {"authorization": f"Bearer {ADMIN_KEY}"}
+# nothing is forbidden to root as long as it has what makes it root
+_ORDINARY: Final = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
 
 
 @contextmanager
@@ -61,3 +67,38 @@ async def test_answers_go_on_orders_are_refused_and_all_is_well_afterwards(
 
         await eventually(taken)
         assert (await running.ask(Spoken.MESSAGES)).status == 200
+
+
+async def _answered(program: Program) -> int:
+    headers = {"authorization": f"Bearer {CLIENT_KEY}", "content-type": "application/json"}
+    url = f"{program.url}{Spoken.MESSAGES}"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=body_of(Spoken.MESSAGES, stream=False), headers=headers) as answer,
+    ):
+        await answer.read()
+        return answer.status
+
+
+@pytest.mark.needs(*_ORDINARY[:1])
+async def test_a_folder_that_cannot_be_written_stops_a_start_and_no_server(tmp_path: Path) -> None:
+    """Protects answers from a volume that turns read-only, and operators from a server that would keep nothing."""
+    data = tmp_path / "data"
+    settings = {"API_KEY": CLIENT_KEY, "DATA_DIR": str(data)}
+    with through(*_ORDINARY):
+        async with started(tmp_path, "serve", "--demo", **settings) as program:
+            assert await _answered(program) == 200
+            program.send(signal.SIGTERM)
+            assert await program.ended() == 0
+        data.chmod(0o500)
+        try:
+            refused = await finished(tmp_path, "serve", "--demo", **settings)
+            assert refused.process.returncode == 1
+            assert f"{data}/carousel.db: it cannot be written to" in refused.output
+            assert "Traceback" not in refused.output
+            data.chmod(0o700)
+            async with started(tmp_path, "serve", "--demo", **settings) as program:
+                data.chmod(0o500)
+                assert [await _answered(program) for _ in range(3)] == [200, 200, 200]
+        finally:
+            data.chmod(0o700)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,20 @@ async def test_what_could_not_be_told_is_told_later(
     await link.probe()
     await one.sync()
     assert await two.find("c", "files", ["f1"]) == (ROW,)
+
+
+async def test_what_a_batch_used_is_counted_by_one_of_all(
+    processes: tuple[RedisObjects, RedisObjects], redis: RealRedis
+) -> None:
+    """Protects the books from a batch whose results are read through two processes; alone, each goes by its own."""
+    one, two = processes
+    first, second = (replace(ROW, kind="batches", id=name) for name in ("b1", "b2"))
+    for row in (first, second):
+        await one.save(row)
+        assert await two.find("c", "batches", [row.id]) == (row,)
+    assert await two.count_usage("c", "batches", "b1")
+    assert not await two.count_usage("c", "batches", "b1")
+    assert not await one.count_usage("c", "batches", "b1")
+    await redis.kill()
+    assert await one.count_usage("c", "batches", "b2")
+    assert not await one.count_usage("c", "batches", "b2")
