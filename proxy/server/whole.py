@@ -19,8 +19,7 @@ class WholeAnswer(web.Response):
     """
 
     def __init__(self, body: bytes, headers: dict[str, str]) -> None:
-        super().__init__()
-        self._piece = body
+        super().__init__(body=body)
         self._fields = headers
         self._written_to: web.BaseRequest | None = None
 
@@ -56,7 +55,9 @@ class WholeAnswer(web.Response):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("Cannot write to closing transport")
-        body = self._piece
+        body = self.body
+        if not isinstance(body, bytes):
+            raise TypeError("a whole answer is bytes")
         head = (
             f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
         ).encode()
@@ -70,5 +71,4 @@ class WholeAnswer(web.Response):
     async def _prepared_by_library(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         for name, value in self._fields.items():
             self.headers[name] = value
-        self.body = self._piece
         return await super().prepare(request)
