@@ -9,14 +9,16 @@ WORKDIR /app
 COPY requirements.txt requirements-claude-code.txt /build/
 # The packages come without pip, which nothing needs at run time.
 RUN python -m venv --without-pip .venv \
-    && pip --python .venv/bin/python install --no-cache-dir --disable-pip-version-check \
+    && python -m pip --python .venv/bin/python install --no-cache-dir --disable-pip-version-check \
        --require-hashes --only-binary :all: \
        -r /build/requirements.txt ${CLAUDE_CODE:+-r /build/requirements-claude-code.txt}
 COPY app.py ./
 COPY proxy ./proxy
 COPY deploy/health.py ./deploy/health.py
-# The image's root is read-only: what is not compiled now would be compiled at every start.
-RUN .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash proxy deploy
+# The image's root is read-only: what is not compiled now would be compiled at every start. A checkout may be its
+# owner's alone; the image is for user 1000.
+RUN .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash proxy deploy \
+    && chmod -R a+rX /app
 
 # hadolint ignore=DL3006
 FROM ${BASE}

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
 
@@ -17,6 +17,7 @@ from proxy.tasks import spawn
 _log = get_logger("run")
 _AFTER_INTERRUPT_S = 2.0
 _AFTER_CUT_S = 1.0
+_ARRIVING_S = 0.2
 _KEEP_ALIVE_S = 75.0
 _BACKLOG = 1024
 
@@ -63,7 +64,11 @@ async def run(
     announce(Address(host, port))
     await stopping.first.wait()
     inflight = app[SERVICES].inflight
-    draining = spawn(_drain(inflight, site, settings, stopping), name="drain")
+
+    async def close() -> None:
+        await _close_listener(listener, site, runner)
+
+    draining = spawn(_drain(inflight, close, settings, stopping), name="drain")
     ended = spawn(stopping.second.wait(), name="wait for a second signal")
     await asyncio.wait({draining, ended}, return_when=asyncio.FIRST_COMPLETED)
     cut_short = not draining.done()
@@ -73,19 +78,49 @@ async def run(
     return 130 if cut_short else 0
 
 
-async def _drain(inflight: Inflight, site: web.SockSite, settings: Settings, stopping: Stopping) -> None:
+async def _drain(
+    inflight: Inflight, close_listener: Callable[[], Awaitable[None]], settings: Settings, stopping: Stopping
+) -> None:
     """Refuse readiness, close the listener, let answers end, then cut what is left with an error frame."""
     inflight.draining = True
     delay_s = 0.0 if stopping.interrupted else settings.drain_delay_s
     limit_s = _AFTER_INTERRUPT_S if stopping.interrupted else settings.drain_s
     _log.info("draining", in_flight=inflight.count, seconds=limit_s)
     await asyncio.sleep(delay_s)
-    await site.stop()
+    await close_listener()
+    if not stopping.interrupted:
+        # a connection that came at the last moment has its request still on the way
+        await asyncio.sleep(_ARRIVING_S)
     if await inflight.drained(limit_s):
         return
     _log.warning("cutting answers", in_flight=inflight.count)
     inflight.shut_down_streams()
     await inflight.drained(_AFTER_CUT_S)
+
+
+async def _close_listener(listener: socket.socket, site: web.SockSite, runner: web.AppRunner) -> None:
+    """Close the listener without resetting the connections that the system has taken and nobody has picked up.
+
+    A reverse proxy has sent its request on those already, and may not send it a second time.
+    """
+    waiting = tuple(_waiting(listener))
+    await site.stop()
+    server = runner.server
+    if server is None:
+        return
+    for connection in waiting:
+        await asyncio.get_running_loop().connect_accepted_socket(server, connection)
+
+
+def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections nobody has picked up yet."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        connection.setblocking(False)
+        yield connection
 
 
 def _bind(address: Address) -> socket.socket:

@@ -123,7 +123,6 @@ async def _standing(folder: Path) -> AsyncIterator[tuple[str, Replicas]]:
             await replicas.start(address)
         front = await stack.enter_async_context(nginx(folder / "nginx", replicas.addresses))
         yield front.url, replicas
-        print(front.errors[-1500:])
 
 
 @pytest.mark.long
