@@ -1,4 +1,4 @@
-"""A Dockerfile carried out without Docker: every COPY and RUN, into a root that held nothing but the machine's own programs.
+"""A Dockerfile carried out without Docker: every COPY and RUN, into a root with nothing but the machine's programs.
 
 What it is not: the base image. ``/usr`` is this machine's, read-only, and its Python stands where the base has its own.
 """
@@ -22,7 +22,7 @@ _FOLDERS: Final = ("usr", "etc", "proc", "dev", "root", "home", "var/tmp", "run"
 _LINKS: Final = ("bin", "sbin", "lib", "lib64")
 _OF_ETC: Final = (
     *("ssl", "ca-certificates", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "login.defs", "default"),
-    *("hosts", "nsswitch.conf", "resolv.conf", "pip.conf"),
+    *("alternatives", "hosts", "nsswitch.conf", "resolv.conf", "pip.conf"),
 )
 _LOOPBACK_UP: Final = (
     "import fcntl, socket, struct;"
@@ -102,7 +102,7 @@ class Build:
                     name, _, default = text.partition("=")
                     arguments[name] = self._arguments.get(name, default)
                 case "ENV":
-                    image.environment.update(pair.split("=", 1) for pair in shlex.split(text))
+                    image.environment.update(pair.partition("=")[::2] for pair in shlex.split(text))
                 case "COPY":
                     self._copy(each, text, image)
                 case "RUN" if self._runs:
@@ -159,7 +159,7 @@ def started(
     It is process 1, of user 1000, without any capability or network, and can write to `data` (its volume) and ``/tmp``.
     The first process that is returned is the one around it; see `first_inside`.
     """
-    binds = {volume: data for volume in image.volumes or ["/data"]}
+    binds = dict.fromkeys(image.volumes or ["/data"], data)
     command = _around(image, [*image.command, *arguments], environment, online=False, read_only=binds)
     return subprocess.Popen(  # noqa: S603 - our own Dockerfile
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -210,7 +210,7 @@ def _around(
     if not online:
         lines += [f"{shlex.quote(sys.executable)} -c {shlex.quote(_LOOPBACK_UP)}"]
     if read_only is not None:
-        lines += [f"mount -o remount,bind,ro {root}", f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp"]
+        lines += [f"mount -o remount,bind,ro {root}", f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp"]  # noqa: S108 - the image's
         lines += [f"mount --bind {shlex.quote(str(data))} {root}{place}" for place, data in read_only.items()]
     lines += [f"exec chroot {root} {shlex.join(_as_user(image, command, environment))}"]
     apart = ["--mount", "--pid", "--fork", "--kill-child", *([] if online else ["--net"])]
