@@ -125,22 +125,20 @@ def test_it_is_built_and_runs_with_a_read_only_root_and_no_network(image: Image,
     data.mkdir(mode=0o700)
     os.chown(data, 1000, 1000)
     port = int(image.environment.get("PORT", image.port))
-    around = started(image, ["--demo"], data, _KEYS)
-    try:
-        process = _listening(image, around, port)
-        told = msgspec.json.decode(
-            beside(image, process, ["python", "-c", _ASKS, str(port), _KEYS["API_KEY"]]).stdout
-        )
-        status = Path(f"/proc/{process}/status").read_text()
-        if image.health:
-            assert beside(image, process, image.health).returncode == 0
-        written = {file.name: file.stat() for file in data.iterdir()}
-        refused = beside(image, process, ["sh", "-c", "touch /app/x || touch /home/carousel/x"])
-        os.kill(process, signal.Signals[image.stop_signal])
-        assert around.wait(_ENDS_WITHIN_S) == 0
-    finally:
-        around.kill()
-        around.wait()
+    with started(image, ["--demo"], data, _KEYS) as around:
+        try:
+            process = _listening(image, around, port)
+            asked = beside(image, process, ["python", "-c", _ASKS, str(port), _KEYS["API_KEY"]])
+            status = Path(f"/proc/{process}/status").read_text()
+            checked = beside(image, process, image.health or ["true"])
+            written = {file.name: file.stat() for file in data.iterdir()}
+            refused = beside(image, process, ["sh", "-c", "touch /app/x || touch /home/carousel/x"])
+            os.kill(process, signal.Signals[image.stop_signal])
+            assert around.wait(_ENDS_WITHIN_S) == 0
+        finally:
+            around.kill()
+    told = msgspec.json.decode(asked.stdout)
+    assert checked.returncode == 0, checked.stderr
     fields = dict(line.split(":\t", 1) for line in status.splitlines())
     print(f"added to the base: {image.size_bytes / 1e6:.0f} MB; memory: {fields['VmRSS'].strip()}")  # noqa: T201 - the figures
     assert fields["Uid"].split() == ["1000"] * 4

@@ -18,7 +18,7 @@ from tests.support.docker.dockerfile import DockerfileError, Instruction, Stage,
 
 _PATH: Final = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin"
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
-_FOLDERS: Final = ("usr", "etc", "proc", "dev", "root", "home", "var/tmp", "run", "tmp")
+_FOLDERS: Final = ("usr", "etc", "proc", "dev", "root", "home", "var/tmp", "var/cache/ldconfig", "run", "tmp")
 _LINKS: Final = ("bin", "sbin", "lib", "lib64")
 _OF_ETC: Final = (
     *("ssl", "ca-certificates", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "login.defs", "default"),
@@ -89,6 +89,9 @@ class Build:
             last = number == len(stages) - 1
             image = Image(self._folder / f"stage-{number}")
             lay_base(image.root)
+            if self._runs:
+                # the base's own libraries come before those of the machine
+                _checked(image, ["/usr/sbin/ldconfig"], {}, online=False)
             self._images[stage.name] = image
             self._carry_out(stage, image, online=not last)
         return self._images[stages[-1].name]
@@ -102,7 +105,7 @@ class Build:
                     name, _, default = text.partition("=")
                     arguments[name] = self._arguments.get(name, default)
                 case "ENV":
-                    image.environment.update(pair.partition("=")[::2] for pair in shlex.split(text))
+                    image.environment.update(_pair(pair) for pair in shlex.split(text))
                 case "COPY":
                     self._copy(each, text, image)
                 case "RUN" if self._runs:
@@ -261,3 +264,8 @@ def _describe(image: Image, each: Instruction, text: str) -> None:
             image.command = each.words
         case _:
             raise DockerfileError(f"{each.word} is not known here")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
