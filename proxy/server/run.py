@@ -17,7 +17,8 @@ from proxy.tasks import spawn
 _log = get_logger("run")
 _AFTER_INTERRUPT_S = 2.0
 _AFTER_CUT_S = 1.0
-_ARRIVING_S = 0.2
+_ARRIVING_S = 1.0
+_ARRIVING_STEP_S = 0.02
 _KEEP_ALIVE_S = 75.0
 _BACKLOG = 1024
 
@@ -65,8 +66,9 @@ async def run(
     await stopping.first.wait()
     inflight = app[SERVICES].inflight
 
-    async def close() -> None:
+    async def close(arriving_s: float) -> None:
         await _close_listener(listener, site, runner)
+        await _let_requests_arrive(runner, arriving_s)
 
     draining = spawn(_drain(inflight, close, settings, stopping), name="drain")
     ended = spawn(stopping.second.wait(), name="wait for a second signal")
@@ -79,19 +81,20 @@ async def run(
 
 
 async def _drain(
-    inflight: Inflight, close_listener: Callable[[], Awaitable[None]], settings: Settings, stopping: Stopping
+    inflight: Inflight, close: Callable[[float], Awaitable[None]], settings: Settings, stopping: Stopping
 ) -> None:
-    """Refuse readiness, close the listener, let answers end, then cut what is left with an error frame."""
+    """Refuse readiness, close the listener, let answers end, then cut what is left with an error frame.
+
+    `close` closes the listener, and gives requests on connections that have just come so many seconds to arrive.
+    """
     inflight.draining = True
     delay_s = 0.0 if stopping.interrupted else settings.drain_delay_s
     limit_s = _AFTER_INTERRUPT_S if stopping.interrupted else settings.drain_s
+    arriving_s = 0.0 if stopping.interrupted else min(_ARRIVING_S, limit_s)
     _log.info("draining", in_flight=inflight.count, seconds=limit_s)
     await asyncio.sleep(delay_s)
-    await close_listener()
-    if not stopping.interrupted:
-        # a connection that came at the last moment has its request still on the way
-        await asyncio.sleep(_ARRIVING_S)
-    if await inflight.drained(limit_s):
+    await close(arriving_s)
+    if await inflight.drained(limit_s - arriving_s):
         return
     _log.warning("cutting answers", in_flight=inflight.count)
     inflight.shut_down_streams()
@@ -110,6 +113,14 @@ async def _close_listener(listener: socket.socket, site: web.SockSite, runner: w
         return
     for connection in waiting:
         await asyncio.get_running_loop().connect_accepted_socket(server, connection)
+
+
+async def _let_requests_arrive(runner: web.AppRunner, within_s: float) -> None:
+    """Wait until no connection is left, `within_s` seconds at most: a new one has its request still on the way."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + within_s
+    while (server := runner.server) is not None and server.connections and loop.time() < until_s:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(_ARRIVING_STEP_S)
 
 
 def _waiting(listener: socket.socket) -> Iterator[socket.socket]:

@@ -16,7 +16,7 @@ import pytest
 from proxy.simulator import Pace, Simulator, Step
 from tests.support.gateway import CLIENT_KEY, Gateway, gateway
 from tests.support.house import MODEL, Spoken, body_of, client, configuration, read_answer, simulated
-from tests.support.nginx import free_port, nginx
+from tests.support.nginx import Nginx, free_port, nginx
 
 pytestmark = pytest.mark.needs("nginx")
 
@@ -114,7 +114,7 @@ class Replicas:
 
 
 @asynccontextmanager
-async def _standing(folder: Path) -> AsyncIterator[tuple[str, Replicas]]:
+async def _standing(folder: Path) -> AsyncIterator[tuple[Nginx, Replicas]]:
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(simulated())
         simulator.script("long", then=_STREAM)
@@ -122,7 +122,7 @@ async def _standing(folder: Path) -> AsyncIterator[tuple[str, Replicas]]:
         for address in replicas.addresses:
             await replicas.start(address)
         front = await stack.enter_async_context(nginx(folder / "nginx", replicas.addresses))
-        yield front.url, replicas
+        yield front, replicas
 
 
 @pytest.mark.long
@@ -130,16 +130,17 @@ async def _standing(folder: Path) -> AsyncIterator[tuple[str, Replicas]]:
 async def test_a_rolling_restart_drops_nothing(tmp_path: Path) -> None:
     """Protects every request and every stream while a new version is rolled out. SOAK=1 does it ten times."""
     heard = Heard()
-    async with _standing(tmp_path) as (url, replicas), client() as session, asyncio.TaskGroup() as group:
+    async with _standing(tmp_path) as (front, replicas), client() as session, asyncio.TaskGroup() as group:
         for number in range(_CLIENTS + _READERS):
-            group.create_task((_asks if number < _CLIENTS else _reads)(url, session, heard))
+            group.create_task((_asks if number < _CLIENTS else _reads)(front.url, session, heard))
         codes = [await replicas.restart(replicas.addresses[turn % 2]) for turn in range(_RESTARTS)]
         while heard.statuses.total() < _AT_LEAST:  # noqa: ASYNC110 - the clients only count
             await asyncio.sleep(0.1)
         heard.stop.set()
+        errors = front.errors
     said = f"{heard.statuses.total()} calls, {heard.streams} streams, {_RESTARTS} restarts: {dict(heard.statuses)}"
     print(said)  # noqa: T201 - the figure
     assert set(codes) == {0}
-    assert set(heard.statuses) == {200}
+    assert set(heard.statuses) == {200}, errors
     assert heard.streams > 0
     assert heard.cut == []

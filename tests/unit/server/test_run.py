@@ -140,6 +140,19 @@ async def test_requests_that_came_just_before_the_signal_are_answered() -> None:
         assert [answer[-4:] for answer in answers] == [b"done"] * 20
 
 
+async def test_a_request_that_is_still_on_its_way_is_waited_for() -> None:
+    """Protects the same where a proxy has connected but not sent yet: the connection is there, its request is not."""
+    async with _server() as server:
+        server.waiting.release.set()
+        reader, writer = await server.connect(b"")
+        server.stopping.on_signal(signal.SIGTERM)
+        await asyncio.sleep(0.1)
+        writer.write(_REQUEST)
+        assert (await asyncio.wait_for(reader.read(), 20)).endswith(b"done")
+        writer.close()
+        assert await server.ended() == 0
+
+
 async def test_after_the_first_signal_no_new_connection_is_taken() -> None:
     """Protects clients from a server that is about to go."""
     async with _server() as server:
