@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 from asyncio.subprocess import DEVNULL
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ error_log {folder}/error.log;
 events {{ worker_connections 4096; }}
 http {{
     log_format seen "$request_uri";
+    log_format asked "$upstream_addr";
     access_log {folder}/access.log seen;
+    access_log {folder}/asked.log asked;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -58,6 +61,11 @@ class Nginx:
     def seen(self) -> list[str]:
         """The targets of the requests it has taken for such."""
         return (self.folder / "access.log").read_text().splitlines()
+
+    @property
+    def asked(self) -> Counter[str]:
+        """Which replicas it has asked, as ``host:port``, with how often; several at once where one was tried first."""
+        return Counter((self.folder / "asked.log").read_text().splitlines())
 
 
 def configured(port: int, replicas: Sequence[str]) -> str:
