@@ -18,7 +18,10 @@ from tests.support.docker.dockerfile import parse
 from tests.support.docker.replay import Build, Image, beside, first_inside, started
 from tests.support.lacking import lacks
 from tests.support.program import ROOT
+from tests.support.soak import SOAKING
 
+_NEEDS_NETWORK: Final = "takes a minute and the network; SOAK=1 runs it"
+_BUNDLED: Final = "import claude_agent_sdk, pathlib; print(pathlib.Path(claude_agent_sdk.__file__).parent / '_bundled/claude')"
 _KEYS: Final = {"API_KEY": "canary-client-key-0123456789", "ADMIN_KEY": "canary-admin-key-0123456789"}
 _ENDS_WITHIN_S: Final = 30
 _LISTENS_WITHIN_S: Final = 60.0
@@ -118,12 +121,10 @@ def image(context: Path, tmp_path: Path) -> Iterator[Image]:
 
 @pytest.mark.long
 @pytest.mark.timeout(500)
-@pytest.mark.skipif(os.environ.get("SOAK") != "1", reason="takes a minute and the network; SOAK=1 runs it")
+@pytest.mark.skipif(not SOAKING, reason=_NEEDS_NETWORK)
 def test_it_is_built_and_runs_with_a_read_only_root_and_no_network(image: Image, tmp_path: Path) -> None:
     """Protects the first ``docker run``: every step carried out, then served, checked and stopped as Docker does it."""
-    data = tmp_path / "data"
-    data.mkdir(mode=0o700)
-    os.chown(data, 1000, 1000)
+    data = _volume(tmp_path)
     port = int(image.environment.get("PORT", image.port))
     with started(image, ["--demo"], data, _KEYS) as around:
         try:
@@ -149,6 +150,34 @@ def test_it_is_built_and_runs_with_a_read_only_root_and_no_network(image: Image,
     assert "message_stop" in told["stream"][1]
     assert refused.returncode != 0
     assert {entry.st_mode & 0o077 for entry in written.values()} == {0}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(500)
+@pytest.mark.skipif(not SOAKING, reason=_NEEDS_NETWORK)
+def test_the_build_argument_adds_a_claude_code_that_runs(tmp_path: Path) -> None:
+    """Protects images with Claude Code: its program is there, and runs as user 1000 under a read-only root."""
+    _privileged()
+    image = Build(ROOT, tmp_path / "build", {"CLAUDE_CODE": "1"}).image()
+    port = image.port
+    with started(image, ["--demo"], _volume(tmp_path), _KEYS) as around:
+        try:
+            process = _listening(image, around, port)
+            where = beside(image, process, ["python", "-c", _BUNDLED])
+            said = beside(image, process, ["env", "HOME=/tmp", where.stdout.strip(), "--version"])
+        finally:
+            around.kill()
+    print(f"added to the base with Claude Code: {image.size_bytes / 1e6:.0f} MB")  # noqa: T201 - the figure
+    shutil.rmtree(image.root)
+    assert "Claude Code" in said.stdout, where.stderr + said.stderr
+
+
+def _volume(folder: Path) -> Path:
+    """A folder for ``/data``, as the image's user has it."""
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    os.chown(data, 1000, 1000)
+    return data
 
 
 def _listening(image: Image, around: "subprocess.Popen[str]", port: int) -> int:

@@ -1,7 +1,6 @@
 """Two gateways behind the real nginx are restarted one after the other, and no client notices."""
 
 import asyncio
-import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,13 +16,13 @@ from proxy.simulator import Pace, Simulator, Step
 from tests.support.gateway import CLIENT_KEY, Gateway, gateway
 from tests.support.house import MODEL, Spoken, body_of, client, configuration, read_answer, simulated
 from tests.support.nginx import Nginx, free_port, nginx
+from tests.support.soak import sized
 
 pytestmark = pytest.mark.needs("nginx")
 
-_SOAK: Final = os.environ.get("SOAK") == "1"
-_RESTARTS: Final = 10 if _SOAK else 2
-_AT_LEAST: Final = 20_000 if _SOAK else 300
-_CLIENTS: Final = 24 if _SOAK else 8
+_RESTARTS: Final = sized(full=10, short=2)
+_AT_LEAST: Final = sized(full=20_000, short=300)
+_CLIENTS: Final = sized(full=24, short=8)
 _READERS: Final = 4
 _HEADERS: Final = {"authorization": f"Bearer {CLIENT_KEY}"}
 _STREAM: Final = Step(pace=Pace(first_token_delay_s=0.0, tokens_per_s=20.0, events=40))
