@@ -21,7 +21,7 @@ from tests.support.program import ROOT
 from tests.support.soak import SOAKING
 
 _NEEDS_NETWORK: Final = "takes a minute and the network; SOAK=1 runs it"
-_BUNDLED: Final = "import claude_agent_sdk, pathlib; print(pathlib.Path(claude_agent_sdk.__file__).parent / '_bundled/claude')"
+_BUNDLED: Final = "import claude_agent_sdk as sdk; print(sdk.__path__[0] + '/_bundled/claude')"
 _KEYS: Final = {"API_KEY": "canary-client-key-0123456789", "ADMIN_KEY": "canary-admin-key-0123456789"}
 _ENDS_WITHIN_S: Final = 30
 _LISTENS_WITHIN_S: Final = 60.0
