@@ -1,8 +1,6 @@
 """What is promised to clients holds behind the real nginx, configured as it is shipped."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -11,7 +9,7 @@ import msgspec
 import pytest
 
 from proxy.clock import SystemClock
-from proxy.simulator import EndedBy, Pace, Step
+from proxy.simulator import Pace, Step
 from tests.deploy.conftest import Site
 from tests.security.framing import ABUSES, FAREWELL, HIDDEN_PATH, HIDDEN_TEXT, Abuse
 from tests.security.targets import TARGETS, Opens, Target
@@ -25,26 +23,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("nginx
 _CLIENT: Final = {"authorization": f"Bearer {CLIENT_KEY}", "anthropic-version": "2023-06-01"}
 _EVENTS_PER_S: Final = 10.0
 _SLOW: Final = Step(pace=Pace(first_token_delay_s=0.0, tokens_per_s=_EVENTS_PER_S, events=20))
-_ENDLESS: Final = Step(pace=Pace(first_token_delay_s=0.0, tokens_per_s=_EVENTS_PER_S, events=2000))
-_PROMISED_S: Final = 0.25
-_ALLOWED_S: Final = 4 * _PROMISED_S
 _MIB: Final = 1024 * 1024
 clock = SystemClock()
-
-
-def leave_politely(writer: asyncio.StreamWriter) -> None:
-    """Close the connection in order (FIN)."""
-    writer.close()
-
-
-def leave_abruptly(writer: asyncio.StreamWriter) -> None:
-    """Reset the connection (RST)."""
-    connection = writer.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
-LEAVING: Final = pytest.mark.parametrize("leave", [leave_politely, leave_abruptly])
 
 
 @pytest.mark.parametrize("spoken", Spoken)
@@ -66,64 +46,10 @@ async def test_events_come_one_by_one_and_not_at_the_end(site: Site, spoken: Spo
     assert end_s - middle_s > 0.25 * (end_s - came_s[0])
 
 
-async def _open(
-    site: Site, spoken: Spoken, *, stream: bool
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    host, _, port = site.url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(request(spoken, body_of(spoken, stream=stream)))
-    await writer.drain()
-    return reader, writer
-
-
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - the simulated Claude is asked, it tells nobody
             await asyncio.sleep(0.01)
-
-
-async def _assert_stopped(site: Site, left_s: float) -> None:
-    (only,) = site.simulator.record.requests
-    await _until(lambda: only.closed_s is not None)
-    assert only.ended_by is EndedBy.CLIENT
-    assert only.closed_s is not None
-    assert only.closed_s - left_s < _ALLOWED_S
-    for replica in site.replicas:
-        assert [one["in_flight"] for one in await replica.pool()] == [0, 0]
-
-
-@LEAVING
-@pytest.mark.parametrize("spoken", Spoken)
-@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-@pytest.mark.parametrize("silence", ["stall_before_headers", "stall_before_event"])
-async def test_a_client_that_leaves_before_the_answer_stops_the_work(
-    site: Site, spoken: Spoken, silence: str, leave: Callable[[asyncio.StreamWriter], None], *, stream: bool
-) -> None:
-    """Protects against paying for answers nobody reads: nginx passes the departure on while nothing was sent yet."""
-    if silence == "stall_before_event" and not stream:
-        pytest.skip("an answer that is no stream has no events")
-    site.simulator.script("k1", then=Step(silence))
-    site.simulator.script("k2", then=Step(silence))
-    _, writer = await _open(site, spoken, stream=stream)
-    await _until(lambda: any(one.body_complete_s is not None for one in site.simulator.record.requests))
-    left_s = clock.monotonic_s()
-    leave(writer)
-    await _assert_stopped(site, left_s)
-
-
-@LEAVING
-@pytest.mark.parametrize("spoken", Spoken)
-async def test_a_client_that_leaves_a_stream_stops_the_work(
-    site: Site, spoken: Spoken, leave: Callable[[asyncio.StreamWriter], None]
-) -> None:
-    """Protects against streaming into the void behind nginx."""
-    site.simulator.script("k1", then=_ENDLESS)
-    site.simulator.script("k2", then=_ENDLESS)
-    reader, writer = await _open(site, spoken, stream=True)
-    await reader.readuntil(b"data: ")
-    left_s = clock.monotonic_s()
-    leave(writer)
-    await _assert_stopped(site, left_s)
 
 
 @pytest.mark.parametrize("prefix", ["", "/hf", "/carousel", "/carousel/hf"])
