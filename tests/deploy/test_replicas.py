@@ -64,4 +64,3 @@ async def test_sixty_requests_a_minute_are_sixty_whichever_replica_is_hit(tmp_pa
     assert abs(statuses[200] - _LIMIT) <= _OFF_BY_AT_MOST
     assert statuses[429] == statuses.total() - statuses[200]
     assert len(asked) == _REPLICAS
-    assert min(asked.values()) > _CALLS / _REPLICAS / 2

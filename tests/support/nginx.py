@@ -14,29 +14,16 @@ from typing import Final
 from tests.support.program import ROOT
 
 SHIPPED: Final = ROOT / "deploy" / "nginx.conf"
+SHIPPED_MAIN: Final = ROOT / "deploy" / "nginx.main.conf"
 _HOST: Final = "127.0.0.1"
 _START_S: Final = 20.0
 _SERVER: Final = re.compile(r"^( +server )[0-9.:]+( .*;)$", re.MULTILINE)
 _LISTEN: Final = re.compile(r"^( +listen )\d+( .*;)$", re.MULTILINE)
-_AROUND: Final = """\
-worker_processes 1;
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 4096; }}
-http {{
+_LOGS: Final = """\
     log_format seen "$request_uri";
     log_format asked "$upstream_addr";
     access_log {folder}/access.log seen;
     access_log {folder}/asked.log asked;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/carousel.conf;
-}}
 """
 
 
@@ -112,7 +99,12 @@ async def nginx(folder: Path, replicas: Sequence[str]) -> AsyncIterator[Nginx]:
 def _write(folder: Path, shipped: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "carousel.conf").write_text(shipped)
-    (folder / "nginx.conf").write_text(_AROUND.format(folder=folder))
+    main = SHIPPED_MAIN.read_text().replace("/tmp/", f"{folder}/")  # noqa: S108 - the container's
+    main = main.replace("/dev/stderr", f"{folder}/error.log")
+    main = main.replace("    access_log /dev/stdout;\n", _LOGS.format(folder=folder))
+    main = main.replace("/etc/nginx/conf.d/*.conf", f"{folder}/carousel.conf")
+    # one process, which a signal reaches
+    (folder / "nginx.conf").write_text(f"daemon off;\nmaster_process off;\n{main}")
 
 
 def free_port() -> int:
