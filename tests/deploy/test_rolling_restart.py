@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from proxy.simulator import Pace, Simulator, Step
+from tests.support.endings import is_whole
 from tests.support.gateway import CLIENT_KEY, Gateway, gateway
 from tests.support.house import MODEL, Spoken, body_of, client, configuration, read_answer, simulated
 from tests.support.nginx import Nginx, free_port, nginx
@@ -29,7 +30,6 @@ _STREAM: Final = Step(pace=Pace(first_token_delay_s=0.0, tokens_per_s=20.0, even
 _SHORT_MODEL: Final = "claude-haiku-4-5"
 _AFTER_START_S: Final = 2.0
 """As docs/deployment.md asks for: longer than nginx leaves a replica alone that refused a connection."""
-_WHOLE: Final = (b"data: [DONE]", b'"message_stop"}')
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ async def _reads(url: str, session: aiohttp.ClientSession, heard: Heard) -> None
             async with session.post(url + spoken, data=body, headers=_HEADERS) as answer:
                 read = await read_answer(answer)
             heard.streams += 1
-            if not read.body.rstrip().endswith(_WHOLE) or read.broken_off:
+            if not is_whole(read.body) or read.broken_off:
                 heard.cut.append(read.body[-300:])
 
 
