@@ -19,7 +19,7 @@ from tests.support.house import MODEL, Answer, Spoken, body_of, client, configur
 from tests.support.nginx import nginx
 from tests.support.soak import sized
 
-pytestmark = pytest.mark.needs("nginx")
+pytestmark = [pytest.mark.long, pytest.mark.needs("nginx")]
 
 _STREAMS: Final = sized(full=100, short=20)
 _SHORT_MODEL: Final = "claude-haiku-4-5"

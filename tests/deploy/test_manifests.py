@@ -161,6 +161,8 @@ def test_compose_services_have_no_rights_and_time_to_drain(file: str) -> None:
         assert service.security_opt == ["no-new-privileges:true"]
         named = {volume.partition(":")[0] for volume in service.volumes if not volume.startswith(".")}
         assert named <= compose.volumes.keys()
+        mounted = [volume.partition(":")[0] for volume in service.volumes if volume.startswith(".")]
+        assert [file for file in mounted if not (_DEPLOY / file).is_file()] == []
         if name.startswith("carousel"):
             drain_s = float(service.environment.get("DRAIN_DELAY", "0")) + 25 + _AFTER_DRAIN_S
             assert int(service.stop_grace_period.removesuffix("s")) > drain_s
