@@ -10,7 +10,8 @@ from typing import Final
 import aiohttp
 import pytest
 
-from tests.support.gateway import CLIENT_KEY
+from proxy.server.dashboard.cookie import LOCAL_NAME
+from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
 from tests.support.house import House, Spoken, body_of, client
 from tests.support.nginx import Nginx, nginx
 from tests.support.real_redis import PROGRAM, real_redis, replicas
@@ -63,4 +64,22 @@ async def test_sixty_requests_a_minute_are_sixty_whichever_replica_is_hit(tmp_pa
     print(f"{statuses.total()} calls at once: {dict(statuses)}, by replica {dict(asked)}")  # noqa: T201 - the figure
     assert abs(statuses[200] - _LIMIT) <= _OFF_BY_AT_MOST
     assert statuses[429] == statuses.total() - statuses[200]
+    assert len(asked) == _REPLICAS
+
+
+async def test_a_login_at_the_dashboard_is_known_to_every_replica(tmp_path: Path) -> None:
+    """Protects administrators: a page has to prove that nginx's own address served it, at whichever replica."""
+    async with _standing(tmp_path) as (front, _), client() as session:
+        origin = {"origin": front.url}
+        login = f"{front.url}/dashboard/login"
+        async with session.post(login, json={"key": ADMIN_KEY}, headers=origin) as answer:
+            assert answer.status < 400, await answer.text()
+            cookie = answer.cookies[LOCAL_NAME].value
+        logged_in = {"cookie": f"{LOCAL_NAME}={cookie}"}
+        statuses = []
+        for _ in range(4 * _REPLICAS):
+            async with session.get(f"{front.url}/dashboard/config", headers=logged_in) as answer:
+                statuses.append(answer.status)
+        asked = front.asked
+    assert set(statuses) == {200}
     assert len(asked) == _REPLICAS
