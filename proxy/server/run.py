@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
 
@@ -17,6 +17,8 @@ from proxy.tasks import spawn
 _log = get_logger("run")
 _AFTER_INTERRUPT_S = 2.0
 _AFTER_CUT_S = 1.0
+_ARRIVING_S = 1.0
+_ARRIVING_STEP_S = 0.02
 _KEEP_ALIVE_S = 75.0
 _BACKLOG = 1024
 
@@ -71,7 +73,12 @@ async def run(
     announce(Address(host, port))
     await stopping.first.wait()
     inflight = app[SERVICES].inflight
-    draining = spawn(_drain(inflight, site, settings, stopping), name="drain")
+
+    async def close(arriving_s: float) -> None:
+        await _close_listener(listener, site, runner)
+        await _let_requests_arrive(runner, arriving_s)
+
+    draining = spawn(_drain(inflight, close, settings, stopping), name="drain")
     ended = spawn(stopping.second.wait(), name="wait for a second signal")
     await asyncio.wait({draining, ended}, return_when=asyncio.FIRST_COMPLETED)
     cut_short = not draining.done()
@@ -81,19 +88,58 @@ async def run(
     return 130 if cut_short else 0
 
 
-async def _drain(inflight: Inflight, site: web.SockSite, settings: Settings, stopping: Stopping) -> None:
-    """Refuse readiness, close the listener, let answers end, then cut what is left with an error frame."""
+async def _drain(
+    inflight: Inflight, close: Callable[[float], Awaitable[None]], settings: Settings, stopping: Stopping
+) -> None:
+    """Refuse readiness, close the listener, let answers end, then cut what is left with an error frame.
+
+    `close` closes the listener, and gives requests on connections that have just come so many seconds to arrive.
+    """
     inflight.draining = True
     delay_s = 0.0 if stopping.interrupted else settings.drain_delay_s
     limit_s = _AFTER_INTERRUPT_S if stopping.interrupted else settings.drain_s
+    arriving_s = 0.0 if stopping.interrupted else min(_ARRIVING_S, limit_s)
     _log.info("draining", in_flight=inflight.count, seconds=limit_s)
     await asyncio.sleep(delay_s)
-    await site.stop()
-    if await inflight.drained(limit_s):
+    await close(arriving_s)
+    if await inflight.drained(limit_s - arriving_s):
         return
     _log.warning("cutting answers", in_flight=inflight.count)
     inflight.shut_down_streams()
     await inflight.drained(_AFTER_CUT_S)
+
+
+async def _close_listener(listener: socket.socket, site: web.SockSite, runner: web.AppRunner) -> None:
+    """Close the listener without resetting the connections that the system has taken and nobody has picked up.
+
+    A reverse proxy has sent its request on those already, and may not send it a second time.
+    """
+    waiting = tuple(_waiting(listener))
+    await site.stop()
+    server = runner.server
+    if server is None:
+        return
+    for connection in waiting:
+        await asyncio.get_running_loop().connect_accepted_socket(server, connection)
+
+
+async def _let_requests_arrive(runner: web.AppRunner, within_s: float) -> None:
+    """Wait until no connection is left, `within_s` seconds at most: a new one has its request still on the way."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + within_s
+    while (server := runner.server) is not None and server.connections and loop.time() < until_s:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(_ARRIVING_STEP_S)
+
+
+def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections nobody has picked up yet."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        connection.setblocking(False)
+        yield connection
 
 
 def reserved(address: Address) -> tuple[socket.socket, Address]:

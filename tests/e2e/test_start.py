@@ -14,6 +14,7 @@ import pytest
 
 from proxy.clock import SystemClock
 from proxy.simulator import Pace, Simulator, Step
+from tests.support.endings import is_told_of_the_stop, is_whole
 from tests.support.house import read_answer
 from tests.support.program import ROOT, Program, finished, started
 
@@ -195,18 +196,6 @@ async def test_an_interrupt_ends_an_idle_server_cleanly(
     assert "Traceback" not in program.output
 
 
-def looks_cut(rest: bytes, route: str) -> bool:
-    """Whether a stream ended in our error frame, and in nothing a client could take for an end."""
-    last = rest.decode().rstrip().rsplit("\n\n", 1)[-1]
-    mark = "server_shutdown" if route == "chat" else "event: error"
-    return mark in last and "server shutting down" in last and not is_whole(rest)
-
-
-def is_whole(rest: bytes) -> bool:
-    """Whether a stream came to its proper end."""
-    return rest.rstrip().endswith((b"data: [DONE]", b'"message_stop"}'))
-
-
 async def both_interrupted(
     web: aiohttp.ClientSession, program: Program, number: signal.Signals
 ) -> dict[str, bytes]:
@@ -227,7 +216,7 @@ async def test_streams_that_outlast_the_drain_are_told_why_they_end(
     async with serving(tmp_path, simulator, DRAIN_SECONDS="1") as program:
         rests = await both_interrupted(web, program, number)
         assert await program.ended() == 0
-    assert [route for route, rest in rests.items() if not looks_cut(rest, route)] == []
+    assert [route for route, rest in rests.items() if not is_told_of_the_stop(rest)] == []
     assert "Traceback" not in program.output
 
 

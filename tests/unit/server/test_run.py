@@ -124,6 +124,35 @@ async def test_the_first_signal_lets_answers_end() -> None:
         assert not server.waiting.cancelled.is_set()
 
 
+async def test_requests_that_came_just_before_the_signal_are_answered() -> None:
+    """Protects rolling restarts: a reverse proxy has sent those already, and may not send them twice."""
+    async with _server() as server:
+        server.waiting.release.set()
+        late = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+        for connection in late:
+            connection.sendall(_REQUEST)
+            connection.setblocking(False)
+        server.stopping.on_signal(signal.SIGTERM)
+        assert await server.ended() == 0
+        answers = [connection.recv(65536) for connection in late]
+        for connection in late:
+            connection.close()
+        assert [answer[-4:] for answer in answers] == [b"done"] * 20
+
+
+async def test_a_request_that_is_still_on_its_way_is_waited_for() -> None:
+    """Protects the same where a proxy has connected but not sent yet: the connection is there, its request is not."""
+    async with _server() as server:
+        server.waiting.release.set()
+        reader, writer = await server.connect(b"")
+        server.stopping.on_signal(signal.SIGTERM)
+        await asyncio.sleep(0.1)
+        writer.write(_REQUEST)
+        assert (await asyncio.wait_for(reader.read(), 20)).endswith(b"done")
+        writer.close()
+        assert await server.ended() == 0
+
+
 async def test_after_the_first_signal_no_new_connection_is_taken() -> None:
     """Protects clients from a server that is about to go."""
     async with _server() as server:
