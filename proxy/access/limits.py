@@ -4,16 +4,13 @@ Nothing here runs for a client that nothing limits.
 """
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from limits import RateLimitItemPerMinute
-from limits.strategies import MovingWindowRateLimiter
 
 from proxy.access.budgets import Budgets
+from proxy.access.meters import Meter, Meters, RequestLimit, TokenLimit
 from proxy.access.rules import Rules
-from proxy.access.windows import ClockedStorage, TokenWindow
 from proxy.clock import Clock
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.model.message import Usage
@@ -22,8 +19,7 @@ from proxy.settings import LimitSettings
 
 _LONG_WAIT_S: Final = 60.0
 _BUSY_RETRY_S: Final = 1.0
-_SERVER: Final = ""
-"""In a client's name's place, for what counts for the whole server."""
+_NOTHING_USED: Final = Usage()
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -67,11 +63,20 @@ class Grant:
         headers: how the limits stand, for the answer.
     """
 
-    __slots__ = ("_settle", "headers")
+    __slots__ = ("_bucket", "_limiter", "_meter", "_micro_usd", "_tokens", "headers")
 
-    def __init__(self, headers: dict[str, str], settle: Callable[[str, Usage | None, bool], None]) -> None:
+    def __init__(
+        self,
+        limiter: "Limiter",
+        meter: Meter,
+        headers: dict[str, str],
+        reserved: tuple[int, int, int],
+    ) -> None:
+        """`reserved` are tokens, the bucket of each window they went to, and millionths of a US dollar."""
         self.headers = headers
-        self._settle: Callable[[str, Usage | None, bool], None] | None = settle
+        self._limiter: Limiter | None = limiter
+        self._meter = meter
+        self._tokens, self._bucket, self._micro_usd = reserved
 
     def settle(self, model: str, usage: Usage | None, *, partial: bool) -> None:
         """The request has ended. Raises RuntimeError the second time.
@@ -81,28 +86,16 @@ class Grant:
             usage: what the upstream told; None where nothing was used, or nothing was told.
             partial: whether the answer broke off or told too little: then no less than was reserved is counted.
         """
-        if self._settle is None:
+        limiter, meter = self._limiter, self._meter
+        if limiter is None:
             raise RuntimeError("a grant was settled before")
-        settle, self._settle = self._settle, None
-        settle(model, usage, partial)
-
-
-class _Held(msgspec.Struct, frozen=True):
-    """What a grant has reserved."""
-
-    client: str
-    rules: Rules
-    tokens: int
-    micro_usd: int
-    windows: tuple[tuple[TokenWindow, int], ...]
-
-
-class _Line(msgspec.Struct, frozen=True):
-    """How one limit stands: what it allows, what of it is left, and the seconds until all of it is."""
-
-    limit: int
-    left: int
-    whole_in_s: float
+        self._limiter = None
+        limiter.leave(meter.client)
+        used = usage or _NOTHING_USED
+        if self._tokens and meter.tokens:
+            limiter.correct(meter, self._bucket, self._tokens, counted_tokens(used), partial=partial)
+        if meter.rules.budget_micro_usd is not None:
+            limiter.pay(meter, self._micro_usd, model, used, partial=partial)
 
 
 class Limiter:
@@ -112,10 +105,7 @@ class Limiter:
         self._clock = clock
         self._budgets = budgets
         self._pricing = pricing
-        self._server = limits
-        self._requests = MovingWindowRateLimiter(ClockedStorage(clock))
-        self._items: dict[int, RateLimitItemPerMinute] = {}
-        self._tokens: dict[str, TokenWindow] = {}
+        self._meters = Meters(limits)
         self._running: dict[str, int] = {}
 
     def admit(self, client: str, rules: Rules, ask: Ask) -> Grant:
@@ -124,70 +114,71 @@ class Limiter:
         Raises LimitReached; InvalidRequest for one larger than a limit of tokens that is not untouched; GatewayError
         402 where the budget is spent.
         """
-        token_limits = self._token_limits(client, rules) if ask.tokens else ()
-        request_limits = self._request_limits(client, rules)
-        self._check_concurrency(client, rules, request_limits, token_limits)
-        if ask.tokens:
-            self._check_budget(client, rules)
-        for name, limit in token_limits:
-            self._check_tokens(name, limit, ask.tokens, request_limits, token_limits)
-        self._count_request(request_limits, token_limits)
-        self._running[client] = self._running.get(client, 0) + 1
-        windows = tuple(
-            (window, window.add(ask.tokens)) for window in (self._window(name) for name, _ in token_limits)
-        )
-        reserved = 0
-        if rules.budget_micro_usd is not None and ask.tokens:
-            usage = Usage(input_tokens=ask.input_tokens, output_tokens=ask.output_tokens)
-            reserved = self._pricing.assumed_micro_usd(ask.model, usage)
-            self._budgets.reserve(client, rules, reserved)
-        held = _Held(client, rules, ask.tokens, reserved, windows)
-        headers = self._headers(request_limits, token_limits)
-        return Grant(headers, lambda model, usage, partial: self._settle(held, model, usage, partial=partial))
-
-    def _settle(self, held: _Held, model: str, usage: Usage | None, *, partial: bool) -> None:
-        self._running[held.client] -= 1
-        used = usage or Usage()
-        tokens = counted_tokens(used)
-        least = held.tokens if partial else 0
-        for window, bucket in held.windows:
-            window.correct(bucket, max(tokens, least) - held.tokens)
-        if held.rules.budget_micro_usd is not None:
-            cost = self._pricing.assumed_micro_usd(model, used)
-            least = held.micro_usd if partial else 0
-            self._budgets.settle(held.client, held.rules, held.micro_usd, max(cost, least))
-
-    def _request_limits(self, client: str, rules: Rules) -> tuple[tuple[str, int], ...]:
-        return _limits((client, rules.requests_per_minute), (_SERVER, self._server.requests_per_minute))
-
-    def _token_limits(self, client: str, rules: Rules) -> tuple[tuple[str, int], ...]:
-        return _limits((client, rules.tokens_per_minute), (_SERVER, self._server.tokens_per_minute))
-
-    def _check_concurrency(
-        self,
-        client: str,
-        rules: Rules,
-        request_limits: tuple[tuple[str, int], ...],
-        token_limits: tuple[tuple[str, int], ...],
-    ) -> None:
-        if rules.concurrency is not None and self._running.get(client, 0) >= rules.concurrency:
+        meter, now_s, tokens = self._meters.of(client, rules), self._clock.monotonic_s(), ask.tokens
+        running = self._running.get(client, 0)
+        if rules.concurrency is not None and running >= rules.concurrency:
             raise LimitReached(
                 f"The client key may have {rules.concurrency} requests under way at the same time, and has.",
-                self._headers(request_limits, token_limits),
+                meter.headers(now_s, tokens=tokens > 0),
                 retry_after_s=_BUSY_RETRY_S,
             )
+        pays = tokens > 0 and rules.budget_micro_usd is not None
+        if pays and self._budgets.left(client, rules) <= 0:
+            raise self._nothing_left(client, rules)
+        if tokens:
+            for each in meter.tokens:
+                used = each.window.used(now_s)
+                if used + tokens > each.limit and used >= 1:
+                    raise _tokens_reached(meter, each, tokens, now_s)
+        for other in meter.requests:
+            if other.window.used(now_s) >= other.limit:
+                raise _requests_reached(meter, other, tokens, now_s)
+        self._running[client] = running + 1
+        return Grant(self, meter, *self._reserve(meter, ask, tokens, now_s, pays=pays))
 
-    def _check_budget(self, client: str, rules: Rules) -> None:
-        budget = rules.budget_micro_usd
-        if budget is None or self._budgets.left(client, rules) > 0:
-            return
+    def _reserve(
+        self, meter: Meter, ask: Ask, tokens: int, now_s: float, *, pays: bool
+    ) -> tuple[dict[str, str], tuple[int, int, int]]:
+        """Count a request that is let in. Returns how the limits stand then, and what a grant has to know."""
+        bucket = micro_usd = 0
+        for each in meter.requests:
+            each.window.add(now_s)
+        if tokens:
+            for other in meter.tokens:
+                bucket = other.window.add(tokens, now_s)
+        if pays:
+            micro_usd = self._pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
+            self._budgets.reserve(meter.client, meter.rules, micro_usd)
+        return meter.headers(now_s, tokens=tokens > 0), (tokens, bucket, micro_usd)
+
+    def leave(self, client: str) -> None:
+        """A request of a client is not under way any more."""
+        self._running[client] -= 1
+
+    def correct(self, meter: Meter, bucket: int, reserved: int, used: int, *, partial: bool) -> None:
+        """Count the tokens a request used in place of the reserved ones; never fewer than those, if `partial`."""
+        difference = used - reserved
+        if difference > 0 or (difference and not partial):
+            now_s = self._clock.monotonic_s()
+            for each in meter.tokens:
+                each.window.correct(bucket, difference, now_s)
+
+    def pay(self, meter: Meter, reserved: int, model: str, usage: Usage, *, partial: bool) -> None:
+        """Charge a budget for what a request used; never less than the micro-dollars `reserved`, if `partial`."""
+        cost = self._pricing.assumed_micro_usd(model, usage)
+        if partial and cost < reserved:
+            cost = reserved
+        self._budgets.settle(meter.client, meter.rules, reserved, cost)
+
+    def _nothing_left(self, client: str, rules: Rules) -> GatewayError:
+        budget = rules.budget_micro_usd or 0
         if self._budgets.spent(client, rules) < budget:
-            raise LimitReached(
+            return LimitReached(
                 "What is left of the client key's budget is set apart for its requests under way.",
                 {},
                 retry_after_s=_BUSY_RETRY_S,
             )
-        raise GatewayError(
+        return GatewayError(
             402,
             ErrorKind.BILLING,
             f"The client key has spent its budget of {budget / 1e6:.2f} USD ({rules.period}).",
@@ -196,90 +187,31 @@ class Limiter:
             should_retry=False,
         )
 
-    def _check_tokens(
-        self,
-        name: str,
-        limit: int,
-        tokens: int,
-        request_limits: tuple[tuple[str, int], ...],
-        token_limits: tuple[tuple[str, int], ...],
-    ) -> None:
-        window = self._window(name)
-        used = window.used()
-        if used + tokens <= limit or used < 1:
-            return
-        whose = "the server (TOKENS_PER_MINUTE)" if name is _SERVER else "the client key"
-        if tokens > limit:
-            raise InvalidRequest(
-                f"The request has about {tokens} tokens, and {whose} is limited to {limit} tokens a minute: "
-                "it can run only in a minute without any other.",
-                code="tokens_per_minute_exceeded",
-            )
-        wait_s = window.wait_s(tokens, limit)
-        raise LimitReached(
-            f"The limit of {limit} tokens a minute of {whose} is reached. "
-            f"Try again in {math.ceil(wait_s)} seconds.",
-            self._headers(request_limits, token_limits),
-            retry_after_s=wait_s,
+
+def _tokens_reached(meter: Meter, reached: TokenLimit, tokens: int, now_s: float) -> GatewayError:
+    limit, whose = reached.limit, reached.whose
+    if tokens > limit:
+        return InvalidRequest(
+            f"The request has about {tokens} tokens, and {whose} is limited to {limit} tokens a minute: "
+            "it can run only in a minute without any other.",
+            code="tokens_per_minute_exceeded",
         )
-
-    def _count_request(
-        self, request_limits: tuple[tuple[str, int], ...], token_limits: tuple[tuple[str, int], ...]
-    ) -> None:
-        for name, limit in request_limits:
-            if not self._requests.test(self._item(limit), name):
-                wait_s = self._requests_line(name, limit).whole_in_s
-                whose = "the server (REQUESTS_PER_MINUTE)" if name is _SERVER else "the client key"
-                raise LimitReached(
-                    f"The limit of {limit} requests a minute of {whose} is reached. "
-                    f"Try again in {math.ceil(wait_s)} seconds.",
-                    self._headers(request_limits, token_limits),
-                    retry_after_s=wait_s,
-                )
-        for name, limit in request_limits:
-            self._requests.hit(self._item(limit), name)
-
-    def _headers(
-        self, request_limits: tuple[tuple[str, int], ...], token_limits: tuple[tuple[str, int], ...]
-    ) -> dict[str, str]:
-        """Of each sort the limit with the least left. Source: "Rate limits" in OpenAI's documentation."""
-        lines = {
-            "requests": [self._requests_line(name, limit) for name, limit in request_limits],
-            "tokens": [self._tokens_line(name, limit) for name, limit in token_limits],
-        }
-        headers = {}
-        for sort, found in lines.items():
-            if found:
-                line = min(found, key=lambda each: each.left)
-                headers[f"x-ratelimit-limit-{sort}"] = str(line.limit)
-                headers[f"x-ratelimit-remaining-{sort}"] = str(line.left)
-                headers[f"x-ratelimit-reset-{sort}"] = duration(line.whole_in_s)
-        return headers
-
-    def _requests_line(self, name: str, limit: int) -> _Line:
-        stats = self._requests.get_window_stats(self._item(limit), name)
-        return _Line(limit, stats.remaining, max(stats.reset_time - self._clock.monotonic_s(), 0.0))
-
-    def _tokens_line(self, name: str, limit: int) -> _Line:
-        window = self._window(name)
-        used = window.used()
-        return _Line(limit, max(limit - math.ceil(used), 0), window.wait_s(limit, limit) if used else 0.0)
-
-    def _item(self, limit: int) -> RateLimitItemPerMinute:
-        item = self._items.get(limit)
-        if item is None:
-            item = self._items[limit] = RateLimitItemPerMinute(limit)
-        return item
-
-    def _window(self, name: str) -> TokenWindow:
-        window = self._tokens.get(name)
-        if window is None:
-            window = self._tokens[name] = TokenWindow(self._clock)
-        return window
+    wait_s = reached.window.wait_s(tokens, limit, now_s)
+    return LimitReached(
+        f"The limit of {limit} tokens a minute of {whose} is reached. Try again in {math.ceil(wait_s)} seconds.",
+        meter.headers(now_s, tokens=True),
+        retry_after_s=wait_s,
+    )
 
 
-def _limits(*found: tuple[str, int | None]) -> tuple[tuple[str, int], ...]:
-    return tuple((name, limit) for name, limit in found if limit is not None)
+def _requests_reached(meter: Meter, reached: RequestLimit, tokens: int, now_s: float) -> LimitReached:
+    wait_s = reached.window.wait_s(now_s)
+    return LimitReached(
+        f"The limit of {reached.limit} requests a minute of {reached.whose} is reached. "
+        f"Try again in {math.ceil(wait_s)} seconds.",
+        meter.headers(now_s, tokens=tokens > 0),
+        retry_after_s=wait_s,
+    )
 
 
 def counted_tokens(usage: Usage) -> int:
@@ -288,11 +220,3 @@ def counted_tokens(usage: Usage) -> int:
     Source: "Rate limits" in Anthropic's API documentation, whose own limits count the same way.
     """
     return (usage.input_tokens or 0) + (usage.cache_creation_input_tokens or 0) + (usage.output_tokens or 0)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as OpenAI's ``x-ratelimit-reset-*`` headers have them: ``120ms``, ``12s``, ``6m0s``."""
-    if seconds < 1:
-        return f"{math.ceil(seconds * 1000)}ms"
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.access.budgets import Budgets
-from proxy.access.limits import Ask, Grant, Limiter, LimitReached, duration
+from proxy.access.limits import Ask, Grant, Limiter, LimitReached
 from proxy.access.rules import Rules
 from proxy.dialects.anthropic import AnthropicDialect
 from proxy.dialects.openai_chat import OpenAIChatDialect
@@ -220,12 +220,3 @@ async def test_a_spent_budget_says_when_it_is_whole_again_in_each_dialects_words
     assert b'"type":"insufficient_quota"' in OpenAIChatDialect().render_error(error, "r").body
     subject.admit("a", rules, Ask(_MODEL))
     await finish_all(within_s=5)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0ms"), (0.12, "120ms"), (1, "1s"), (59.1, "1m0s"), (12, "12s"), (360, "6m0s"), (61, "1m1s")],
-)
-def test_durations_are_written_as_openai_writes_them(seconds: float, text: str) -> None:
-    """Protects clients that parse the reset headers."""
-    assert duration(seconds) == text
