@@ -89,8 +89,7 @@ class Meter:
     def headers(self, now_s: float, *, tokens: bool) -> dict[str, str]:
         """How the limits stand: of each sort the one with the least left, that of tokens only where they count.
 
-        The names are ready for a look-up in any case, without which they cost more than all the counting. Source:
-        "Rate limits" in OpenAI's documentation.
+        Source: "Rate limits" in OpenAI's documentation.
         """
         headers: dict[str, str] = {}
         if self.requests:

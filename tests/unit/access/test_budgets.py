@@ -1,5 +1,7 @@
 """What is spent is counted at once, written behind, and there again after a restart."""
 
+import asyncio
+
 import pytest
 
 from proxy.access.budgets import Budgets
@@ -46,6 +48,33 @@ async def test_spending_outlives_a_restart(store: MemoryAccess) -> None:
         subject.settle("a", _RULES, 0, 1000)
     await finish_all(within_s=5)
     assert (await _restored(store, clock)).spent("a", _RULES) == 50_000
+
+
+async def test_what_is_spent_under_load_is_written_together(store: MemoryAccess) -> None:
+    """Protects throughput from a write for each answer, and the last answers from never being written."""
+    clock, waits, resume = FakeClock(), list[float](), asyncio.Event()
+
+    async def sleep(delay: float) -> None:
+        waits.append(delay)
+        await resume.wait()
+
+    subject = Budgets(store, clock, sleep)
+    subject.settle("a", _RULES, 0, 1000)
+    await finish_all(within_s=5)
+    assert (await _restored(store, clock)).spent("a", _RULES) == 1000
+    clock.advance(0.04)
+    for _ in range(50):
+        subject.settle("a", _RULES, 0, 1000)
+        await asyncio.sleep(0)
+    assert waits == [pytest.approx(0.06)]
+    assert (await _restored(store, clock)).spent("a", _RULES) == 1000
+    resume.set()
+    await finish_all(within_s=5)
+    assert (await _restored(store, clock)).spent("a", _RULES) == 51_000
+    clock.advance(1)
+    subject.settle("a", _RULES, 0, 1000)
+    await finish_all(within_s=5)
+    assert len(waits) == 1
 
 
 async def test_a_new_period_begins_with_a_whole_budget(store: MemoryAccess) -> None:
