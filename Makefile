@@ -52,6 +52,6 @@ clean: ## Remove what the tools left
 	$(PIP) -r requirements.txt -r requirements-claude-code.txt
 	@touch $@ .venv/.runtime
 
-.venv/.dev: requirements.txt requirements-dev.txt requirements-claude-code.txt | .venv/bin/python
-	$(PIP) -r requirements.txt -r requirements-dev.txt -r requirements-claude-code.txt
+.venv/.dev: requirements.txt requirements-dev.txt requirements-claude-code.txt requirements-opentelemetry.txt | .venv/bin/python
+	$(PIP) -r requirements.txt -r requirements-dev.txt -r requirements-claude-code.txt -r requirements-opentelemetry.txt
 	@touch $@ .venv/.runtime

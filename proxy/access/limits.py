@@ -3,26 +3,31 @@
 Nothing here runs for a client that nothing limits.
 """
 
-import math
 from typing import Final
 
 import msgspec
 
 from proxy.access.budgets import Budgets
-from proxy.access.meters import Meter, Meters, RequestLimit, TokenLimit
+from proxy.access.meters import Meter, Meters, TokenLimit
+from proxy.access.refusals import (
+    budget_reserved,
+    budget_spent,
+    concurrency_reached,
+    requests_reached,
+    tokens_reached,
+    too_many_tokens,
+)
 from proxy.access.rules import Rules
 from proxy.clock import Clock
-from proxy.errors import ErrorKind, GatewayError, InvalidRequest
+from proxy.errors import GatewayError
 from proxy.model.message import Usage
 from proxy.model.pricing import Pricing
 from proxy.settings import LimitSettings
 
-_LONG_WAIT_S: Final = 60.0
-_BUSY_RETRY_S: Final = 1.0
 _NOTHING_USED: Final = Usage()
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """What a request will probably use.
 
     Attributes:
@@ -41,21 +46,6 @@ class Ask(msgspec.Struct, frozen=True):
         return self.input_tokens + self.output_tokens
 
 
-class LimitReached(GatewayError):
-    """A limit of the client or of the server is reached; `headers` say how they stand."""
-
-    def __init__(self, message: str, headers: dict[str, str], *, retry_after_s: float) -> None:
-        super().__init__(
-            429,
-            ErrorKind.RATE_LIMIT,
-            message,
-            code="rate_limit_exceeded",
-            retry_after_s=retry_after_s,
-            should_retry=False if retry_after_s > _LONG_WAIT_S else None,
-        )
-        self.headers = headers
-
-
 class Grant:
     """Leave for one request to run, to be settled once when it has ended.
 
@@ -63,20 +53,11 @@ class Grant:
         headers: how the limits stand, for the answer.
     """
 
-    __slots__ = ("_bucket", "_limiter", "_meter", "_micro_usd", "_tokens", "headers")
+    __slots__ = ("_settled", "headers")
 
-    def __init__(
-        self,
-        limiter: "Limiter",
-        meter: Meter,
-        headers: dict[str, str],
-        reserved: tuple[int, int, int],
-    ) -> None:
-        """`reserved` are tokens, the bucket of each window they went to, and millionths of a US dollar."""
+    def __init__(self, headers: dict[str, str]) -> None:
         self.headers = headers
-        self._limiter: Limiter | None = limiter
-        self._meter = meter
-        self._tokens, self._bucket, self._micro_usd = reserved
+        self._settled = False
 
     def settle(self, model: str, usage: Usage | None, *, partial: bool) -> None:
         """The request has ended. Raises RuntimeError the second time.
@@ -86,12 +67,34 @@ class Grant:
             usage: what the upstream told; None where nothing was used, or nothing was told.
             partial: whether the answer broke off or told too little: then no less than was reserved is counted.
         """
-        limiter, meter = self._limiter, self._meter
-        if limiter is None:
+        if self._settled:
             raise RuntimeError("a grant was settled before")
-        self._limiter = None
-        limiter.leave(meter.client)
-        used = usage or _NOTHING_USED
+        self._settled = True
+        self.count(model, usage or _NOTHING_USED, partial=partial)
+
+    def count(self, model: str, used: Usage, *, partial: bool) -> None:
+        """Correct what was reserved; called by `settle`, once."""
+        raise NotImplementedError
+
+
+class _OwnGrant(Grant):
+    """Leave by the counters of this process."""
+
+    __slots__ = ("_bucket", "_limiter", "_meter", "_micro_usd", "_tokens")
+
+    def __init__(
+        self, limiter: "Limiter", meter: Meter, headers: dict[str, str], reserved: tuple[int, int, int]
+    ) -> None:
+        """`reserved` are tokens, the bucket of each window they went to, and millionths of a US dollar."""
+        super().__init__(headers)
+        self._limiter = limiter
+        self._meter = meter
+        self._tokens, self._bucket, self._micro_usd = reserved
+
+    def count(self, model: str, used: Usage, *, partial: bool) -> None:
+        """See `Grant.count`."""
+        meter, limiter = self._meter, self._limiter
+        meter.places.taken -= 1
         if self._tokens and meter.tokens:
             limiter.correct(meter, self._bucket, self._tokens, counted_tokens(used), partial=partial)
         if meter.rules.budget_micro_usd is not None:
@@ -106,22 +109,18 @@ class Limiter:
         self._budgets = budgets
         self._pricing = pricing
         self._meters = Meters(limits)
-        self._running: dict[str, int] = {}
 
-    def admit(self, client: str, rules: Rules, ask: Ask) -> Grant:
+    def admit(self, client: str, rules: Rules, ask: Ask, *, share: int = 1) -> Grant:
         """Reserve for a request that is to begin, from all limits or from none.
+
+        `share` divides what is a minute's or is held at the same time, where others let in the rest of it.
 
         Raises LimitReached; InvalidRequest for one larger than a limit of tokens that is not untouched; GatewayError
         402 where the budget is spent.
         """
-        meter, now_s, tokens = self._meters.of(client, rules), self._clock.monotonic_s(), ask.tokens
-        running = self._running.get(client, 0)
-        if rules.concurrency is not None and running >= rules.concurrency:
-            raise LimitReached(
-                f"The client key may have {rules.concurrency} requests under way at the same time, and has.",
-                meter.headers(now_s, tokens=tokens > 0),
-                retry_after_s=_BUSY_RETRY_S,
-            )
+        meter, now_s, tokens = self._meters.of(client, rules, share), self._clock.monotonic_s(), ask.tokens
+        if meter.concurrency is not None and meter.places.taken >= meter.concurrency:
+            raise concurrency_reached(meter.concurrency, meter.headers(now_s, tokens=tokens > 0))
         pays = tokens > 0 and rules.budget_micro_usd is not None
         if pays and self._budgets.left(client, rules) <= 0:
             raise self._nothing_left(client, rules)
@@ -132,28 +131,26 @@ class Limiter:
                     raise _tokens_reached(meter, each, tokens, now_s)
         for other in meter.requests:
             if other.window.used(now_s) >= other.limit:
-                raise _requests_reached(meter, other, tokens, now_s)
-        self._running[client] = running + 1
-        return Grant(self, meter, *self._reserve(meter, ask, tokens, now_s, pays=pays))
-
-    def _reserve(
-        self, meter: Meter, ask: Ask, tokens: int, now_s: float, *, pays: bool
-    ) -> tuple[dict[str, str], tuple[int, int, int]]:
-        """Count a request that is let in. Returns how the limits stand then, and what a grant has to know."""
-        bucket = micro_usd = 0
-        for each in meter.requests:
-            each.window.add(now_s)
-        if tokens:
-            for other in meter.tokens:
-                bucket = other.window.add(tokens, now_s)
+                headers = meter.headers(now_s, tokens=tokens > 0)
+                raise requests_reached(other.name, other.limit, other.window.wait_s(now_s), headers)
+        meter.places.taken += 1
+        bucket, micro_usd = _count(meter, tokens, now_s), 0
         if pays:
-            micro_usd = self._pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
-            self._budgets.reserve(meter.client, meter.rules, micro_usd)
-        return meter.headers(now_s, tokens=tokens > 0), (tokens, bucket, micro_usd)
+            micro_usd = reserved_micro_usd(self._pricing, rules, ask)
+            self._budgets.reserve(client, rules, micro_usd)
+        return _OwnGrant(self, meter, meter.headers(now_s, tokens=tokens > 0), (tokens, bucket, micro_usd))
 
-    def leave(self, client: str) -> None:
-        """A request of a client is not under way any more."""
-        self._running[client] -= 1
+    def note(self, client: str, rules: Rules, ask: Ask, *, share: int) -> None:
+        """Count a request that all processes together have let in, for when this one has to decide by itself."""
+        meter, now_s = self._meters.of(client, rules, share), self._clock.monotonic_s()
+        for each in meter.requests:
+            # nobody asks before, so that what is past has to be forgotten here
+            each.window.used(now_s)
+        _count(meter, ask.tokens, now_s)
+
+    def running(self, client: str) -> int:
+        """How many requests of a client this process has let in that have not ended; 0 where nothing limits it."""
+        return self._meters.places(client).taken
 
     def correct(self, meter: Meter, bucket: int, reserved: int, used: int, *, partial: bool) -> None:
         """Count the tokens a request used in place of the reserved ones; never fewer than those, if `partial`."""
@@ -171,47 +168,34 @@ class Limiter:
         self._budgets.settle(meter.client, meter.rules, reserved, cost)
 
     def _nothing_left(self, client: str, rules: Rules) -> GatewayError:
-        budget = rules.budget_micro_usd or 0
-        if self._budgets.spent(client, rules) < budget:
-            return LimitReached(
-                "What is left of the client key's budget is set apart for its requests under way.",
-                {},
-                retry_after_s=_BUSY_RETRY_S,
-            )
-        return GatewayError(
-            402,
-            ErrorKind.BILLING,
-            f"The client key has spent its budget of {budget / 1e6:.2f} USD ({rules.period}).",
-            code="insufficient_quota",
-            retry_after_s=self._budgets.next_period_s(client, rules),
-            should_retry=False,
-        )
+        if self._budgets.spent(client, rules) < (rules.budget_micro_usd or 0):
+            return budget_reserved()
+        return budget_spent(rules, self._budgets.next_period_s(client, rules))
+
+
+def _count(meter: Meter, tokens: int, now_s: float) -> int:
+    """Count a request that is let in. Returns the bucket its tokens went to."""
+    bucket = 0
+    for each in meter.requests:
+        each.window.add(now_s)
+    if tokens:
+        for other in meter.tokens:
+            bucket = other.window.add(tokens, now_s)
+    return bucket
 
 
 def _tokens_reached(meter: Meter, reached: TokenLimit, tokens: int, now_s: float) -> GatewayError:
-    limit, whose = reached.limit, reached.whose
-    if tokens > limit:
-        return InvalidRequest(
-            f"The request has about {tokens} tokens, and {whose} is limited to {limit} tokens a minute: "
-            "it can run only in a minute without any other.",
-            code="tokens_per_minute_exceeded",
-        )
-    wait_s = reached.window.wait_s(tokens, limit, now_s)
-    return LimitReached(
-        f"The limit of {limit} tokens a minute of {whose} is reached. Try again in {math.ceil(wait_s)} seconds.",
-        meter.headers(now_s, tokens=True),
-        retry_after_s=wait_s,
-    )
+    if tokens > reached.limit:
+        return too_many_tokens(tokens, reached.name, reached.limit)
+    wait_s = reached.window.wait_s(tokens, reached.limit, now_s)
+    return tokens_reached(reached.name, reached.limit, wait_s, meter.headers(now_s, tokens=True))
 
 
-def _requests_reached(meter: Meter, reached: RequestLimit, tokens: int, now_s: float) -> LimitReached:
-    wait_s = reached.window.wait_s(now_s)
-    return LimitReached(
-        f"The limit of {reached.limit} requests a minute of {reached.whose} is reached. "
-        f"Try again in {math.ceil(wait_s)} seconds.",
-        meter.headers(now_s, tokens=tokens > 0),
-        retry_after_s=wait_s,
-    )
+def reserved_micro_usd(pricing: Pricing, rules: Rules, ask: Ask) -> int:
+    """What is to be set apart for a request, in millionths of a US dollar; 0 where there is no budget."""
+    if rules.budget_micro_usd is None or not ask.tokens:
+        return 0
+    return pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
 
 
 def counted_tokens(usage: Usage) -> int:

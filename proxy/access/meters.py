@@ -3,14 +3,13 @@
 import math
 from typing import Final
 
+import msgspec
 from multidict import istr
 
+from proxy.access.refusals import SERVER, duration
 from proxy.access.rules import Rules
-from proxy.access.windows import WINDOW_S, RequestWindow, TokenWindow
+from proxy.access.windows import RequestWindow, TokenWindow
 from proxy.settings import LimitSettings
-
-SERVER: Final = ""
-"""In a client's name's place, for what counts for the whole server."""
 
 _LIMIT_REQUESTS: Final = istr("x-ratelimit-limit-requests")
 _REMAINING_REQUESTS: Final = istr("x-ratelimit-remaining-requests")
@@ -26,16 +25,16 @@ class RequestLimit:
     Attributes:
         limit: how many.
         text: the same in words of a header.
-        whose: whom it binds, in the words of an error.
+        name: of the client it binds, or `SERVER`.
         window: what counts against it.
     """
 
-    __slots__ = ("limit", "text", "whose", "window")
+    __slots__ = ("limit", "name", "text", "window")
 
     def __init__(self, limit: int, name: str, window: RequestWindow) -> None:
         self.limit = limit
         self.text = str(limit)
-        self.whose = "the client key" if name else "the server (REQUESTS_PER_MINUTE)"
+        self.name = name
         self.window = window
 
     def left(self, now_s: float) -> int:
@@ -49,21 +48,30 @@ class TokenLimit:
     Attributes:
         limit: how many.
         text: the same in words of a header.
-        whose: whom it binds, in the words of an error.
+        name: of the client it binds, or `SERVER`.
         window: what counts against it.
     """
 
-    __slots__ = ("limit", "text", "whose", "window")
+    __slots__ = ("limit", "name", "text", "window")
 
     def __init__(self, limit: int, name: str, window: TokenWindow) -> None:
         self.limit = limit
         self.text = str(limit)
-        self.whose = "the client key" if name else "the server (TOKENS_PER_MINUTE)"
+        self.name = name
         self.window = window
 
     def left(self, now_s: float) -> int:
         """Tokens that still fit."""
         return max(self.limit - math.ceil(self.window.used(now_s)), 0)
+
+
+class Places:
+    """How many requests of a client are under way at the same time."""
+
+    __slots__ = ("taken",)
+
+    def __init__(self) -> None:
+        self.taken = 0
 
 
 class Meter:
@@ -72,17 +80,30 @@ class Meter:
     Attributes:
         client: its name.
         rules: what it may.
+        share: by what its limits are divided, because others let in the rest.
+        concurrency: requests at the same time; None where that is not limited.
+        places: those under way.
         requests: the limits of requests a minute that bind it.
         tokens: those of tokens.
     """
 
-    __slots__ = ("client", "requests", "rules", "tokens")
+    __slots__ = ("client", "concurrency", "places", "requests", "rules", "share", "tokens")
 
     def __init__(
-        self, client: str, rules: Rules, requests: tuple[RequestLimit, ...], tokens: tuple[TokenLimit, ...]
+        self,
+        client: str,
+        rules: Rules,
+        share: int,
+        places: Places,
+        *,
+        requests: tuple[RequestLimit, ...],
+        tokens: tuple[TokenLimit, ...],
     ) -> None:
         self.client = client
         self.rules = rules
+        self.share = share
+        self.concurrency = None if rules.concurrency is None else max(rules.concurrency // share, 1)
+        self.places = places
         self.requests = requests
         self.tokens = tokens
 
@@ -114,55 +135,60 @@ class Meter:
 
 
 class Meters:
-    """The meters of all clients, and the windows behind them."""
+    """The meters of all clients, and what they read."""
 
-    __slots__ = ("_made", "_requests", "_server", "_tokens")
+    __slots__ = ("_made", "_places", "_requests", "_server", "_tokens")
 
     def __init__(self, limits: LimitSettings) -> None:
         self._server = limits
         self._made: dict[str, Meter] = {}
+        self._places: dict[str, Places] = {}
         self._requests: dict[str, RequestWindow] = {}
         self._tokens: dict[str, TokenWindow] = {}
 
-    def of(self, client: str, rules: Rules) -> Meter:
-        """A client's, made anew where its rules are not those of the last time; what was counted stays."""
+    def of(self, client: str, rules: Rules, share: int = 1) -> Meter:
+        """A client's, made anew where its rules or its share are others than last time; what was counted stays."""
         meter = self._made.get(client)
-        if meter is None or meter.rules is not rules:
-            meter = self._made[client] = self._make(client, rules)
+        if meter is None or meter.rules is not rules or meter.share != share:
+            meter = self._made[client] = self._make(client, rules, share)
         return meter
 
-    def _make(self, client: str, rules: Rules) -> Meter:
-        server = self._server
-        requests = ((client, rules.requests_per_minute), (SERVER, server.requests_per_minute))
-        tokens = ((client, rules.tokens_per_minute), (SERVER, server.tokens_per_minute))
+    def places(self, client: str) -> Places:
+        """A client's, the same for all its meters."""
+        return self._places.setdefault(client, Places())
+
+    def _make(self, client: str, rules: Rules, share: int) -> Meter:
+        limits = limits_of(client, rules, self._server, share=share)
         return Meter(
             client,
             rules,
-            tuple(
+            share,
+            self.places(client),
+            requests=tuple(
                 RequestLimit(limit, name, self._requests.setdefault(name, RequestWindow()))
-                for name, limit in requests
-                if limit is not None
+                for name, limit in limits.requests
             ),
-            tuple(
+            tokens=tuple(
                 TokenLimit(limit, name, self._tokens.setdefault(name, TokenWindow()))
-                for name, limit in tokens
-                if limit is not None
+                for name, limit in limits.tokens
             ),
         )
 
 
-def duration(seconds: float) -> str:
-    """Seconds as OpenAI's ``x-ratelimit-reset-*`` headers have them: ``120ms``, ``12s``, ``6m0s``."""
-    if seconds < 1:
-        return f"{math.ceil(seconds * 1000)}ms"
-    whole_s = math.ceil(seconds)
-    return _USUAL[whole_s] if whole_s < len(_USUAL) else _spelled(whole_s)
+class Limits(msgspec.Struct, frozen=True):
+    """The limits of a minute that bind a client, by the name of whose they are: its own, or the server's."""
+
+    requests: tuple[tuple[str, int], ...]
+    tokens: tuple[tuple[str, int], ...]
 
 
-def _spelled(seconds: int) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+def limits_of(client: str, rules: Rules, server: LimitSettings, *, share: int = 1) -> Limits:
+    """Which limits bind a client; each is at least 1, by whatever it is divided."""
+    return Limits(
+        _shared(share, (client, rules.requests_per_minute), (SERVER, server.requests_per_minute)),
+        _shared(share, (client, rules.tokens_per_minute), (SERVER, server.tokens_per_minute)),
+    )
 
 
-_USUAL: Final = tuple(_spelled(seconds) for seconds in range(2 * int(WINDOW_S) + 1))
-"""No window of ours takes longer to empty."""
+def _shared(share: int, *found: tuple[str, int | None]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, max(limit // share, 1)) for name, limit in found if limit is not None)

@@ -37,6 +37,7 @@ def row(
     text: str = "",
     web: Cell = CARRIED,
     openai: Cell = CARRIED,
+    in_place: bool = False,
     asked: Mapping[Front, Cell] | None = None,
     passing: Cell = CARRIED,
 ) -> Row:
@@ -47,6 +48,7 @@ def row(
         fields={front: field for front, field in given.items() if field},
         web=web,
         openai=openai,
+        in_place=in_place,
         asked=asked or {},
         passing=passing,
     )

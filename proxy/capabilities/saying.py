@@ -83,8 +83,9 @@ MEDIA: Final[Mapping[Feature, Row]] = MappingProxyType(
         Feature.IMAGE_URL: row(
             "Images by URL",
             messages=_BLOCK,
-            chat="messages[].content[].image_url",
+            chat="messages[].content[].image_url.url",
             web=refused(f"{_BLOCK}.source.url", _OWN_COPY),
+            in_place=True,
         ),
         Feature.IMAGE_FILE: row(
             "Images by file id",
@@ -114,6 +115,7 @@ MEDIA: Final[Mapping[Feature, Row]] = MappingProxyType(
             messages=_BLOCK,
             chat="messages[].content[].file.file_url",
             web=refused(f"{_BLOCK}.source.url", _OWN_COPY),
+            in_place=True,
             openai=dropped(_BLOCK),
         ),
         Feature.DOCUMENT_FILE: row(

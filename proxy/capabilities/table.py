@@ -70,7 +70,7 @@ def _cell(row: Row, front: Front, kind: Kind) -> Cell:
         case Kind.ANTHROPIC:
             return asked(row, front)
         case Kind.CLAUDE_WEB:
-            return _worse(asked(row, front), _in_words_of(front, row.web))
+            return _worse(asked(row, front), _in_words_of(front, row))
         case Kind.OPENAI:
             return row.passing if front is Front.CHAT else _worse(asked(row, front), row.openai)
         case Kind.CLAUDE_CODE:
@@ -79,12 +79,14 @@ def _cell(row: Row, front: Front, kind: Kind) -> Cell:
             assert_never(kind)
 
 
-def _in_words_of(front: Front, cell: Cell) -> Cell:
-    """The same with the field as OpenAI's clients know it; losses of messages stand by their place in Claude's."""
+def _in_words_of(front: Front, row: Row) -> Cell:
+    """Its fate at claude.ai with the field as OpenAI's clients know it; lost messages are named as Claude has them."""
+    cell = row.web
     lost_message = cell.verdict is Verdict.DROPPED and cell.field.startswith("messages")
     if front is Front.MESSAGES or not cell.field or lost_message:
         return cell
-    return msgspec.structs.replace(cell, field=told_field(cell.field) or cell.field)
+    field = row.fields[front] if row.in_place else told_field(cell.field) or cell.field
+    return msgspec.structs.replace(cell, field=field)
 
 
 def _worse(first: Cell, then: Cell) -> Cell:

@@ -177,6 +177,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
         include_usage: whether a streamed answer ends with a usage chunk (Chat Completions).
         keep: remembers the thinking of a turn by the id of its first tool call; None where it cannot be lost.
         form: what the client's request says of it.
+        conversation: the conversation the answer belongs to, shown to clients of Chat Completions; empty for none.
         tell: takes what of the answer has no place in the client's dialect.
     """
 
@@ -187,6 +188,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool = False
     keep: Callable[[str, Sequence[Thought]], None] | None = None
     form: AnswerForm = PLAIN_FORM
+    conversation: str = ""
     tell: Callable[[Dropped], None] = _untold
 
 

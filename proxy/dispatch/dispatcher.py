@@ -196,6 +196,8 @@ class Dispatcher:
             walk.spare_the_provider()
         elif exchange.continuing:
             home = tools.pool.affinity.preferred(exchange.conversation)
+            if home is None and tools.places.shared:
+                home = await tools.places.home(exchange.conversation)
         question = _Question(exchange, prepared, want, walk, trace, hold, watch, home, spared_s)
         opened = await self._answered(question)
         if isinstance(opened, UnaryOpened) and opened.lacks and self._may_ask_again(opened, question):
@@ -237,7 +239,7 @@ class Dispatcher:
         while True:
             at_home = question.home is not None and not trace.attempts
             lease = None if at_home else tools.places.take(want, walk)
-            if not isinstance(lease, Lease) or lease.credential.kind in NEEDS_BYTES:
+            if not isinstance(lease, Lease) or lease.credential.kind in NEEDS_BYTES or tools.places.shared:
                 lease = await self._place(question, lease, at_home=at_home)
             if not isinstance(lease, Lease):
                 raise _Unanswered(self._nobody(lease, question), walk)
@@ -280,6 +282,9 @@ class Dispatcher:
                 lease = await self._at_home(question.home, question)
             else:
                 lease = found or await places.wait(want, walk, question.watch)
+            if places.shared and isinstance(lease, Lease) and not await places.permitted(lease, walk):
+                found = None if at_home else places.take(want, walk)
+                continue
             if not isinstance(lease, Lease) or lease.credential.kind not in NEEDS_BYTES:
                 return lease
             try:
@@ -331,8 +336,10 @@ class Dispatcher:
         trace.dropped = prepared.dropped
         trace.attempts += 1
         trace.began_s = tools.clock.monotonic_s()
-        question.hold.attempt_started()
         kind, watch = lease.credential.kind, question.watch
+        if (belongs := question.exchange.belongs) is not None:
+            belongs.asks(kind)
+        question.hold.attempt_started()
         upstream, policy = tools.upstreams[kind], tools.policies.get(kind, tools.policy)
         return Attempt(question.exchange, prepared, lease, upstream, policy, tools.clock, watch, trace).run()
 

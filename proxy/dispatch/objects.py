@@ -183,9 +183,11 @@ class ObjectCalls:
         walk = Walk(self.policy, self.clock, self.budget, due_s, self.rng)
         if asked.rather is not None:
             preferred = await self.places.take_at(asked.rather, want, walk)
-            if isinstance(preferred, Lease):
+            if isinstance(preferred, Lease) and await self.places.permitted(preferred, walk):
                 return preferred
         found = self.places.take(want, walk) or await self.places.wait(want, walk, watch)
+        while isinstance(found, Lease) and not await self.places.permitted(found, walk):
+            found = self.places.take(want, walk) or await self.places.wait(want, walk, watch)
         if isinstance(found, Exhausted):
             if not self.pool.sorts(want).anybody:
                 self._check_anybody(asked, want)

@@ -24,9 +24,10 @@ from proxy.server.body import LARGE_BYTES, looked_at, read_body
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.ended import NAME_MAX, Ended
 from proxy.server.gate import error_response, identity_headers, internal_error
-from proxy.server.headers import BETA, VERSION, answer_headers, forwardable
+from proxy.server.headers import BETA, CONVERSATION, VERSION, answer_headers, forwardable
 from proxy.server.limiting import admitted, settle
 from proxy.server.object_request import tenant_of
+from proxy.server.remembering import Part
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
 from proxy.watch import Watch
@@ -78,6 +79,7 @@ class ClientCall:
         self._trace = Trace()
         self._exchange: Exchange | None = None
         self._grant: Grant | None = None
+        self._part: Part | None = None
         self._status = CLIENT_LEFT
         self._path = request.path[:NAME_MAX]
         self._began_s = self._services.clock.monotonic_s()
@@ -87,14 +89,19 @@ class ClientCall:
         services = self._services
         try:
             body = await self._read_body()
-            exchange = self._exchange = self._open_exchange(
-                body, self._dialect.peek(body) if len(body) < LARGE_BYTES else await self._peeked(body)
+            envelope = self._dialect.peek(body) if len(body) < LARGE_BYTES else await self._peeked(body)
+            belongs = (
+                envelope.own_fields or services.conversations.begins or CONVERSATION in self._request.headers
+            )
+            exchange = self._exchange = (
+                await self._joined(body, envelope) if belongs else self._open_exchange(body, envelope)
             )
             if self._caller.rules is not None:
-                self._grant = admitted(exchange, self._caller, self._caller.rules)
-            if services.ownership.some_files and may_name_files(body):
-                await self._bind(exchange, body)
+                grant = admitted(exchange, self._caller, self._caller.rules)
+                self._grant = grant if isinstance(grant, Grant) else await grant
             del body
+            if services.ownership.some_files and may_name_files(exchange.body):
+                await self._bind(exchange, exchange.body)
             question = None if services.cache is None else await self._question(exchange, services.cache)
             if exchange.stream and exchange.operation is Operation.MESSAGES:
                 response = await self._stream(exchange, question)
@@ -129,6 +136,8 @@ class ClientCall:
     def end(self) -> None:
         """Close the books: what the request was is kept as it is, for who writes it down and who asks for it."""
         self._watch.close()
+        if self._part is not None:
+            self._part.end(self._exchange, self._trace)
         services, exchange, trace = self._services, self._exchange, self._trace
         if self._grant is not None and exchange is not None:
             settle(self._grant, exchange, trace)
@@ -149,6 +158,13 @@ class ClientCall:
         services.bookkeeper.ledger.enter(ended)
         services.traces.keep(ended)
         services.record(ended)
+
+    async def _joined(self, body: bytes, envelope: Envelope) -> Exchange:
+        """The exchange of a request that may name a conversation or a session, or begin one."""
+        part = self._part = Part(self._request, self._dialect, self._operation, self._watch)
+        exchange = self._open_exchange(*await part.joined(body, envelope))
+        exchange.belongs = part.belonging
+        return exchange
 
     async def _peeked(self, body: bytes) -> Envelope:
         return await looked_at(len(body), lambda: self._dialect.peek(body))
@@ -215,6 +231,8 @@ class ClientCall:
         self._trace.outcome = SUCCESS
         self._trace.usage = opened.usage
         self._trace.stop_reason = opened.stop_reason
+        if self._part is not None:
+            await self._part.remember(opened, opened.said)
         return self._whole(exchange, opened.body)
 
     def _whole(self, exchange: Exchange, body: bytes) -> web.Response:
@@ -229,8 +247,8 @@ class ClientCall:
         return web.Response(body=body, headers=headers)
 
     async def _question(self, exchange: Exchange, cache: AnswerCache) -> Question | None:
-        """What may be answered from memory; nothing of what its client calls a session."""
-        if self._session(exchange.envelope):
+        """What may be answered from memory; nothing that is part of a conversation or a session."""
+        if exchange.belongs is not None or self._session(exchange.envelope):
             return None
         return await question_of(exchange, self._request, self._services, cache)
 
@@ -297,6 +315,8 @@ class ClientCall:
 
     def _streamed(self, opened: UnaryOpened | StreamOpened) -> StreamOpened:
         if isinstance(opened, StreamOpened):
+            if self._part is not None:
+                opened.stream = self._part.kept_frames(opened)
             return opened
         self._services.dispatcher.end(opened, Abandoned())
         raise TypeError("a stream was answered whole")

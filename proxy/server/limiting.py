@@ -1,5 +1,7 @@
 """What a client's rules mean for one exchange: may it be asked at all, and what does it count for."""
 
+from collections.abc import Coroutine
+
 from proxy.access import Ask, Grant, Rules
 from proxy.access.estimate import batch_tokens, input_tokens, output_tokens
 from proxy.dispatch import answers
@@ -8,7 +10,7 @@ from proxy.exchange import Exchange, Operation
 from proxy.server.context import Caller, Services
 
 
-def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant:
+def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant | Coroutine[None, None, Grant]:
     """Hold an exchange to its client's rules, and reserve what it will probably use.
 
     Raises GatewayError 403 for a model the client may not ask for, and what `Limiter.admit` raises.
@@ -25,10 +27,12 @@ def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant:
     ):
         envelope = exchange.envelope
         ask = Ask(exchange.model, input_tokens(exchange.body), output_tokens(envelope.max_tokens))
-    return caller.services.admission.limiter.admit(caller.client, rules, ask)
+    return caller.services.admission.admit(caller.client, rules, ask)
 
 
-def admitted_object(caller: Caller, rules: Rules, *, batch_bytes: int | None = None) -> Grant:
+def admitted_object(
+    caller: Caller, rules: Rules, *, batch_bytes: int | None = None
+) -> Grant | Coroutine[None, None, Grant]:
     """The same for a request about files or batches; of those only the making of a batch uses tokens.
 
     What a batch asks for is read no further than for its size, so a key whose models, tokens or budget are limited
@@ -45,7 +49,7 @@ def admitted_object(caller: Caller, rules: Rules, *, batch_bytes: int | None = N
             raise answers.no_batches_allowed()
         if counts_batches(caller.services):
             ask = Ask("", batch_tokens(batch_bytes))
-    return caller.services.admission.limiter.admit(caller.client, rules, ask)
+    return caller.services.admission.admit(caller.client, rules, ask)
 
 
 def counts_batches(services: Services) -> bool:

@@ -96,7 +96,7 @@ class ObjectRequest:
     async def answered(self, work: Work) -> web.StreamResponse:
         """Do the work, or tell the client in its dialect why not."""
         try:
-            self._admit()
+            await self._admit()
             response = await work(self)
         except GatewayError as error:
             response = error_response(error, ANTHROPIC, self._caller, self.services)
@@ -137,14 +137,15 @@ class ObjectRequest:
         services.traces.keep(ended)
         services.record(ended)
 
-    def _admit(self) -> None:
+    async def _admit(self) -> None:
         """Hold the request to its client's rules. Raises GatewayError."""
         if (rules := self._caller.rules) is not None:
             # a batch is made by the one POST that names none
             unnamed = "id" not in self.request.match_info
             makes_batch = self.kind is Operation.BATCHES and self.request.method == "POST" and unnamed
             batch_bytes = (self.request.content_length or 0) if makes_batch else None
-            self._grant = admitted_object(self._caller, rules, batch_bytes=batch_bytes)
+            grant = admitted_object(self._caller, rules, batch_bytes=batch_bytes)
+            self._grant = grant if isinstance(grant, Grant) else await grant
 
     def call(
         self,

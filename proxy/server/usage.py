@@ -19,6 +19,7 @@ from proxy.server.answers import owner_of_answers
 from proxy.server.context import CALLER, SERVICES
 from proxy.server.extras import active_sessions, json_response
 from proxy.server.gate import identity_headers
+from proxy.server.object_request import tenant_of
 from proxy.server.query import demand_known, word
 from proxy.server.routes import OPENAI_CHAT
 from proxy.store.base import StoreError
@@ -59,8 +60,9 @@ async def stats(request: web.Request) -> web.Response:
             "cost_usd": _usd(tally),
             "unpriced": tally.unpriced,
             "active_sessions": active_sessions(services),
-            # conversations are not kept by this version
-            "conversations": 0,
+            "conversations": await services.conversations.count(
+                None if caller.admin else tenant_of(request, caller)
+            ),
             "cache": {"entries": _entries(request), "hits": tally.cache_hits, "misses": tally.cache_misses},
         },
     )

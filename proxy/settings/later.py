@@ -24,27 +24,6 @@ def _later(
     )
 
 
-REDIS_URL: Final = Setting(
-    name="REDIS_URL",
-    parse=values.optional(values.redis_url),
-    default=None,
-    shown_default="none",
-    text="The Redis several processes share.",
-    group=Group.SCALE,
-    secret=True,
-    effective=False,
-)
-WORKERS: Final = Setting(
-    name="WORKERS",
-    parse=values.integer(1, 64),
-    default=1,
-    shown_default="1",
-    text="Processes; more than one needs REDIS_URL.",
-    group=Group.SCALE,
-    effective=False,
-)
-
-
 _WEB: Final = (
     _later(
         Group.WEB, "ENABLE_MIRROR_API", values.boolean, "false", "Opens the API for callers' own sessions."
@@ -79,37 +58,8 @@ _CLAUDE_CODE: Final = (
     _later(
         Group.CODE, "SHELL_ENV_FILE", values.plain, "off", "The file the active key is written to for shells."
     ),
-    _later(Group.CODE, "PROJECT_ROOT", values.plain, "DATA_DIR/projects", "The folder of projects."),
 )
-_CONVERSATIONS: Final = (
-    _later(
-        Group.CONVERSATIONS,
-        "CONVERSATIONS",
-        values.one_of("auto", "on", "off"),
-        "auto",
-        "Whether histories are kept: auto, on or off.",
-    ),
-    _later(
-        Group.CONVERSATIONS,
-        "MAX_HISTORY_MESSAGES",
-        values.integer(1, 100_000),
-        "20",
-        "Most messages of a kept history.",
-        f"{_CODE}CONVERSATION__MAX_HISTORY_MESSAGES",
-    ),
-    _later(
-        Group.CONVERSATIONS,
-        "SESSION_TIMEOUT_MINUTES",
-        values.integer(1, 1_000_000),
-        "30",
-        "Minutes after its last use at which a history is deleted.",
-        f"{_CODE}CONVERSATION__SESSION_TIMEOUT_MINUTES",
-    ),
-)
-
 LATER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *_WEB,
     *_CLAUDE_CODE,
-    *_CONVERSATIONS,
-    *(REDIS_URL, WORKERS),
 )

@@ -8,7 +8,8 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import caching, claude_code, fallbacks, later, limits, media, table, web
+from proxy.settings import caching, claude_code, conversations, fallbacks, limits, media, scale, table, web
+from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
     AccessSettings,
@@ -30,6 +31,7 @@ from proxy.settings.table import ALL_SETTINGS
 
 _SHORT_KEY_CHARACTERS: Final = 16
 _DATABASE: Final = "carousel.db"
+_PROJECTS: Final = "projects"
 
 
 def load_settings(
@@ -66,7 +68,11 @@ def load_settings(
         raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
     return replace(
-        settings, media=found, claude_code=_claude_code(resolver), warnings=tuple(findings.warnings)
+        settings,
+        media=found,
+        claude_code=_claude_code(resolver),
+        conversations=_conversations(resolver, _Paths(working_dir), settings.data_dir),
+        warnings=tuple(findings.warnings),
     )
 
 
@@ -121,6 +127,8 @@ def _settings(
         responses_ttl_s=resolver.get(table.RESPONSES_TTL),
         strategy=resolver.get(table.POOL_STRATEGY),
         policy=policy,
+        redis_url=resolver.get(scale.REDIS_URL),
+        workers=resolver.get(scale.WORKERS),
         warnings=(),
         cache=_cache(resolver),
     )
@@ -199,6 +207,16 @@ def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettin
     return MediaSettings(fetch=resolver.get(media.IMAGE_FETCH), roots=tuple(roots))
 
 
+def _conversations(resolver: Resolver, paths: _Paths, data_dir: Path) -> ConversationSettings:
+    root = resolver.get(conversations.PROJECT_ROOT)
+    return ConversationSettings(
+        mode=resolver.get(conversations.CONVERSATIONS),
+        most_messages=resolver.get(conversations.MAX_HISTORY_MESSAGES),
+        timeout_s=resolver.get(conversations.SESSION_TIMEOUT_MINUTES) * 60,
+        project_root=paths.at(root) if root else data_dir / _PROJECTS,
+    )
+
+
 def _claude_code(resolver: Resolver) -> ClaudeCodeSettings:
     return ClaudeCodeSettings(
         timeout_s=resolver.get(claude_code.TIMEOUT_SECONDS),
@@ -213,8 +231,10 @@ def _implies_claude_code(resolver: Resolver) -> bool:
 
 
 def _check_workers(resolver: Resolver, findings: Findings) -> None:
-    if resolver.get(later.WORKERS) > 1 and not resolver.given(later.REDIS_URL):
+    if resolver.get(scale.WORKERS) > 1 and not resolver.given(scale.REDIS_URL):
         findings.wrong("WORKERS", "more than one process needs REDIS_URL")
+    if resolver.get(scale.REDIS_URL) is not None and not resolver.given(table.SECRET_KEY):
+        findings.wrong("SECRET_KEY", "is needed with REDIS_URL, the same for all that share it")
 
 
 def _web(resolver: Resolver) -> WebSettings:

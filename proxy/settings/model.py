@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.secrets import Secret
+from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.policy import Policy
 from proxy.settings.shapes import Address, ModelAliases, WebSession
@@ -204,8 +205,11 @@ class Settings:
         policy: the numbers of the pool and the relay.
         warnings: sentences for the operator, each said once at start; they hold no secret.
         media: what is got for requests that name images and documents instead of holding them.
+        conversations: what is remembered of conversations.
         cache: of answers.
         claude_code: how Claude Code is run.
+        redis_url: of the Redis several processes share; None where this one is alone.
+        workers: how many processes serve.
     """
 
     address: Address
@@ -228,5 +232,8 @@ class Settings:
     policy: Policy
     warnings: tuple[str, ...]
     media: MediaSettings = field(default_factory=MediaSettings)
+    conversations: ConversationSettings = field(default_factory=ConversationSettings)
     cache: CacheSettings = CacheSettings()
     claude_code: ClaudeCodeSettings = ClaudeCodeSettings()
+    redis_url: Secret | None = field(default=None, repr=False)
+    workers: int = 1

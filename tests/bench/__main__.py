@@ -34,6 +34,7 @@ ROUNDS: Final = 15
 PEER_ROUNDS: Final = 3
 PEER_SECONDS: Final = 10.0
 SLICES: Final = 15
+SCRAPES: Final = 1000
 SIZES: Final = {
     "small": ("Hello!", 0, 2000),
     "300kb": ("word " * 60_000, 0, 450),
@@ -282,6 +283,17 @@ async def _paced(report: Report, make: Make, dialect: str, streams: int) -> None
         )
 
 
+async def scrapes(report: Report, chosen: dict[str, Make]) -> None:
+    """What Prometheus costs, after requests of many models."""
+    if (make := chosen.get("carousel")) is None:
+        return
+    async with started(make, FAST_PORT) as found:
+        if found is not None:
+            times = await measure.scraped(found.program, count=max(int(SCRAPES * report.scale), 20))
+            p50_s, p99_s = statistics.median(times), percentile(times, 99)
+            report.figure("scrape", found.program.name, p50_s * 1000, "ms p50", p99=p99_s * 1000)
+
+
 async def _weigh(found: Running, streams: int) -> float:
     """The most memory while all streams are open."""
     await asyncio.sleep(streams / 250 + 2)
@@ -313,10 +325,10 @@ async def run(parts: list[str], ours: dict[str, Make], others: dict[str, Make], 
                 await PARTS[part](report, group)
 
 
-OURS_ALONE: Final = {"pacing", "limits"}
+OURS_ALONE: Final = {"pacing", "limits", "scrapes"}
 """Parts the others have no share in."""
 
-PARTS: Final = {"unary": unary, "bursts": bursts, "pacing": pacing, "limits": limits}
+PARTS: Final = {"unary": unary, "bursts": bursts, "pacing": pacing, "limits": limits, "scrapes": scrapes}
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from tests.support.children import children, seconds_until_none
 from tests.support.claude_code import claude_program
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY, Gateway, gateway
 from tests.support.house import MODEL, Answer, House, Spoken, client, house, simulated
+from tests.support.talks import CONVERSATION, Talk, conversation_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -125,6 +126,45 @@ async def test_a_conversation_goes_on_in_the_process_that_holds_it(running: Hous
     assert len({str(body(call)["metadata"]) for call in asked(running)}) == 2
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_its_chat_answers_begin_conversations_by_themselves(running: House, *, stream: bool) -> None:
+    """Protects clients that send only what is new after an answer of Claude Code."""
+    talk = Talk(running)
+    await talk.hear("My name is Alice.", stream=stream)
+    assert talk.name.startswith("conv_")
+    answer = await talk.say("What is my name?")
+    assert conversation_of(answer) == talk.name
+    assert talk.said()[::2] == ["user: My name is Alice.", "user: What is my name?"]
+    assert len(asked(running)) == 2
+
+
+async def test_answers_of_other_kinds_begin_none_beside_it(tmp_path: Path) -> None:
+    """Protects prompts that a plain key answers from being kept, also where Claude Code could have answered."""
+
+    def both(_: str) -> list[Mapping[str, object]]:
+        return [
+            {"name": "plain", "key": "k1"},
+            {"name": "code", "kind": "claude_code", "token": "k2", "tier": 1},
+        ]
+
+    async with house(tmp_path, credentials=both) as found:
+        for stream in (False, True):
+            answer = await found.ask(Spoken.CHAT, stream=stream)
+            assert answer.headers["x-carousel-credential"] == "plain"
+            assert CONVERSATION not in answer.headers
+            assert b"conversation_id" not in answer.body
+            found.simulator.script("k1", then=Step("status", status=402))
+            answer = await found.ask(Spoken.CHAT, stream=stream)
+            assert answer.headers["x-carousel-credential"] == "code"
+            assert answer.headers[CONVERSATION].startswith("conv_")
+            found.simulator.script("k1")
+            async with found.session.post(
+                f"{found.server.url}/admin/pool/plain/reset", headers=_ADMIN
+            ) as reset:
+                assert reset.status == 200
+        assert CONVERSATION not in (await found.ask(Spoken.MESSAGES)).headers
+
+
 async def test_what_the_program_has_no_option_for_is_put_into_its_request(running: House) -> None:
     """Protects the client's limits, tools and formats on their way around the program."""
     schema = {"type": "object", "additionalProperties": False}
@@ -179,7 +219,7 @@ async def test_whatever_ends_an_answer_one_call_is_made(running: House, stop_rea
 @pytest.mark.parametrize(("status", "word"), [(429, "cooling(rate_limit)"), (401, "cooling(auth)")])
 async def test_the_next_key_answers_where_one_is_refused(running: House, status: int, word: str) -> None:
     """Protects clients from the limits and the troubles of a single key."""
-    running.simulator.script("k1", [Step(do="status", status=status, headers={"retry-after": "1"})])
+    running.simulator.script("k1", [Step(do="status", status=status, headers={"retry-after": "60"})])
     answer = await running.ask(Spoken.CHAT)
     assert (answer.status, answer.headers["x-carousel-credential"]) == (200, "second")
     assert answer.headers["x-carousel-attempts"] == "2"

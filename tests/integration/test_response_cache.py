@@ -15,6 +15,7 @@ from proxy.simulator.script import Pace
 from tests.bench.client import connect, post
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
 from tests.support.house import MODEL, House, Spoken, body_of, house, read_answer
+from tests.support.talks import CONVERSATION, Talk
 
 _ON: Final = {"CACHE_ENABLED": "true"}
 _ALICE, _BOB = (f"test-key-of-{name}-0123456789abcdef" for name in ("alice", "bob"))
@@ -102,6 +103,43 @@ async def test_conversations_and_chance_are_asked_for_each_time(tmp_path: Path) 
                 assert answer.headers["x-carousel-cache"] == "off"
         assert running.calls() == 4
         assert (await _stats(running, ADMIN_KEY)).cache == _Cache(0, 0, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("by_header", [False, True], ids=["by body", "by header"])
+@pytest.mark.parametrize("spoken", Spoken)
+async def test_a_named_conversation_is_never_answered_from_memory(
+    tmp_path: Path, spoken: Spoken, *, by_header: bool, stream: bool
+) -> None:
+    """Protects conversations: each turn is asked for, remembered, and kept for nobody, however equal it looks."""
+    async with house(tmp_path, _ON) as running:
+        talks = [Talk(running, spoken, by_header=by_header) for _ in range(2)]
+        plain = Talk(running, spoken)
+        assert (await plain.say("Hello!", stream=stream)).headers["x-carousel-cache"] == "miss"
+        for talk in talks:
+            await talk.begin()
+            assert (await talk.say("Hello!", stream=stream)).headers["x-carousel-cache"] == "off"
+            assert (await talk.shown()).message_count == 2
+        assert (await plain.say("Hello!", stream=stream)).headers["x-carousel-cache"] == "hit"
+        # as the gateway sends it, with all that was said, it is no question that memory knows either
+        assert (await talks[0].say("And?", stream=stream)).headers["x-carousel-cache"] == "off"
+        assert (await talks[1].say("And?", stream=stream)).headers["x-carousel-cache"] == "off"
+        assert running.calls() == 5
+        assert (await _stats(running, CLIENT_KEY)).cache == _Cache(entries=1, hits=1, misses=1)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_where_every_chat_begins_a_conversation_none_is_answered_from_memory(
+    tmp_path: Path, *, stream: bool
+) -> None:
+    """Protects who asks the same twice from two conversations of one name; Messages, which begin none, are kept."""
+    async with house(tmp_path, {**_ON, "CONVERSATIONS": "on"}) as running:
+        chats = [await running.ask(Spoken.CHAT, stream=stream) for _ in range(2)]
+        assert [one.headers["x-carousel-cache"] for one in chats] == ["off", "off"]
+        assert len({one.headers[CONVERSATION] for one in chats}) == 2
+        messages = [await running.ask(Spoken.MESSAGES, stream=stream) for _ in range(2)]
+        assert [one.headers["x-carousel-cache"] for one in messages] == ["miss", "hit"]
+        assert running.calls() == 3
 
 
 async def test_no_answer_of_one_key_ever_reaches_another(tmp_path: Path) -> None:

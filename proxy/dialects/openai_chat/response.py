@@ -122,6 +122,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     usage: CompletionUsage | None
     service_tier: str | None = None
     system_fingerprint: None = None
+    conversation_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _CustomInput(msgspec.Struct, gc=False):
@@ -134,7 +135,7 @@ _custom_decoder = msgspec.json.Decoder(_CustomInput)
 
 def encode_message(message: Message, rendering: Rendering) -> bytes:
     """See `proxy.dialects.common.Dialect.encode_message`."""
-    answer = _answer(message, rendering)
+    answer = said(message, rendering)
     completion = ChatCompletion(
         id=completion_id(message.id or rendering.request_id),
         created=rendering.created_s,
@@ -142,6 +143,7 @@ def encode_message(message: Message, rendering: Rendering) -> bytes:
         choices=[Choice(answer, finish_reason(message.stop_reason, legacy=rendering.form.legacy_call))],
         usage=completion_usage(message.usage),
         service_tier=_service_tier(message.usage),
+        conversation_id=rendering.conversation or msgspec.UNSET,
     )
     return _encoder.encode(completion)
 
@@ -197,7 +199,8 @@ def _service_tier(usage: Usage) -> str | None:
     return "priority" if usage.speed == "fast" else _TIERS.get(usage.service_tier or "")
 
 
-def _answer(message: Message, rendering: Rendering) -> Answer:
+def said(message: Message, rendering: Rendering) -> Answer:
+    """The assistant's message of an answer."""
     if message.stop_reason == REFUSAL:
         # What came before a refusal is to be thrown away, its tool calls above all.
         return Answer(content=None, refusal=refusal_text(message.stop_details))

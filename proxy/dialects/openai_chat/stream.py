@@ -150,11 +150,12 @@ class ChatStreamEncoder:
         rendering = self._rendering
         self._usage = message.usage
         self._prefix = (
-            b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
+            b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,%b"choices":['
             % (
                 _encode(completion_id(message.id or rendering.request_id)),
                 rendering.created_s,
                 _encode(rendering.model or message.model),
+                b'"conversation_id":%b,' % _encode(rendering.conversation) if rendering.conversation else b"",
             )
         )
         self._text_prefix = self._prefix + b'{"index":0,"delta":{"content":'

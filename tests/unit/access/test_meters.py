@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from proxy.access.meters import Meters, duration
+from proxy.access.meters import Meters
+from proxy.access.refusals import duration
 from proxy.access.rules import Rules
 from proxy.settings import LimitSettings
 from tests.unit.access.test_rules import NO_LIMITS

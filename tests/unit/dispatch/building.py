@@ -29,6 +29,7 @@ from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRe
 from proxy.watch import Watch
 from tests.support.access import MemoryAccess
 from tests.support.clock import FakeClock
+from tests.support.tables import HasTables
 
 MODEL = "claude-sonnet-5-5"
 CATALOG = Catalog.load(None)
@@ -177,7 +178,7 @@ class MemoryObjects:
 
 
 @dataclass(slots=True)
-class MemoryStore:
+class MemoryStore(HasTables):
     """A store that can be told to fail.
 
     Attributes:
