@@ -121,9 +121,11 @@ class Limiter:
         meter, now_s, tokens = self._meters.of(client, rules, share), self._clock.monotonic_s(), ask.tokens
         if meter.concurrency is not None and meter.places.taken >= meter.concurrency:
             raise concurrency_reached(meter.concurrency, meter.headers(now_s, tokens=tokens > 0))
-        pays = tokens > 0 and rules.budget_micro_usd is not None
-        if pays and self._budgets.left(client, rules) <= 0:
-            raise self._nothing_left(client, rules)
+        account, budget = None, rules.budget_micro_usd
+        if budget is not None and tokens:
+            account = self._budgets.account(client, rules)
+            if account.spent + account.reserved >= budget:
+                raise self._nothing_left(client, rules)
         if tokens:
             for each in meter.tokens:
                 used = each.window.used(now_s)
@@ -135,9 +137,9 @@ class Limiter:
                 raise requests_reached(other.name, other.limit, other.window.wait_s(now_s), headers)
         meter.places.taken += 1
         bucket, micro_usd = _count(meter, tokens, now_s), 0
-        if pays:
-            micro_usd = reserved_micro_usd(self._pricing, rules, ask)
-            self._budgets.reserve(client, rules, micro_usd)
+        if account is not None:
+            micro_usd = self._pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
+            account.reserved += micro_usd
         return _OwnGrant(self, meter, meter.headers(now_s, tokens=tokens > 0), (tokens, bucket, micro_usd))
 
     def note(self, client: str, rules: Rules, ask: Ask, *, share: int) -> None:

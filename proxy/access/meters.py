@@ -24,7 +24,7 @@ class RequestLimit:
 
     Attributes:
         limit: how many.
-        text: the same in words of a header.
+        text: the same, for a header.
         name: of the client it binds, or `SERVER`.
         window: what counts against it.
     """
@@ -47,7 +47,7 @@ class TokenLimit:
 
     Attributes:
         limit: how many.
-        text: the same in words of a header.
+        text: the same, for a header.
         name: of the client it binds, or `SERVER`.
         window: what counts against it.
     """
@@ -113,21 +113,17 @@ class Meter:
         Source: "Rate limits" in OpenAI's documentation.
         """
         headers: dict[str, str] = {}
-        if self.requests:
-            asked = self.requests[0]
-            left = asked.left(now_s)
-            for other in self.requests[1:]:
-                if (less := other.left(now_s)) < left:
-                    asked, left = other, less
+        if requests := self.requests:
+            asked, left = requests[0], requests[0].left(now_s)
+            if len(requests) > 1 and (less := requests[1].left(now_s)) < left:
+                asked, left = requests[1], less
             headers[_LIMIT_REQUESTS] = asked.text
             headers[_REMAINING_REQUESTS] = str(left)
             headers[_RESET_REQUESTS] = duration(asked.window.wait_s(now_s))
-        if tokens and self.tokens:
-            used = self.tokens[0]
-            left = used.left(now_s)
-            for another in self.tokens[1:]:
-                if (less := another.left(now_s)) < left:
-                    used, left = another, less
+        if tokens and (counted := self.tokens):
+            used, left = counted[0], counted[0].left(now_s)
+            if len(counted) > 1 and (less := counted[1].left(now_s)) < left:
+                used, left = counted[1], less
             headers[_LIMIT_TOKENS] = used.text
             headers[_REMAINING_TOKENS] = str(left)
             headers[_RESET_TOKENS] = duration(used.window.empty_in_s(now_s))

@@ -13,27 +13,30 @@ class RequestWindow:
     """The times of the last minute's requests, so that no minute anywhere has more than a limit allows.
 
     As many times are kept as the limit that is asked for before each allows.
+
+    Attributes:
+        times_s: of those that counted when `used` was last asked, and of those added since, the oldest first.
     """
 
-    __slots__ = ("_times_s",)
+    __slots__ = ("times_s",)
 
     def __init__(self) -> None:
-        self._times_s: deque[float] = deque()
+        self.times_s: deque[float] = deque()
 
     def used(self, now_s: float) -> int:
-        """Requests of the last minute."""
-        times_s, gone_s = self._times_s, now_s - WINDOW_S
+        """Requests of the last minute; older ones are forgotten."""
+        times_s, gone_s = self.times_s, now_s - WINDOW_S
         while times_s and times_s[0] <= gone_s:
             times_s.popleft()
         return len(times_s)
 
     def add(self, now_s: float) -> None:
         """Count one request."""
-        self._times_s.append(now_s)
+        self.times_s.append(now_s)
 
     def wait_s(self, now_s: float) -> float:
-        """Seconds until one fewer counts; 0 where none does."""
-        return self._times_s[0] + WINDOW_S - now_s if self.used(now_s) else 0.0
+        """Seconds until one fewer counts than `used` has just told; 0 where none does."""
+        return self.times_s[0] + WINDOW_S - now_s if self.times_s else 0.0
 
 
 class TokenWindow:
@@ -53,18 +56,24 @@ class TokenWindow:
 
     def used(self, now_s: float) -> float:
         """Tokens of the last minute, not below zero."""
-        fraction = self._turn(now_s)
-        return max(self._current + self._previous * (1 - fraction), 0.0)
+        passed_s = now_s - self._began_s
+        if not 0 <= passed_s < WINDOW_S:
+            passed_s = self._turn(now_s)
+        if not self._previous:
+            return self._current
+        return max(self._current + self._previous * (1 - passed_s / WINDOW_S), 0.0)
 
     def add(self, tokens: int, now_s: float) -> int:
         """Count tokens now. Returns the bucket they went to, for `correct`; it is the same in all windows."""
-        self._turn(now_s)
+        if not 0 <= now_s - self._began_s < WINDOW_S:
+            self._turn(now_s)
         self._current += tokens
         return self._number
 
     def correct(self, bucket: int, difference: int, now_s: float) -> None:
         """Change what was counted in a bucket. What is too much there now counts; what is too little is past."""
-        self._turn(now_s)
+        if not 0 <= now_s - self._began_s < WINDOW_S:
+            self._turn(now_s)
         if bucket == self._number:
             self._current += difference
         elif bucket == self._number - 1:
@@ -74,27 +83,27 @@ class TokenWindow:
 
     def wait_s(self, tokens: int, limit: int, now_s: float) -> float:
         """Seconds until so many tokens fit under the limit, if nothing is added and they fit at all."""
-        fraction = self._turn(now_s)
-        return wait_s(self._current, self._previous, fraction, max(limit - tokens, 0))
+        passed_s = self._turn(now_s)
+        return wait_s(self._current, self._previous, passed_s / WINDOW_S, max(limit - tokens, 0))
 
     def empty_in_s(self, now_s: float) -> float:
         """Seconds until nothing counts any more, if nothing is added."""
-        fraction = self._turn(now_s)
-        if self._current > 0:
-            return (2 - fraction) * WINDOW_S
-        return (1 - fraction) * WINDOW_S if self._previous > 0 else 0.0
-
-    def _turn(self, now_s: float) -> float:
-        """Bring the buckets up to now. Returns which part of the current one has passed, 0 to 1."""
         passed_s = now_s - self._began_s
         if not 0 <= passed_s < WINDOW_S:
-            number = int(now_s // WINDOW_S)
+            passed_s = self._turn(now_s)
+        if self._current > 0:
+            return 2 * WINDOW_S - passed_s
+        return WINDOW_S - passed_s if self._previous > 0 else 0.0
+
+    def _turn(self, now_s: float) -> float:
+        """Bring the buckets up to now. Returns how much of the current one's minute has passed, in seconds."""
+        number = int(now_s // WINDOW_S)
+        if number != self._number:
             self._previous = self._current if number == self._number + 1 else 0
             self._current = 0
             self._number = number
             self._began_s = number * WINDOW_S
-            passed_s = now_s - self._began_s
-        return passed_s / WINDOW_S
+        return now_s - self._began_s
 
 
 def wait_s(current: int, previous: int, fraction: float, room: int) -> float:
