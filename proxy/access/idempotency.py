@@ -69,8 +69,8 @@ class Idempotency:
         self._running: dict[tuple[str, str], tuple[str, asyncio.Task[Answered | GatewayError]]] = {}
         self._arriving: set[tuple[str, str]] = set()
 
-    def begin(self, owner: str, order: str) -> None:
-        """An order begins to arrive that is too large to be held in memory; to be ended by `end`, after `once_told`.
+    def arriving(self, owner: str, order: str) -> None:
+        """An order begins to arrive that is too large to be held in memory; to be ended by `arrived`, after `once_told`.
 
         Raises:
             InvalidRequest: the key is not 1 to 255 visible ASCII characters.
@@ -84,7 +84,7 @@ class Idempotency:
             raise _too_many()
         self._arriving.add(named)
 
-    def end(self, owner: str, order: str) -> None:
+    def arrived(self, owner: str, order: str) -> None:
         """It does not arrive any more, and is not carried out any more."""
         self._arriving.discard((owner, _named(order)))
 

@@ -174,9 +174,9 @@ class ObjectRequest:
 
     async def named(self) -> Held:
         """The client's object the address names. Raises GatewayError, also where its credential is gone."""
-        return await self.held(self.request.match_info["id"])
+        return await self.held_object(self.request.match_info["id"])
 
-    async def held(self, wanted: str) -> Held:
+    async def held_object(self, wanted: str) -> Held:
         """The client's object of this id. Raises GatewayError, also where its credential is gone."""
         held = (await self.services.ownership.held(self.tenant, self.kind, [wanted])).get(wanted)
         if held is None:

@@ -67,7 +67,7 @@ async def _uploaded_once(asked: ObjectRequest, content_type: str, order: str) ->
         asked.request,
         asked.services.settings.policy,
     )
-    orders.begin(asked.tenant, order)
+    orders.arriving(asked.tenant, order)
     try:
         about = f"{request.method}\0{request.path_qs}".encode()
         spool = await spooled(
@@ -78,7 +78,7 @@ async def _uploaded_once(asked: ObjectRequest, content_type: str, order: str) ->
             taken_within_s=policy.unary_timeout_s,
         )
     except BaseException:
-        orders.end(asked.tenant, order)
+        orders.arrived(asked.tenant, order)
         raise
     passing = spawn(_passed_on(asked, spool, content_type, order), name="pass an upload on once")
     result = await asyncio.shield(passing)
@@ -111,13 +111,13 @@ async def _passed_on(
         return error
     finally:
         spool.close()
-        orders.end(asked.tenant, order)
+        orders.arrived(asked.tenant, order)
     return answered, made[0] if made else None
 
 
 async def _uploaded_before(asked: ObjectRequest, answered: Answered) -> web.StreamResponse:
     """The answer to an upload that was carried out before: the file as its holder describes it."""
-    held = await asked.held(msgspec.json.decode(answered.body, type=_Named).id)
+    held = await asked.held_object(msgspec.json.decode(answered.body, type=_Named).id)
     body = await asked.read(asked.asked(asked.call("GET", held.id), held.credential))
     response = asked.json(body)
     response.headers[REPLAYED] = "true"

@@ -162,12 +162,12 @@ async def test_a_mistake_of_ours_stays_one(store: MemoryAccess) -> None:
 async def test_no_owner_takes_all_the_room_there_is_for_what_arrives(store: MemoryAccess) -> None:
     """Protects the others' uploads from one client's, and each key from being begun twice."""
     subject = Idempotency(store, FakeClock())
-    subject.begin("a", "1")
-    subject.begin("a", "2")
+    subject.arriving("a", "1")
+    subject.arriving("a", "2")
     for order, status in (("1", 409), ("3", 429)):
         with pytest.raises(GatewayError) as caught:
-            subject.begin("a", order)
+            subject.arriving("a", order)
         assert (caught.value.status, caught.value.retry_after_s) == (status, 1)
-    subject.begin("b", "1")
-    subject.end("a", "1")
-    subject.begin("a", "3")
+    subject.arriving("b", "1")
+    subject.arrived("a", "1")
+    subject.arriving("a", "3")

@@ -212,11 +212,11 @@ async def test_too_many_at_the_same_time_have_to_wait(asking: Client, shared: Se
     """Protects the disk from everybody's files at once."""
     orders = shared.admission.desk.orders
     for number in range(8):
-        orders.begin(f"owner-{number // 2}", f"u-{number}")
+        orders.arriving(f"owner-{number // 2}", f"u-{number}")
     answer = await asking.post(_PATH, data=multipart(b"words"), headers=_FORM)
     assert (answer.status, answer.headers["retry-after"]) == (429, "1")
     for number in range(8):
-        orders.end(f"owner-{number // 2}", f"u-{number}")
+        orders.arrived(f"owner-{number // 2}", f"u-{number}")
 
 
 @pytest.mark.parametrize("declared", [True, False])
