@@ -70,7 +70,7 @@ class Idempotency:
         self._arriving: set[tuple[str, str]] = set()
 
     def arriving(self, owner: str, order: str) -> None:
-        """An order begins to arrive that is too large to be held in memory; to be ended by `arrived`, after `once_told`.
+        """An order begins to arrive that is too large for memory; to be ended by `arrived`, after `once_told`.
 
         Raises:
             InvalidRequest: the key is not 1 to 255 visible ASCII characters.

@@ -86,7 +86,8 @@ class _OwnGrant(Grant):
         self, limiter: "Limiter", meter: Meter, headers: dict[str, str], reserved: tuple[int, int, int]
     ) -> None:
         """`reserved` are tokens, the bucket of each window they went to, and millionths of a US dollar."""
-        super().__init__(headers)
+        self.headers = headers
+        self._settled = False
         self._limiter = limiter
         self._meter = meter
         self._tokens, self._bucket, self._micro_usd = reserved

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.access.budgets import Budgets
 from proxy.access.rules import Period, Rules
+from proxy.store.access import SpendingRow
 from proxy.store.base import StoreError
 from proxy.tasks import finish_all
 from tests.support.access import MemoryAccess
@@ -80,6 +81,44 @@ async def test_what_is_spent_under_load_is_written_together(store: MemoryAccess)
     subject.settle("a", _RULES, 0, 1000)
     await finish_all(within_s=5)
     assert len(waits) == 1
+
+
+async def test_load_that_never_pauses_is_written_ten_times_a_second(store: MemoryAccess) -> None:
+    """Protects throughput from a writer that begins again whenever it has ended, because something came meanwhile."""
+    clock, waits = FakeClock(), list[float]()
+
+    async def sleep(delay: float) -> None:
+        waits.append(delay)
+        clock.advance(delay)
+        await asyncio.sleep(0)
+
+    subject = Budgets(store, clock, sleep)
+    add, written = store.add_spending, list[int]()
+
+    async def adding(row: SpendingRow) -> int | None:
+        written.append(row.micro_usd)
+        if len(written) < 20:
+            # answers end while this one is written
+            subject.settle("a", _RULES, 0, 1000)
+            subject.settle("b", _RULES, 0, 1000)
+        return await add(row)
+
+    store.add_spending = adding  # type: ignore[method-assign]  # the same, with more load
+    subject.settle("a", _RULES, 0, 1000)
+    await finish_all(within_s=5)
+    assert len(waits) >= len(written) // 2 - 1
+    assert all(wait == pytest.approx(0.1) for wait in waits)
+    found = await _restored(store, clock)
+    assert found.spent("a", _RULES) + found.spent("b", _RULES) == sum(written)
+
+
+async def test_a_budget_keeps_nothing_apart_when_its_period_is_made_another(store: MemoryAccess) -> None:
+    """Protects a budget from growing by what was set apart of the one before."""
+    subject = Budgets(store, FakeClock())
+    subject.account("a", _RULES).reserved += 400_000
+    assert _left(subject, "a", _DAILY) == 1_000_000
+    subject.settle("a", _DAILY, 400_000, 0)
+    assert _left(subject, "a", _DAILY) == 1_000_000
 
 
 async def test_a_new_period_begins_with_a_whole_budget(store: MemoryAccess) -> None:

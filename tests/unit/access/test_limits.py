@@ -60,6 +60,25 @@ def test_requests_a_minute_pass_up_to_the_limit_and_headers_count_down() -> None
     subject.admit("b", rules, _ask())
 
 
+@pytest.mark.parametrize("whose", ["client", "server"])
+def test_sixty_a_minute_pass_in_each_of_three_minutes_under_eight_clients(whose: str) -> None:
+    """Protects both sides of a limit: never more than it says, and as much as it says."""
+    clock = FakeClock()
+    own = Rules(requests_per_minute=60) if whose == "client" else Rules()
+    subject = _limiter(clock) if whose == "client" else _limiter(clock, requests_per_minute=60)
+    passed = [0, 0, 0]
+    for tick in range(3 * 60 * 10):
+        for number in range(8):
+            try:
+                grant = subject.admit("a" if whose == "client" else f"client-{number}", own, _ask())
+            except LimitReached:
+                continue
+            _ended(grant, 10)
+            passed[tick // 600] += 1
+        clock.advance(0.1)
+    assert all(59 <= count <= 61 for count in passed), passed
+
+
 def test_the_servers_limits_bind_all_clients_together() -> None:
     """Protects the upstreams from many clients that each keep to their own limit."""
     subject = _limiter(FakeClock(), requests_per_minute=3)
