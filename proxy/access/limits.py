@@ -97,7 +97,9 @@ class _OwnGrant(Grant):
         meter, limiter = self._meter, self._limiter
         meter.places.taken -= 1
         if self._tokens and meter.tokens:
-            limiter.correct(meter, self._bucket, self._tokens, counted_tokens(used), partial=partial)
+            difference = counted_tokens(used) - self._tokens
+            if difference > 0 or (difference and not partial):
+                limiter.correct(meter, self._bucket, difference)
         if meter.rules.budget_micro_usd is not None:
             limiter.pay(meter, self._micro_usd, model, used, partial=partial)
 
@@ -155,13 +157,11 @@ class Limiter:
         """How many requests of a client this process has let in that have not ended; 0 where nothing limits it."""
         return self._meters.places(client).taken
 
-    def correct(self, meter: Meter, bucket: int, reserved: int, used: int, *, partial: bool) -> None:
-        """Count the tokens a request used in place of the reserved ones; never fewer than those, if `partial`."""
-        difference = used - reserved
-        if difference > 0 or (difference and not partial):
-            now_s = self._clock.monotonic_s()
-            for each in meter.tokens:
-                each.window.correct(bucket, difference, now_s)
+    def correct(self, meter: Meter, bucket: int, difference: int) -> None:
+        """Count so many tokens more, or fewer, than were reserved."""
+        now_s = self._clock.monotonic_s()
+        for each in meter.tokens:
+            each.window.correct(bucket, difference, now_s)
 
     def pay(self, meter: Meter, reserved: int, model: str, usage: Usage, *, partial: bool) -> None:
         """Charge a budget for what a request used; never less than the micro-dollars `reserved`, if `partial`."""

@@ -39,7 +39,8 @@ class RequestLimit:
 
     def left(self, now_s: float) -> int:
         """Requests that still fit."""
-        return max(self.limit - self.window.used(now_s), 0)
+        left = self.limit - self.window.used(now_s)
+        return left if left > 0 else 0
 
 
 class TokenLimit:
@@ -62,7 +63,8 @@ class TokenLimit:
 
     def left(self, now_s: float) -> int:
         """Tokens that still fit."""
-        return max(self.limit - math.ceil(self.window.used(now_s)), 0)
+        left = self.limit - math.ceil(self.window.used(now_s))
+        return left if left > 0 else 0
 
 
 class Places:
@@ -114,14 +116,16 @@ class Meter:
         """
         headers: dict[str, str] = {}
         if requests := self.requests:
-            asked, left = requests[0], requests[0].left(now_s)
+            asked = requests[0]
+            left = asked.left(now_s)
             if len(requests) > 1 and (less := requests[1].left(now_s)) < left:
                 asked, left = requests[1], less
             headers[_LIMIT_REQUESTS] = asked.text
             headers[_REMAINING_REQUESTS] = str(left)
             headers[_RESET_REQUESTS] = duration(asked.window.wait_s(now_s))
         if tokens and (counted := self.tokens):
-            used, left = counted[0], counted[0].left(now_s)
+            used = counted[0]
+            left = used.left(now_s)
             if len(counted) > 1 and (less := counted[1].left(now_s)) < left:
                 used, left = counted[1], less
             headers[_LIMIT_TOKENS] = used.text
