@@ -39,8 +39,7 @@ class RequestLimit:
 
     def left(self, now_s: float) -> int:
         """Requests that still fit."""
-        left = self.limit - self.window.used(now_s)
-        return left if left > 0 else 0
+        return max(self.limit - self.window.used(now_s), 0)
 
 
 class TokenLimit:
@@ -63,8 +62,7 @@ class TokenLimit:
 
     def left(self, now_s: float) -> int:
         """Tokens that still fit."""
-        left = self.limit - math.ceil(self.window.used(now_s))
-        return left if left > 0 else 0
+        return max(self.limit - math.ceil(self.window.used(now_s)), 0)
 
 
 class Places:

@@ -92,11 +92,14 @@ class Spool:
     ) -> AsyncIterator[bytes]:
         """See `Body.pieces`. Raises OSError where it cannot be read back."""
         loop = asyncio.get_running_loop()
+        left_bytes = self.length_bytes
         await asyncio.to_thread(self._file.seek, 0)
         while piece := await asyncio.to_thread(self._file.read, _STEP_BYTES):
             taken.reschedule(loop.time() + self._taken_within_s)
+            left_bytes -= len(piece)
+            # who takes the last piece may never come back for more
+            self.sent = left_bytes <= 0
             yield piece
-        self.sent = True
 
     def close(self) -> None:
         """Let go of the file, soon: a thread may still be using it."""
