@@ -70,7 +70,8 @@ class Exchange(msgspec.Struct, kw_only=True):
         files: media types of the files it may name, by id; None where it may name any, as there is none here.
         credentials: aliases of the credentials the client key may use; empty for all.
         permits: whether the client key may ask for a model; None where it may ask for every one.
-        rewritten: whether the top level of the body is written anew, so that the upstream reads the same model as we.
+        rewritten: whether the top level of the body is written anew where the upstream might else read another model
+            than we.
         belongs: the conversation and the session it is part of; None where it is part of neither.
     """
 

@@ -1,7 +1,8 @@
-"""What clients have spent of their budgets: in memory while it is asked for, written behind as soon as it changes."""
+"""What clients have spent of their budgets: in memory while it is asked for, written behind soon after it changes."""
 
+import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -14,9 +15,18 @@ from proxy.tasks import detach
 
 _log = get_logger("budgets")
 _NOTHING: Final = 0
+_PAUSE_S: Final = 0.1
 
 
-class _Account(msgspec.Struct):
+class Sleep(Protocol):
+    """How a writer waits."""
+
+    async def __call__(self, delay: float) -> None:
+        """Return after so many seconds."""
+        ...
+
+
+class Account(msgspec.Struct):
     """One client's spending in one period, in millionths of a US dollar.
 
     Attributes:
@@ -42,15 +52,20 @@ class Budgets:
     A request is let in while less than the budget is spent and reserved, so that it is overspent by no more than what
     the requests under way cost above their reservations, and the last one above what was left.
 
+    What is spent after a quiet moment is written at once; under load everything of a tenth of a second is written
+    together, which is what a killed process loses at most.
+
     Attributes:
         tell: is told what the store knows a client to have spent, with the period's name, each time that changes; None
             where nobody wants to know.
     """
 
-    def __init__(self, store: AccessStore, clock: Clock) -> None:
+    def __init__(self, store: AccessStore, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
         self._store = store
         self._clock = clock
-        self._accounts: dict[str, _Account] = {}
+        self._sleep = sleep
+        self._written_s = -_PAUSE_S
+        self._accounts: dict[str, Account] = {}
         self._writing = False
         self.tell: Callable[[str, str, int], None] | None = None
 
@@ -64,13 +79,15 @@ class Budgets:
                 continue
             began_ms, ends_ms = period.bounds(now_ms)
             if row.began_unix_ms == began_ms:
-                self._accounts[row.client] = _Account(period, began_ms, ends_ms, spent=row.micro_usd)
+                self._accounts[row.client] = Account(period, began_ms, ends_ms, spent=row.micro_usd)
                 self._told(row.client, self._accounts[row.client], row.micro_usd)
 
-    def left(self, client: str, rules: Rules) -> int:
-        """What is left of a client's budget, in millionths of a US dollar; not below zero."""
-        account = self._account(client, rules.period)
-        return max((rules.budget_micro_usd or 0) - account.spent - account.reserved, 0)
+    def account(self, client: str, rules: Rules) -> Account:
+        """A client's account of the present period, to be used before anything else runs.
+
+        What is to be set apart for a request is added to its `reserved`, and taken off by `settle`.
+        """
+        return self._account(client, rules.period)
 
     def spent(self, client: str, rules: Rules) -> int:
         """What a client has spent in the present period, in millionths of a US dollar."""
@@ -85,14 +102,11 @@ class Budgets:
         """The present period of a client's budget, told from all others."""
         return _name_of(self._account(client, rules.period))
 
-    def reserve(self, client: str, rules: Rules, micro_usd: int) -> None:
-        """Set something apart for a request that begins."""
-        self._account(client, rules.period).reserved += micro_usd
-
     def settle(self, client: str, rules: Rules, reserved: int, micro_usd: int) -> None:
         """A request has ended: what was set apart for it is free, what it cost is spent."""
         account = self._account(client, rules.period)
-        account.reserved -= reserved
+        # an account that was opened meanwhile, for another sort of period, has set nothing apart for it
+        account.reserved = max(account.reserved - reserved, 0)
         if micro_usd <= 0:
             return
         account.spent += micro_usd
@@ -101,11 +115,10 @@ class Budgets:
             self._writing = True
             detach(self._write(), name="write spending")
 
-    def _account(self, client: str, period: Period) -> _Account:
-        now_ms = self._clock.unix_ms()
-        account = self._accounts.get(client)
+    def _account(self, client: str, period: Period) -> Account:
+        account, now_ms = self._accounts.get(client), self._clock.unix_ms()
         if account is None or account.period is not period:
-            account = self._accounts[client] = _Account(period, *period.bounds(now_ms))
+            account = self._accounts[client] = Account(period, *period.bounds(now_ms))
         elif account.ends_unix_ms is not None and now_ms >= account.ends_unix_ms:
             # what is still under way is paid for in the period it ends in
             account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
@@ -115,14 +128,19 @@ class Budgets:
     async def _write(self) -> None:
         """Write until nothing is left to be written. What cannot be is tried again with the next settlement."""
         try:
-            while client := next((name for name, each in self._accounts.items() if each.unwritten), ""):
-                await self._write_one(client, self._accounts[client])
+            while waiting := [name for name, each in self._accounts.items() if each.unwritten]:
+                if (wait_s := self._written_s + _PAUSE_S - self._clock.monotonic_s()) > 0:
+                    await self._sleep(wait_s)
+                for client in waiting:
+                    await self._write_one(client, self._accounts[client])
+                self._written_s = self._clock.monotonic_s()
         except StoreError as error:
+            self._written_s = self._clock.monotonic_s()
             _log.error("spending not written", problem=str(error))
         finally:
             self._writing = False
 
-    async def _write_one(self, client: str, account: _Account) -> None:
+    async def _write_one(self, client: str, account: Account) -> None:
         adding, began_ms = account.unwritten, account.began_unix_ms
         row = SpendingRow(client=client, period=account.period, began_unix_ms=began_ms, micro_usd=adding)
         account.unwritten = _NOTHING
@@ -137,10 +155,10 @@ class Budgets:
             account.spent = total + account.unwritten
             self._told(client, account, total)
 
-    def _told(self, client: str, account: _Account, total: int) -> None:
+    def _told(self, client: str, account: Account, total: int) -> None:
         if self.tell is not None:
             self.tell(client, _name_of(account), total)
 
 
-def _name_of(account: _Account) -> str:
+def _name_of(account: Account) -> str:
     return f"{account.period}:{account.began_unix_ms}"

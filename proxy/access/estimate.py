@@ -18,11 +18,18 @@ def input_tokens(body: bytes) -> int:
     Anthropic's API documentation, which names about 1,600 tokens at most.
     """
     size, attachments = len(body), 0
-    if size > _ATTACHMENT_BYTES:
-        for text in body.split(b'"'):
-            if len(text) > _ATTACHMENT_BYTES and b" " not in text[:_LOOKED_AT_BYTES]:
-                size -= len(text)
+    # of texts no longer than an attachment only every so many bytes are looked at
+    begin, step = 0, _ATTACHMENT_BYTES + 1
+    while begin + step <= len(body):
+        quote = body.rfind(b'"', begin, begin + step)
+        if quote < 0:
+            quote = body.find(b'"', begin + step)
+            end = quote if quote >= 0 else len(body)
+            if body.find(b" ", begin, begin + _LOOKED_AT_BYTES) < 0:
+                size -= end - begin
                 attachments += 1
+            quote = end
+        begin = quote + 1
     return max(size // _BYTES_A_TOKEN, 1) + attachments * _ATTACHMENT_TOKENS
 
 

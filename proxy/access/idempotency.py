@@ -23,7 +23,11 @@ _log = get_logger("idempotency")
 _KEPT_MS: Final = 24 * 3_600_000
 _FORM: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _NONCE_BYTES: Final = 32
+_ARRIVING_BY_ONE: Final = 2
+_ARRIVING_IN_ALL: Final = 8
 HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "idempotent-replayed"
+"""The header of an answer to an order that was carried out before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,15 @@ Work = Callable[[str], Awaitable[tuple[int, bytes]]]
 """Carries an order out, given its nonce; returns status and body, or raises GatewayError where nothing was done."""
 
 
+class Unclear(Exception):
+    """What was ordered may have been carried out, and nobody heard of it: it must not be carried out once more."""
+
+    def __init__(self, error: GatewayError) -> None:
+        """`error` is what the caller is told."""
+        super().__init__(error.message)
+        self.error = error
+
+
 class Idempotency:
     """Remembers orders by the keys their callers gave them."""
 
@@ -54,6 +67,26 @@ class Idempotency:
         self._store = store
         self._clock = clock
         self._running: dict[tuple[str, str], tuple[str, asyncio.Task[Answered | GatewayError]]] = {}
+        self._arriving: set[tuple[str, str]] = set()
+
+    def arriving(self, owner: str, order: str) -> None:
+        """An order begins to arrive that is too large for memory; to be ended by `arrived`, after `once_told`.
+
+        Raises:
+            InvalidRequest: the key is not 1 to 255 visible ASCII characters.
+            GatewayError: 409 while another order with this key arrives or is carried out; 429 while too many arrive.
+        """
+        named = owner, _named(order)
+        if named in self._arriving or named in self._running:
+            raise _under_way()
+        by_one = sum(held == owner for held, _ in self._arriving)
+        if by_one >= _ARRIVING_BY_ONE or len(self._arriving) >= _ARRIVING_IN_ALL:
+            raise _too_many()
+        self._arriving.add(named)
+
+    def arrived(self, owner: str, order: str) -> None:
+        """It does not arrive any more, and is not carried out any more."""
+        self._arriving.discard((owner, _named(order)))
 
     async def once(self, owner: str, order: str | None, request: bytes, work: Work) -> Answered:
         """Carry an order out, unless it was before.
@@ -65,7 +98,7 @@ class Idempotency:
             owner: whose order it is; other owners' keys are other orders.
             order: the key the caller gave it; None where it gave none, and each time counts.
             request: all that was asked for.
-            work: carries it out.
+            work: carries it out; raises `Unclear` where nobody knows whether it was.
 
         Raises:
             InvalidRequest: the key is not 1 to 255 visible ASCII characters.
@@ -76,10 +109,11 @@ class Idempotency:
             nonce = secrets.token_hex(_NONCE_BYTES)
             status, body = await work(nonce)
             return Answered(status, body, nonce)
-        if not _FORM.fullmatch(order):
-            raise InvalidRequest(f"{HEADER} must be 1 to 255 visible ASCII characters.", param=HEADER)
-        named = hashlib.sha256(order.encode()).hexdigest()
-        asked = hashlib.sha256(request).hexdigest()
+        return await self.once_told(owner, order, hashlib.sha256(request).hexdigest(), work)
+
+    async def once_told(self, owner: str, order: str, asked: str, work: Work) -> Answered:
+        """The same for a request of which only the digest is at hand, `asked`, in hexadecimal."""
+        named = _named(order)
         found, first = self._running.get((owner, named)), False
         if found is None:
             task = spawn(self._carry_out(owner, named, asked, work), name="carry out an order once")
@@ -111,6 +145,8 @@ class Idempotency:
             return _repeated(earlier, asked)
         try:
             status, body = await work(claim.nonce)
+        except Unclear as unclear:
+            return unclear.error
         except GatewayError as error:
             await self._kept(self._store.drop_claim(claim))
             return error
@@ -127,6 +163,12 @@ class Idempotency:
             _log.error("order not remembered", problem=str(error))
 
 
+def _named(order: str) -> str:
+    if not _FORM.fullmatch(order):
+        raise InvalidRequest(f"{HEADER} must be 1 to 255 visible ASCII characters.", param=HEADER)
+    return hashlib.sha256(order.encode()).hexdigest()
+
+
 def _repeated(earlier: ClaimRow, asked: str) -> Answered | GatewayError:
     if earlier.request != asked:
         return _another_request()
@@ -135,7 +177,7 @@ def _repeated(earlier: ClaimRow, asked: str) -> Answered | GatewayError:
             409,
             ErrorKind.INVALID_REQUEST,
             f"The first request with this {HEADER} has not ended yet, or was cut off: whether it was carried out is "
-            "not earlier. Look, and send another key.",
+            "not known. Look, and send another key.",
             param=HEADER,
             code="idempotency_unknown",
             should_retry=False,
@@ -151,4 +193,27 @@ def _another_request() -> GatewayError:
         param=HEADER,
         code="idempotency_key_reused",
         should_retry=False,
+    )
+
+
+def _under_way() -> GatewayError:
+    return GatewayError(
+        409,
+        ErrorKind.INVALID_REQUEST,
+        f"The first request with this {HEADER} is still under way.",
+        param=HEADER,
+        code="idempotency_in_progress",
+        retry_after_s=1.0,
+        should_retry=True,
+    )
+
+
+def _too_many() -> GatewayError:
+    return GatewayError(
+        429,
+        ErrorKind.RATE_LIMIT,
+        f"Too many uploads with an {HEADER} are under way.",
+        param=HEADER,
+        code="rate_limit_exceeded",
+        retry_after_s=1.0,
     )

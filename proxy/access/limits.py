@@ -3,34 +3,31 @@
 Nothing here runs for a client that nothing limits.
 """
 
-import math
-from collections.abc import Callable
+from typing import Final
 
 import msgspec
-from limits import RateLimitItemPerMinute
-from limits.strategies import MovingWindowRateLimiter
 
 from proxy.access.budgets import Budgets
+from proxy.access.meters import Meter, Meters, TokenLimit
 from proxy.access.refusals import (
-    SERVER,
-    Line,
     budget_reserved,
     budget_spent,
     concurrency_reached,
-    limit_headers,
     requests_reached,
     tokens_reached,
     too_many_tokens,
 )
 from proxy.access.rules import Rules
-from proxy.access.windows import ClockedStorage, TokenWindow
 from proxy.clock import Clock
+from proxy.errors import GatewayError
 from proxy.model.message import Usage
 from proxy.model.pricing import Pricing
 from proxy.settings import LimitSettings
 
+_NOTHING_USED: Final = Usage()
 
-class Ask(msgspec.Struct, frozen=True):
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """What a request will probably use.
 
     Attributes:
@@ -56,11 +53,11 @@ class Grant:
         headers: how the limits stand, for the answer.
     """
 
-    __slots__ = ("_settle", "headers")
+    __slots__ = ("_settled", "headers")
 
-    def __init__(self, headers: dict[str, str], settle: Callable[[str, Usage | None, bool], None]) -> None:
+    def __init__(self, headers: dict[str, str]) -> None:
         self.headers = headers
-        self._settle: Callable[[str, Usage | None, bool], None] | None = settle
+        self._settled = False
 
     def settle(self, model: str, usage: Usage | None, *, partial: bool) -> None:
         """The request has ended. Raises RuntimeError the second time.
@@ -70,27 +67,41 @@ class Grant:
             usage: what the upstream told; None where nothing was used, or nothing was told.
             partial: whether the answer broke off or told too little: then no less than was reserved is counted.
         """
-        if self._settle is None:
+        if self._settled:
             raise RuntimeError("a grant was settled before")
-        settle, self._settle = self._settle, None
-        settle(model, usage, partial)
+        self._settled = True
+        self.count(model, usage or _NOTHING_USED, partial=partial)
+
+    def count(self, model: str, used: Usage, *, partial: bool) -> None:
+        """Correct what was reserved; called by `settle`, once."""
+        raise NotImplementedError
 
 
-class _Held(msgspec.Struct, frozen=True):
-    """What a grant has reserved."""
+class _OwnGrant(Grant):
+    """Leave by the counters of this process."""
 
-    client: str
-    rules: Rules
-    tokens: int
-    micro_usd: int
-    windows: tuple[tuple[TokenWindow, int], ...]
+    __slots__ = ("_bucket", "_limiter", "_meter", "_micro_usd", "_tokens")
 
+    def __init__(
+        self, limiter: "Limiter", meter: Meter, headers: dict[str, str], reserved: tuple[int, int, int]
+    ) -> None:
+        """`reserved` are tokens, the bucket of each window they went to, and millionths of a US dollar."""
+        self.headers = headers
+        self._settled = False
+        self._limiter = limiter
+        self._meter = meter
+        self._tokens, self._bucket, self._micro_usd = reserved
 
-class Limits(msgspec.Struct, frozen=True):
-    """The limits a request is counted against, by the name of whose they are: the client, or the server."""
-
-    requests: tuple[tuple[str, int], ...]
-    tokens: tuple[tuple[str, int], ...]
+    def count(self, model: str, used: Usage, *, partial: bool) -> None:
+        """See `Grant.count`."""
+        meter, limiter = self._meter, self._limiter
+        meter.places.taken -= 1
+        if self._tokens and meter.tokens:
+            difference = counted_tokens(used) - self._tokens
+            if difference > 0 or (difference and not partial):
+                limiter.correct(meter, self._bucket, difference)
+        if meter.rules.budget_micro_usd is not None:
+            limiter.pay(meter, self._micro_usd, model, used, partial=partial)
 
 
 class Limiter:
@@ -100,12 +111,7 @@ class Limiter:
         self._clock = clock
         self._budgets = budgets
         self._pricing = pricing
-        self._server = limits
-        self._storage = ClockedStorage(clock)
-        self._requests = MovingWindowRateLimiter(self._storage)
-        self._items: dict[int, RateLimitItemPerMinute] = {}
-        self._tokens: dict[str, TokenWindow] = {}
-        self._running: dict[str, int] = {}
+        self._meters = Meters(limits)
 
     def admit(self, client: str, rules: Rules, ask: Ask, *, share: int = 1) -> Grant:
         """Reserve for a request that is to begin, from all limits or from none.
@@ -115,126 +121,84 @@ class Limiter:
         Raises LimitReached; InvalidRequest for one larger than a limit of tokens that is not untouched; GatewayError
         402 where the budget is spent.
         """
-        limits = limits_of(client, rules, self._server, ask, share=share)
-        concurrency = None if rules.concurrency is None else max(rules.concurrency // share, 1)
-        self._check_concurrency(client, concurrency, limits)
-        if ask.tokens:
-            self._check_budget(client, rules)
-        for name, limit in limits.tokens:
-            self._check_tokens(name, limit, ask.tokens, limits)
-        self._count_request(limits)
-        self._running[client] = self._running.get(client, 0) + 1
-        windows = tuple(
-            (window, window.add(ask.tokens)) for window in (self._window(name) for name, _ in limits.tokens)
-        )
-        reserved = reserved_micro_usd(self._pricing, rules, ask)
-        if reserved:
-            self._budgets.reserve(client, rules, reserved)
-        held = _Held(client, rules, ask.tokens, reserved, windows)
-        return Grant(
-            self._headers(limits),
-            lambda model, usage, partial: self._settle(held, model, usage, partial=partial),
-        )
+        meter, now_s, tokens = self._meters.of(client, rules, share), self._clock.monotonic_s(), ask.tokens
+        if meter.concurrency is not None and meter.places.taken >= meter.concurrency:
+            raise concurrency_reached(meter.concurrency, meter.headers(now_s, tokens=tokens > 0))
+        account, budget = None, rules.budget_micro_usd
+        if budget is not None and tokens:
+            account = self._budgets.account(client, rules)
+            if account.spent + account.reserved >= budget:
+                raise self._nothing_left(client, rules)
+        if tokens:
+            for each in meter.tokens:
+                used = each.window.used(now_s)
+                if used + tokens > each.limit and used >= 1:
+                    raise _tokens_reached(meter, each, tokens, now_s)
+        for other in meter.requests:
+            if other.window.used(now_s) >= other.limit:
+                headers = meter.headers(now_s, tokens=tokens > 0)
+                raise requests_reached(other.name, other.limit, other.window.wait_s(now_s), headers)
+        meter.places.taken += 1
+        bucket, micro_usd = _count(meter, tokens, now_s), 0
+        if account is not None:
+            micro_usd = self._pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
+            account.reserved += micro_usd
+        return _OwnGrant(self, meter, meter.headers(now_s, tokens=tokens > 0), (tokens, bucket, micro_usd))
 
     def note(self, client: str, rules: Rules, ask: Ask, *, share: int) -> None:
         """Count a request that all processes together have let in, for when this one has to decide by itself."""
-        limits = limits_of(client, rules, self._server, ask, share=share)
-        for name, limit in limits.requests:
-            item = self._item(limit)
-            self._storage.incr(item.key_for(name), item.get_expiry())
-        for name, _ in limits.tokens:
-            self._window(name).add(ask.tokens)
+        meter, now_s = self._meters.of(client, rules, share), self._clock.monotonic_s()
+        for each in meter.requests:
+            # nobody asks before, so that what is past has to be forgotten here
+            each.window.used(now_s)
+        _count(meter, ask.tokens, now_s)
 
-    def _settle(self, held: _Held, model: str, usage: Usage | None, *, partial: bool) -> None:
-        self._running[held.client] -= 1
-        used = usage or Usage()
-        tokens = counted_tokens(used)
-        least = held.tokens if partial else 0
-        for window, bucket in held.windows:
-            window.correct(bucket, max(tokens, least) - held.tokens)
-        if held.rules.budget_micro_usd is not None:
-            cost = self._pricing.assumed_micro_usd(model, used)
-            least = held.micro_usd if partial else 0
-            self._budgets.settle(held.client, held.rules, held.micro_usd, max(cost, least))
+    def running(self, client: str) -> int:
+        """How many requests of a client this process has let in that have not ended; 0 where nothing limits it."""
+        return self._meters.places(client).taken
 
-    def _check_concurrency(self, client: str, concurrency: int | None, limits: Limits) -> None:
-        if concurrency is not None and self._running.get(client, 0) >= concurrency:
-            raise concurrency_reached(concurrency, self._headers(limits))
+    def correct(self, meter: Meter, bucket: int, difference: int) -> None:
+        """Count so many tokens more, or fewer, than were reserved."""
+        now_s = self._clock.monotonic_s()
+        for each in meter.tokens:
+            each.window.correct(bucket, difference, now_s)
 
-    def _check_budget(self, client: str, rules: Rules) -> None:
-        budget = rules.budget_micro_usd
-        if budget is None or self._budgets.left(client, rules) > 0:
-            return
-        if self._budgets.spent(client, rules) < budget:
-            raise budget_reserved()
-        raise budget_spent(rules, self._budgets.next_period_s(client, rules))
+    def pay(self, meter: Meter, reserved: int, model: str, usage: Usage, *, partial: bool) -> None:
+        """Charge a budget for what a request used; never less than the micro-dollars `reserved`, if `partial`."""
+        cost = self._pricing.assumed_micro_usd(model, usage)
+        if partial and cost < reserved:
+            cost = reserved
+        self._budgets.settle(meter.client, meter.rules, reserved, cost)
 
-    def _check_tokens(self, name: str, limit: int, tokens: int, limits: Limits) -> None:
-        window = self._window(name)
-        used = window.used()
-        if used + tokens <= limit or used < 1:
-            return
-        if tokens > limit:
-            raise too_many_tokens(tokens, name, limit)
-        raise tokens_reached(name, limit, window.wait_s(tokens, limit), self._headers(limits))
-
-    def _count_request(self, limits: Limits) -> None:
-        for name, limit in limits.requests:
-            if not self._requests.test(self._item(limit), name):
-                wait_s = self._requests_line(name, limit).whole_in_s
-                raise requests_reached(name, limit, wait_s, self._headers(limits))
-        for name, limit in limits.requests:
-            self._requests.hit(self._item(limit), name)
-
-    def _headers(self, limits: Limits) -> dict[str, str]:
-        return limit_headers(
-            {
-                "requests": [self._requests_line(name, limit) for name, limit in limits.requests],
-                "tokens": [self._tokens_line(name, limit) for name, limit in limits.tokens],
-            }
-        )
-
-    def _requests_line(self, name: str, limit: int) -> Line:
-        stats = self._requests.get_window_stats(self._item(limit), name)
-        return Line(limit, stats.remaining, max(stats.reset_time - self._clock.monotonic_s(), 0.0))
-
-    def _tokens_line(self, name: str, limit: int) -> Line:
-        window = self._window(name)
-        used = window.used()
-        return Line(limit, max(limit - math.ceil(used), 0), window.wait_s(limit, limit) if used else 0.0)
-
-    def _item(self, limit: int) -> RateLimitItemPerMinute:
-        item = self._items.get(limit)
-        if item is None:
-            item = self._items[limit] = RateLimitItemPerMinute(limit)
-        return item
-
-    def _window(self, name: str) -> TokenWindow:
-        window = self._tokens.get(name)
-        if window is None:
-            window = self._tokens[name] = TokenWindow(self._clock)
-        return window
+    def _nothing_left(self, client: str, rules: Rules) -> GatewayError:
+        if self._budgets.spent(client, rules) < (rules.budget_micro_usd or 0):
+            return budget_reserved()
+        return budget_spent(rules, self._budgets.next_period_s(client, rules))
 
 
-def limits_of(client: str, rules: Rules, server: LimitSettings, ask: Ask, *, share: int = 1) -> Limits:
-    """Which limits a request is counted against; one without tokens against none of those."""
-    tokens = _shared(share, (client, rules.tokens_per_minute), (SERVER, server.tokens_per_minute))
-    return Limits(
-        _shared(share, (client, rules.requests_per_minute), (SERVER, server.requests_per_minute)),
-        tokens if ask.tokens else (),
-    )
+def _count(meter: Meter, tokens: int, now_s: float) -> int:
+    """Count a request that is let in. Returns the bucket its tokens went to."""
+    bucket = 0
+    for each in meter.requests:
+        each.window.add(now_s)
+    if tokens:
+        for other in meter.tokens:
+            bucket = other.window.add(tokens, now_s)
+    return bucket
 
 
-def _shared(share: int, *found: tuple[str, int | None]) -> tuple[tuple[str, int], ...]:
-    return tuple((name, max(limit // share, 1)) for name, limit in found if limit is not None)
+def _tokens_reached(meter: Meter, reached: TokenLimit, tokens: int, now_s: float) -> GatewayError:
+    if tokens > reached.limit:
+        return too_many_tokens(tokens, reached.name, reached.limit)
+    wait_s = reached.window.wait_s(tokens, reached.limit, now_s)
+    return tokens_reached(reached.name, reached.limit, wait_s, meter.headers(now_s, tokens=True))
 
 
 def reserved_micro_usd(pricing: Pricing, rules: Rules, ask: Ask) -> int:
     """What is to be set apart for a request, in millionths of a US dollar; 0 where there is no budget."""
     if rules.budget_micro_usd is None or not ask.tokens:
         return 0
-    usage = Usage(input_tokens=ask.input_tokens, output_tokens=ask.output_tokens)
-    return pricing.assumed_micro_usd(ask.model, usage)
+    return pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
 
 
 def counted_tokens(usage: Usage) -> int:

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from proxy.access.rules import Rules
+from proxy.access.windows import WINDOW_S
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 
 SERVER: Final = ""
@@ -55,8 +56,17 @@ def duration(seconds: float) -> str:
     """Seconds as OpenAI's ``x-ratelimit-reset-*`` headers have them: ``120ms``, ``12s``, ``6m0s``."""
     if seconds < 1:
         return f"{math.ceil(seconds * 1000)}ms"
-    minutes, rest = divmod(math.ceil(seconds), 60)
+    whole_s = math.ceil(seconds)
+    return _USUAL[whole_s] if whole_s < len(_USUAL) else _spelled(whole_s)
+
+
+def _spelled(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+_USUAL: Final = tuple(_spelled(seconds) for seconds in range(2 * int(WINDOW_S) + 1))
+"""No window of ours takes longer to empty."""
 
 
 def concurrency_reached(concurrency: int, headers: dict[str, str]) -> LimitReached:

@@ -8,7 +8,8 @@ from typing import Final, assert_never
 import msgspec
 
 from proxy.access.budgets import Budgets
-from proxy.access.limits import Ask, Grant, Limiter, Limits, counted_tokens, limits_of, reserved_micro_usd
+from proxy.access.limits import Ask, Grant, Limiter, counted_tokens, reserved_micro_usd
+from proxy.access.meters import limits_of
 from proxy.access.refusals import (
     Line,
     budget_reserved,
@@ -72,19 +73,16 @@ class SharedLimiter:
         if (refusal := self._refusal(counted, rules, taken, headers)) is not None:
             raise refusal
         self._alone.note(client, rules, ask, share=self._counters.share)
-        return Grant(
-            headers,
-            lambda model, usage, partial: self._settle(counted, rules, taken, model, usage, partial=partial),
-        )
+        return _SharedGrant(self, headers, counted, rules, taken)
 
     def _counted(self, client: str, rules: Rules, ask: Ask) -> Counted:
-        limits: Limits = limits_of(client, rules, self._server, ask)
+        limits = limits_of(client, rules, self._server)
         budget = rules.budget_micro_usd
         return Counted(
             nonce=secrets.token_urlsafe(_NONCE_BYTES),
             client=client,
             requests=limits.requests,
-            tokens=limits.tokens,
+            tokens=limits.tokens if ask.tokens else (),
             asked_tokens=ask.tokens,
             concurrency=rules.concurrency,
             budget_micro_usd=budget,
@@ -138,10 +136,10 @@ class SharedLimiter:
             case _:
                 assert_never(refusal)
 
-    def _settle(
-        self, counted: Counted, rules: Rules, taken: Taken, model: str, usage: Usage | None, *, partial: bool
+    def settle(
+        self, counted: Counted, rules: Rules, taken: Taken, model: str, used: Usage, *, partial: bool
     ) -> None:
-        used = usage or Usage()
+        """A request has ended that all processes together have let in."""
         least = counted.asked_tokens if partial else 0
         more = max(counted_tokens(used), least) - counted.asked_tokens
         if rules.budget_micro_usd is not None:
@@ -149,6 +147,25 @@ class SharedLimiter:
             least = counted.reserved_micro_usd if partial else 0
             self._budgets.settle(counted.client, rules, 0, max(cost, least))
         self._counters.settle(counted, taken.bucket, more)
+
+
+class _SharedGrant(Grant):
+    """Leave by the counters of all processes."""
+
+    __slots__ = ("_counted", "_limiter", "_rules", "_taken")
+
+    def __init__(
+        self, limiter: SharedLimiter, headers: dict[str, str], counted: Counted, rules: Rules, taken: Taken
+    ) -> None:
+        super().__init__(headers)
+        self._limiter = limiter
+        self._counted = counted
+        self._rules = rules
+        self._taken = taken
+
+    def count(self, model: str, used: Usage, *, partial: bool) -> None:
+        """See `Grant.count`."""
+        self._limiter.settle(self._counted, self._rules, self._taken, model, used, partial=partial)
 
 
 def _lines(counted: Counted, taken: Taken) -> dict[str, list[Line]]:

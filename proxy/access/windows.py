@@ -1,85 +1,42 @@
-"""Counters over the last minute: of requests one by one, of tokens in two buckets."""
+"""Counters over the last minute: of requests one by one, of tokens in two buckets.
 
-import math
+Whoever counts reads the clock once and hands the time to all of them.
+"""
+
 from collections import deque
 from typing import Final
-
-from limits.storage.base import MovingWindowSupport, Storage
-
-from proxy.clock import Clock
 
 WINDOW_S: Final = 60.0
 
 
-class ClockedStorage(Storage, MovingWindowSupport):
-    """Moving windows of the `limits` library in memory, by our own clock.
+class RequestWindow:
+    """The times of the last minute's requests, so that no minute anywhere has more than a limit allows.
 
-    The library's own storage in memory goes by the wall clock, which may jump, and starts a thread every now and
-    then to tidy up. Of each key as many times are kept as its limit allows.
+    As many times are kept as the limit that is asked for before each allows.
+
+    Attributes:
+        times_s: of those that counted when `used` was last asked, and of those added since, the oldest first.
     """
 
-    STORAGE_SCHEME = None
+    __slots__ = ("times_s",)
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-        self._hits: dict[str, deque[float]] = {}
+    def __init__(self) -> None:
+        self.times_s: deque[float] = deque()
 
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        """What a broken storage raises; this one cannot break."""
-        return ArithmeticError
+    def used(self, now_s: float) -> int:
+        """Requests of the last minute; older ones are forgotten."""
+        times_s, gone_s = self.times_s, now_s - WINDOW_S
+        while times_s and times_s[0] <= gone_s:
+            times_s.popleft()
+        return len(times_s)
 
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count `amount` more, unless more than `limit` would be in the last `expiry` seconds."""
-        hits = self._recent(key, expiry)
-        if len(hits) + amount > limit:
-            return False
-        hits.extend([self._clock.monotonic_s()] * amount)
-        return True
+    def add(self, now_s: float) -> None:
+        """Count one request."""
+        self.times_s.append(now_s)
 
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:  # noqa: ARG002 - the library's
-        """Monotonic seconds of the oldest that still counts, or now, and how many do."""
-        hits = self._recent(key, expiry)
-        return (hits[0] if hits else self._clock.monotonic_s()), len(hits)
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count without a limit."""
-        hits = self._recent(key, expiry)
-        hits.extend([self._clock.monotonic_s()] * amount)
-        return len(hits)
-
-    def get(self, key: str) -> int:
-        """How many were counted and not yet forgotten."""
-        return len(self._hits.get(key, ()))
-
-    def get_expiry(self, key: str) -> float:
-        """Monotonic seconds of the last one counted, or now."""
-        hits = self._hits.get(key)
-        return hits[-1] if hits else self._clock.monotonic_s()
-
-    def check(self) -> bool:
-        """It always works."""
-        return True
-
-    def reset(self) -> int:
-        """Forget everything. Returns of how many keys."""
-        count = len(self._hits)
-        self._hits.clear()
-        return count
-
-    def clear(self, key: str) -> None:
-        """Forget one key."""
-        self._hits.pop(key, None)
-
-    def _recent(self, key: str, expiry: int) -> deque[float]:
-        hits = self._hits.get(key)
-        if hits is None:
-            hits = self._hits[key] = deque()
-        gone_s = self._clock.monotonic_s() - expiry
-        while hits and hits[0] <= gone_s:
-            hits.popleft()
-        return hits
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until one fewer counts than `used` has just told; 0 where none does."""
+        return self.times_s[0] + WINDOW_S - now_s if self.times_s else 0.0
 
 
 class TokenWindow:
@@ -89,28 +46,34 @@ class TokenWindow:
     if its tokens had come evenly. What was reserved may be corrected later, upwards or downwards.
     """
 
-    __slots__ = ("_clock", "_current", "_number", "_previous")
+    __slots__ = ("_began_s", "_current", "_number", "_previous")
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._number = self._bucket()
+    def __init__(self) -> None:
+        self._number = 0
+        self._began_s = 0.0
         self._current = 0
         self._previous = 0
 
-    def used(self) -> float:
+    def used(self, now_s: float) -> float:
         """Tokens of the last minute, not below zero."""
-        fraction = self._turn()
-        return max(self._current + self._previous * (1 - fraction), 0.0)
+        passed_s = now_s - self._began_s
+        if not 0 <= passed_s < WINDOW_S:
+            passed_s = self._turn(now_s)
+        if not self._previous:
+            return self._current
+        return max(self._current + self._previous * (1 - passed_s / WINDOW_S), 0.0)
 
-    def add(self, tokens: int) -> int:
-        """Count tokens now. Returns the bucket they went to, for `correct`."""
-        self._turn()
+    def add(self, tokens: int, now_s: float) -> int:
+        """Count tokens now. Returns the bucket they went to, for `correct`; it is the same in all windows."""
+        if not 0 <= now_s - self._began_s < WINDOW_S:
+            self._turn(now_s)
         self._current += tokens
         return self._number
 
-    def correct(self, bucket: int, difference: int) -> None:
+    def correct(self, bucket: int, difference: int, now_s: float) -> None:
         """Change what was counted in a bucket. What is too much there now counts; what is too little is past."""
-        self._turn()
+        if not 0 <= now_s - self._began_s < WINDOW_S:
+            self._turn(now_s)
         if bucket == self._number:
             self._current += difference
         elif bucket == self._number - 1:
@@ -118,23 +81,29 @@ class TokenWindow:
         elif difference > 0:
             self._current += difference
 
-    def wait_s(self, tokens: int, limit: int) -> float:
+    def wait_s(self, tokens: int, limit: int, now_s: float) -> float:
         """Seconds until so many tokens fit under the limit, if nothing is added and they fit at all."""
-        fraction = self._turn()
-        return wait_s(self._current, self._previous, fraction, max(limit - tokens, 0))
+        passed_s = self._turn(now_s)
+        return wait_s(self._current, self._previous, passed_s / WINDOW_S, max(limit - tokens, 0))
 
-    def _bucket(self) -> int:
-        return math.floor(self._clock.monotonic_s() / WINDOW_S)
+    def empty_in_s(self, now_s: float) -> float:
+        """Seconds until nothing counts any more, if nothing is added."""
+        passed_s = now_s - self._began_s
+        if not 0 <= passed_s < WINDOW_S:
+            passed_s = self._turn(now_s)
+        if self._current > 0:
+            return 2 * WINDOW_S - passed_s
+        return WINDOW_S - passed_s if self._previous > 0 else 0.0
 
-    def _turn(self) -> float:
-        """Bring the buckets up to now. Returns which part of the current one has passed, 0 to 1."""
-        position = self._clock.monotonic_s() / WINDOW_S
-        number = math.floor(position)
+    def _turn(self, now_s: float) -> float:
+        """Bring the buckets up to now. Returns how much of the current one's minute has passed, in seconds."""
+        number = int(now_s // WINDOW_S)
         if number != self._number:
             self._previous = self._current if number == self._number + 1 else 0
             self._current = 0
             self._number = number
-        return position - number
+            self._began_s = number * WINDOW_S
+        return now_s - self._began_s
 
 
 def wait_s(current: int, previous: int, fraction: float, room: int) -> float:

@@ -1,12 +1,17 @@
 """Rewriting the top level of a JSON object without touching what lies below it."""
 
 from collections.abc import Collection, Mapping
+from typing import Final, TypeAlias
 
 import msgspec
 
 from proxy.dialects.decoding import decode_json
 
+_Fields: TypeAlias = dict[str, msgspec.Raw]
+"""Spelled once: to spell it again for each body would cost a fifth of a small one's whole rewriting."""
 _encoder = msgspec.json.Encoder()
+_SEARCHED_BYTES: Final = 16 * 1024
+"""To search a larger body takes as long as to splice it."""
 
 
 def splice(
@@ -20,9 +25,18 @@ def splice(
     The order of the keys stays, new ones come last, and of a key that came twice only its last value remains,
     in its first place. `set` holds values as JSON. Raises InvalidRequest for a body that is no object.
     """
-    fields = dict(decode_json(dict[str, msgspec.Raw], body))
+    fields = decode_json(_Fields, body)
     for name in remove:
         fields.pop(name, None)
     for name, value in set.items():
         fields[name] = msgspec.Raw(value)
     return _encoder.encode(fields)
+
+
+def surely_once(body: bytes, name: str) -> bool:
+    """Whether a small JSON object has a key just once, so that all readers read the same of it.
+
+    `name` consists of ASCII letters, and was found at the top level. False where that cannot be told at a glance: in a
+    large body, in one that may spell the key in escapes, or that has the word somewhere below.
+    """
+    return len(body) <= _SEARCHED_BYTES and body.count(b'"%b"' % name.encode()) == 1 and b"\\u" not in body

@@ -18,7 +18,7 @@ from proxy.dialects.decoding import decode_json
 from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
 from proxy.dialects.references import refuse_local_files
-from proxy.dialects.splicing import splice
+from proxy.dialects.splicing import splice, surely_once
 from proxy.dispatch.naming import dropped_by_name, refused_by_name
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.errors import InvalidRequest
@@ -227,7 +227,8 @@ def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
     body = exchange.body
     envelope = exchange.envelope
     dropped: tuple[Dropped, ...] = ()
-    if model != envelope.model or envelope.own_fields or exchange.rewritten:
+    rewritten = exchange.rewritten and not surely_once(body, "model")
+    if rewritten or model != envelope.model or envelope.own_fields:
         changes = {"model": msgspec.json.encode(model)}
         if exchange.think and not envelope.has_thinking:
             thinking = _thinking(facts, envelope.max_tokens)

@@ -137,6 +137,13 @@ class Pricing:
             return 0
         return _rounded(_pico(Tokens.of(usage), _list("", price, Fraction(1), _million_times(price.output))))
 
+    def expected_micro_usd(self, model: str, input_tokens: int, output_tokens: int) -> int:
+        """The same for an answer that is yet to come, of which nothing but its size can be told."""
+        for rates in self._lists.get(model, ()):
+            if rates.up_to_prompt_tokens is None or input_tokens <= rates.up_to_prompt_tokens:
+                return _rounded(input_tokens * rates.input + output_tokens * rates.output)
+        return self.assumed_micro_usd(model, Usage(input_tokens=input_tokens, output_tokens=output_tokens))
+
     def priced(self, model: str, usage: Usage, tokens: Tokens) -> Priced | None:
         """What an answer cost, and under which list; None where no price is known.
 

@@ -15,10 +15,11 @@ def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant | Corout
 
     Raises GatewayError 403 for a model the client may not ask for, and what `Limiter.admit` raises.
     """
-    if not rules.permits(exchange.model):
-        raise answers.model_not_allowed(exchange.envelope.model or exchange.model, rules.models)
+    if rules.models:
+        if not rules.permits(exchange.model):
+            raise answers.model_not_allowed(exchange.envelope.model or exchange.model, rules.models)
+        exchange.permits = rules.permits
     exchange.credentials = rules.credentials
-    exchange.permits = rules.permits if rules.models else None
     exchange.rewritten = rules.reads_model
     ask = Ask(exchange.model)
     if exchange.operation is Operation.MESSAGES and (

@@ -174,7 +174,10 @@ class ObjectRequest:
 
     async def named(self) -> Held:
         """The client's object the address names. Raises GatewayError, also where its credential is gone."""
-        wanted = self.request.match_info["id"]
+        return await self.held_object(self.request.match_info["id"])
+
+    async def held_object(self, wanted: str) -> Held:
+        """The client's object of this id. Raises GatewayError, also where its credential is gone."""
         held = (await self.services.ownership.held(self.tenant, self.kind, [wanted])).get(wanted)
         if held is None:
             raise self.not_found(wanted)

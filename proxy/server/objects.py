@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from proxy.access.idempotency import HEADER, REPLAYED, Answered, Unclear
 from proxy.dispatch.ownership import Made
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.exchange import Operation
@@ -20,6 +21,7 @@ from proxy.server.object_list import list_objects
 from proxy.server.object_request import ObjectRequest, Work, object_handler
 from proxy.server.object_view import shown_batch
 from proxy.server.routes import ANTHROPIC, Access, Route
+from proxy.server.spool import FormDigest, Spool, spooled
 from proxy.server.upload import BatchUpload, Upload
 from proxy.store.base import StoreError
 from proxy.tasks import spawn
@@ -31,8 +33,11 @@ _MULTIPART: Final = re.compile(r'multipart/form-data; ?boundary=("?)[A-Za-z0-9\'
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-class _Created(msgspec.Struct):
+class _Named(msgspec.Struct):
     id: str
+
+
+class _Created(_Named):
     created_at: datetime.datetime | None = None
     mime_type: str = ""
 
@@ -44,9 +49,79 @@ async def upload_file(asked: ObjectRequest) -> web.StreamResponse:
         raise InvalidRequest(
             "A file has to be sent as multipart/form-data with a boundary.", param="content-type"
         )
+    if (order := asked.request.headers.get(HEADER)) is not None:
+        return await _uploaded_once(asked, content_type, order)
     policy = asked.services.settings.policy
     upload = Upload(asked.request, policy.file_max_bytes, taken_within_s=policy.unary_timeout_s)
     return await _finished(asked, upload, content_type)
+
+
+async def _uploaded_once(asked: ObjectRequest, content_type: str, order: str) -> web.StreamResponse:
+    """The same for a file that may be sent twice: it is kept until it is known whether it came before.
+
+    When it has come as a whole, it is passed on even if the client leaves, so that it finds the answer when it asks
+    again. What is remembered is the file's id, and nothing of the file.
+    """
+    orders, request, policy = (
+        asked.services.admission.desk.orders,
+        asked.request,
+        asked.services.settings.policy,
+    )
+    orders.arriving(asked.tenant, order)
+    try:
+        about = f"{request.method}\0{request.path_qs}".encode()
+        spool = await spooled(
+            request,
+            FormDigest(about, content_type.partition("boundary=")[2].strip('"').encode()),
+            limit_bytes=policy.file_max_bytes,
+            folder=asked.services.settings.data_dir,
+            taken_within_s=policy.unary_timeout_s,
+        )
+    except BaseException:
+        orders.arrived(asked.tenant, order)
+        raise
+    passing = spawn(_passed_on(asked, spool, content_type, order), name="pass an upload on once")
+    result = await asyncio.shield(passing)
+    if isinstance(result, GatewayError):
+        raise result
+    answered, body = result
+    if body is None:
+        return await _uploaded_before(asked, answered)
+    return asked.json(body)
+
+
+async def _passed_on(
+    asked: ObjectRequest, spool: Spool, content_type: str, order: str
+) -> tuple[Answered, bytes | None] | GatewayError:
+    """What is remembered, and the upstream's answer unless the file was uploaded before; or what went wrong."""
+    orders, made = asked.services.admission.desk.orders, list[bytes]()
+
+    async def work(_nonce: str) -> tuple[int, bytes]:
+        result = await _created(asked, spool, content_type)
+        if isinstance(result, GatewayError):
+            # no answer came to all of it: whether there is a file now is the upstream's secret
+            unheard = spool.sent and bool(asked.trace.failed) and asked.trace.failed[-1].status == 0
+            raise Unclear(result) if unheard else result
+        made.append(result)
+        return 200, msgspec.json.encode(msgspec.json.decode(result, type=_Named))
+
+    try:
+        answered = await orders.once_told(asked.tenant, order, spool.digest.hexdigest(), work)
+    except GatewayError as error:
+        return error
+    finally:
+        spool.close()
+        orders.arrived(asked.tenant, order)
+    return answered, made[0] if made else None
+
+
+async def _uploaded_before(asked: ObjectRequest, answered: Answered) -> web.StreamResponse:
+    """The answer to an upload that was carried out before: the file as its holder describes it."""
+    held = await asked.held_object(msgspec.json.decode(answered.body, type=_Named).id)
+    body = await asked.read(asked.asked(asked.call("GET", held.id), held.credential))
+    response = asked.json(body)
+    response.headers[REPLAYED] = "true"
+    return response
 
 
 async def create_batch(asked: ObjectRequest) -> web.StreamResponse:
@@ -89,7 +164,7 @@ async def _finished(asked: ObjectRequest, upload: Upload, content_type: str) -> 
     return asked.json(result)
 
 
-async def _created(asked: ObjectRequest, upload: Upload, content_type: str) -> bytes | GatewayError:
+async def _created(asked: ObjectRequest, upload: Upload | Spool, content_type: str) -> bytes | GatewayError:
     """The upstream's answer, or what went wrong: there may be nobody left to raise it to."""
     watch = Watch()
     try:
@@ -100,7 +175,7 @@ async def _created(asked: ObjectRequest, upload: Upload, content_type: str) -> b
         watch.close()
 
 
-async def _create(asked: ObjectRequest, upload: Upload, content_type: str, watch: Watch) -> bytes:
+async def _create(asked: ObjectRequest, upload: Upload | Spool, content_type: str, watch: Watch) -> bytes:
     services = asked.services
     owner = rather = None
     if isinstance(upload, BatchUpload):

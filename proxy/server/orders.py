@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from multidict import istr
 
-from proxy.access.idempotency import HEADER, Answered
+from proxy.access.idempotency import HEADER, REPLAYED, Answered
 from proxy.errors import ErrorKind, GatewayError
 from proxy.log import get_logger
 from proxy.server.context import CALLER, SERVICES
@@ -52,7 +52,7 @@ def shown(request: web.Request, answered: Answered, body: bytes) -> web.Response
     """An order's answer; a repeated one says so."""
     response = raw_json_response(request, body, status=answered.status)
     if answered.repeated:
-        response.headers["idempotent-replayed"] = "true"
+        response.headers[REPLAYED] = "true"
     return response
 
 

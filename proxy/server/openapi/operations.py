@@ -17,6 +17,7 @@ from proxy.server.openapi.operation import (
     BETA,
     EVENTS,
     JSON,
+    ORDER_KEY,
     VERSION,
     WORD,
     Operation,
@@ -25,7 +26,7 @@ from proxy.server.openapi.operation import (
     one_of,
     whole,
 )
-from proxy.server.openapi.statuses import MODEL, OBJECT, STORED, TURN
+from proxy.server.openapi.statuses import MODEL, OBJECT, ORDER, STORED, TURN
 
 _CHAT: Final = "Chat Completions"
 _RESPONSES: Final = "Responses"
@@ -77,6 +78,7 @@ def _object(
     *,
     body: Mapping[str, type] = _NOTHING,
     parameters: tuple[Parameter, ...] = (),
+    statuses: frozenset[int] = OBJECT,
 ) -> Operation:
     """A call about files or batches."""
     return Operation(
@@ -84,7 +86,7 @@ def _object(
         tag=tag,
         body=body,
         answer={_BYTES if answer is Raw else JSON: answer},
-        statuses=OBJECT,
+        statuses=statuses,
         parameters=(*_NATIVE, *parameters),
     )
 
@@ -161,7 +163,12 @@ CLIENTS: Final[Mapping[tuple[str, str], Operation]] = MappingProxyType(
             statuses=STORED | {404},
         ),
         ("POST", "/v1/files"): _object(
-            "Upload a file", _FILES, shapes.StoredObject, body={"multipart/form-data": shapes.Upload}
+            "Upload a file",
+            _FILES,
+            shapes.StoredObject,
+            body={"multipart/form-data": shapes.Upload},
+            parameters=(ORDER_KEY,),
+            statuses=OBJECT | ORDER,
         ),
         ("GET", "/v1/files"): _object(
             "The files of the client",

@@ -157,3 +157,17 @@ async def test_a_mistake_of_ours_stays_one(store: MemoryAccess) -> None:
         await subject.once("a", "k1", b"a", orders.work)
     orders.problem = None
     assert (await subject.once("a", "k1", b"a", orders.work)).status == 201
+
+
+async def test_no_owner_takes_all_the_room_there_is_for_what_arrives(store: MemoryAccess) -> None:
+    """Protects the others' uploads from one client's, and each key from being begun twice."""
+    subject = Idempotency(store, FakeClock())
+    subject.arriving("a", "1")
+    subject.arriving("a", "2")
+    for order, status in (("1", 409), ("3", 429)):
+        with pytest.raises(GatewayError) as caught:
+            subject.arriving("a", order)
+        assert (caught.value.status, caught.value.retry_after_s) == (status, 1)
+    subject.arriving("b", "1")
+    subject.arrived("a", "1")
+    subject.arriving("a", "3")

@@ -5,69 +5,53 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from limits import RateLimitItemPerMinute
-from limits.strategies import MovingWindowRateLimiter
 
-from proxy.access.windows import ClockedStorage, TokenWindow
+from proxy.access.windows import RequestWindow, TokenWindow
 from tests.support.clock import FakeClock
 
 _LIMIT = 60
 
 
+def _hit(subject: RequestWindow, limit: int, now_s: float) -> bool:
+    if subject.used(now_s) >= limit:
+        return False
+    subject.add(now_s)
+    return True
+
+
 def test_sixty_a_minute_pass_in_each_of_three_minutes_under_eight_clients() -> None:
     """Protects both sides of a limit: never more than it says, and as much as it says."""
-    clock = FakeClock(now_s=0.0)
-    subject = MovingWindowRateLimiter(ClockedStorage(clock))
-    item = RateLimitItemPerMinute(_LIMIT)
+    subject = RequestWindow()
     passed = [0, 0, 0]
     for tick in range(3 * 60 * 10):
-        clock.now_s = tick / 10
         for _ in range(8):
-            passed[tick // 600] += subject.hit(item, "shared")
+            passed[tick // 600] += _hit(subject, _LIMIT, tick / 10)
     assert all(_LIMIT - 1 <= count <= _LIMIT + 1 for count in passed), passed
 
 
 @given(st.lists(st.floats(0, 20), max_size=200), st.integers(1, 10))
 def test_no_minute_anywhere_has_more_than_the_limit(steps: list[float], limit: int) -> None:
     """Protects an upstream from two bursts at the seam of two minutes."""
-    clock = FakeClock(now_s=0.0)
-    subject = MovingWindowRateLimiter(ClockedStorage(clock))
+    subject, now_s = RequestWindow(), 0.0
     passed: list[float] = []
     for step in steps:
-        clock.now_s += step
-        if subject.hit(RateLimitItemPerMinute(limit), "k"):
-            passed.append(clock.now_s)
-        recent = [at for at in passed if at > clock.now_s - 60]
+        now_s += step
+        if _hit(subject, limit, now_s):
+            passed.append(now_s)
+        recent = [at for at in passed if at > now_s - 60]
         assert len(recent) <= limit
-        stats = subject.get_window_stats(RateLimitItemPerMinute(limit), "k")
-        assert stats.remaining == limit - len(recent)
-        assert stats.reset_time == (recent[0] if recent else clock.now_s) + 60
-
-
-def test_keys_are_counted_apart_and_can_be_forgotten() -> None:
-    """Protects one client from another's requests, and memory from times that no longer count."""
-    clock = FakeClock()
-    storage = ClockedStorage(clock)
-    assert [storage.acquire_entry("a", 1, 60), storage.acquire_entry("b", 1, 60)] == [True, True]
-    assert not storage.acquire_entry("a", 1, 60)
-    assert storage.get_expiry("a") == clock.now_s
-    storage.clear("a")
-    assert storage.acquire_entry("a", 1, 60)
-    assert storage.reset() == 2
-    assert (storage.get("a"), storage.get("b")) == (0, 0)
-    assert storage.incr("a", 60, 3) == 3
-    clock.advance(60)
-    assert storage.incr("a", 60) == 1
+        assert subject.used(now_s) == len(recent)
+        assert subject.wait_s(now_s) == (recent[0] + 60 - now_s if recent else 0)
 
 
 def test_a_full_minute_fades_over_the_next_one() -> None:
     """Protects against twice the limit at the seam of two minutes."""
     clock = FakeClock(now_s=600.0)
-    subject = TokenWindow(clock)
-    subject.add(1000)
+    subject = TokenWindow()
+    subject.add(1000, clock.now_s)
     used = []
     for _ in range(5):
-        used.append(round(subject.used()))
+        used.append(round(subject.used(clock.now_s)))
         clock.advance(30)
     assert used == [1000, 1000, 1000, 500, 0]
 
@@ -81,11 +65,11 @@ def test_what_was_reserved_is_corrected_where_it_was_counted(
 ) -> None:
     """Protects the sum: what was too much is free again, what was too little counts, however late it is known."""
     clock = FakeClock(now_s=600.0)
-    subject = TokenWindow(clock)
-    bucket = subject.add(1000)
+    subject = TokenWindow()
+    bucket = subject.add(1000, clock.now_s)
     clock.advance(passed_s)
-    subject.correct(bucket, difference)
-    assert subject.used() == used
+    subject.correct(bucket, difference, clock.now_s)
+    assert subject.used(clock.now_s) == used
 
 
 @given(
@@ -96,13 +80,27 @@ def test_after_the_wait_that_is_told_the_tokens_fit_and_before_it_they_do_not(
 ) -> None:
     """Protects clients, which come back exactly when they are told to."""
     clock = FakeClock(now_s=600.0)
-    subject, limit = TokenWindow(clock), 1000
+    subject, limit = TokenWindow(), 1000
     for step, added in steps:
         clock.now_s += step
-        subject.add(added)
-    wait_s = subject.wait_s(tokens, limit)
+        subject.add(added, clock.now_s)
+    wait_s = subject.wait_s(tokens, limit, clock.now_s)
     assert 0 <= wait_s <= 120
     if wait_s > 0.01:
-        assert subject.used() + tokens > limit
+        assert subject.used(clock.now_s) + tokens > limit
     clock.now_s += wait_s
-    assert math.floor(subject.used()) + tokens <= limit + 1
+    assert math.floor(subject.used(clock.now_s)) + tokens <= limit + 1
+
+
+@given(st.lists(st.tuples(st.floats(0, 90), st.integers(0, 2000)), min_size=1, max_size=20))
+def test_a_window_is_empty_when_it_is_told_to_be_and_not_before(steps: list[tuple[float, int]]) -> None:
+    """Protects clients that plan by the reset header."""
+    now_s, subject = 600.0, TokenWindow()
+    for step, added in steps:
+        now_s += step
+        subject.add(added, now_s)
+    empty_in_s = subject.empty_in_s(now_s)
+    assert (empty_in_s > 0) == (subject.used(now_s) > 0)
+    if empty_in_s > 0.01:
+        assert subject.used(now_s + empty_in_s - 0.01) > 0
+    assert subject.used(now_s + empty_in_s + 0.01) == 0

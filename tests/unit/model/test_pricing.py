@@ -174,3 +174,18 @@ def test_a_model_without_a_price_is_assumed_to_cost_what_the_dearest_of_its_fami
     assert pricing.assumed_micro_usd("claude-opus-5-5", usage) == pricing.cost_micro_usd(
         "claude-opus-5-5", usage
     )
+
+
+@given(
+    st.sampled_from((*_CATALOG, *(None,) * 3)),
+    st.integers(0, MOST),
+    st.integers(0, MOST),
+)
+def test_an_answer_to_come_is_priced_as_one_of_its_size_that_came(
+    facts: ModelFacts | None, asked: int, answered: int
+) -> None:
+    """Protects budgets: what is set apart is what the answer will cost, also for models nobody knows."""
+    model = "claude-opus-99" if facts is None else facts.id
+    usage = Usage(input_tokens=asked, output_tokens=answered)
+    expected = _PRICING.expected_micro_usd(model, asked, answered)
+    assert expected == _PRICING.assumed_micro_usd(model, usage)

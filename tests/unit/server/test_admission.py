@@ -23,7 +23,7 @@ async def test_keys_and_spending_are_there_after_a_restart() -> None:
     await after.admission.restore()
     found = after.keys.clients.match(key.reveal())
     assert found is not None
-    assert after.admission.budgets.left(found.name, _BUDGET) == 30
+    assert after.admission.budgets.spent(found.name, _BUDGET) == 70
 
 
 def test_no_page_may_call_unless_it_is_said() -> None:

@@ -64,7 +64,7 @@ async def _asking(house: Bench, rules: Rules, configured: Settings | None = None
     await shared.admission.desk.stored.add("work", rules, key)
     async with client(shared, ROUTES) as found:
         yield _Asking(found, key.reveal())
-    assert shared.admission.limiter._running.get("work", 0) == 0
+    assert shared.admission.limiter.running("work") == 0
     await finish_all(within_s=5)
 
 
@@ -75,7 +75,7 @@ async def test_without_any_rule_nothing_is_counted_and_no_header_tells_of_limits
     async with client(shared, ROUTES) as asked:
         answer = await asked.post(_MESSAGES, data=body(), headers=AUTHORIZED)
         assert not [name for name in answer.headers if name.lower().startswith("x-ratelimit")]
-    assert shared.admission.limiter._running == {}
+    assert shared.admission.limiter._meters._made == {}
     assert house.upstream.calls[0][1].body == body()
 
 

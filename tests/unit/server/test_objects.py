@@ -151,7 +151,7 @@ async def _restricted(house: Bench, rules: Rules) -> AsyncIterator[tuple[Client,
     await shared.admission.desk.stored.add("work", rules, key)
     async with client(shared, OBJECT_ROUTES) as opened:
         yield opened, {"x-api-key": key.reveal(), "content-type": MULTIPART}
-    assert shared.admission.limiter._running.get("work", 0) == 0
+    assert shared.admission.limiter.running("work") == 0
     await shared.objects.upstream._ways_out.close()
 
 

@@ -1,0 +1,192 @@
+"""The limits of a minute that bind one client, its own and the server's: what counts against them, how they stand."""
+
+import math
+from typing import Final
+
+import msgspec
+from multidict import istr
+
+from proxy.access.refusals import SERVER, duration
+from proxy.access.rules import Rules
+from proxy.access.windows import RequestWindow, TokenWindow
+from proxy.settings import LimitSettings
+
+_LIMIT_REQUESTS: Final = istr("x-ratelimit-limit-requests")
+_REMAINING_REQUESTS: Final = istr("x-ratelimit-remaining-requests")
+_RESET_REQUESTS: Final = istr("x-ratelimit-reset-requests")
+_LIMIT_TOKENS: Final = istr("x-ratelimit-limit-tokens")
+_REMAINING_TOKENS: Final = istr("x-ratelimit-remaining-tokens")
+_RESET_TOKENS: Final = istr("x-ratelimit-reset-tokens")
+
+
+class RequestLimit:
+    """So many requests a minute.
+
+    Attributes:
+        limit: how many.
+        text: the same, for a header.
+        name: of the client it binds, or `SERVER`.
+        window: what counts against it.
+    """
+
+    __slots__ = ("limit", "name", "text", "window")
+
+    def __init__(self, limit: int, name: str, window: RequestWindow) -> None:
+        self.limit = limit
+        self.text = str(limit)
+        self.name = name
+        self.window = window
+
+    def left(self, now_s: float) -> int:
+        """Requests that still fit."""
+        return max(self.limit - self.window.used(now_s), 0)
+
+
+class TokenLimit:
+    """So many tokens a minute.
+
+    Attributes:
+        limit: how many.
+        text: the same, for a header.
+        name: of the client it binds, or `SERVER`.
+        window: what counts against it.
+    """
+
+    __slots__ = ("limit", "name", "text", "window")
+
+    def __init__(self, limit: int, name: str, window: TokenWindow) -> None:
+        self.limit = limit
+        self.text = str(limit)
+        self.name = name
+        self.window = window
+
+    def left(self, now_s: float) -> int:
+        """Tokens that still fit."""
+        return max(self.limit - math.ceil(self.window.used(now_s)), 0)
+
+
+class Places:
+    """How many requests of a client are under way at the same time."""
+
+    __slots__ = ("taken",)
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+
+class Meter:
+    """What binds one client, put together once for all its requests.
+
+    Attributes:
+        client: its name.
+        rules: what it may.
+        share: by what its limits are divided, because others let in the rest.
+        concurrency: requests at the same time; None where that is not limited.
+        places: those under way.
+        requests: the limits of requests a minute that bind it.
+        tokens: those of tokens.
+    """
+
+    __slots__ = ("client", "concurrency", "places", "requests", "rules", "share", "tokens")
+
+    def __init__(
+        self,
+        client: str,
+        rules: Rules,
+        share: int,
+        places: Places,
+        *,
+        requests: tuple[RequestLimit, ...],
+        tokens: tuple[TokenLimit, ...],
+    ) -> None:
+        self.client = client
+        self.rules = rules
+        self.share = share
+        self.concurrency = None if rules.concurrency is None else max(rules.concurrency // share, 1)
+        self.places = places
+        self.requests = requests
+        self.tokens = tokens
+
+    def headers(self, now_s: float, *, tokens: bool) -> dict[str, str]:
+        """How the limits stand: of each sort the one with the least left, that of tokens only where they count.
+
+        Source: "Rate limits" in OpenAI's documentation.
+        """
+        headers: dict[str, str] = {}
+        if requests := self.requests:
+            asked = requests[0]
+            left = asked.left(now_s)
+            if len(requests) > 1 and (less := requests[1].left(now_s)) < left:
+                asked, left = requests[1], less
+            headers[_LIMIT_REQUESTS] = asked.text
+            headers[_REMAINING_REQUESTS] = str(left)
+            headers[_RESET_REQUESTS] = duration(asked.window.wait_s(now_s))
+        if tokens and (counted := self.tokens):
+            used = counted[0]
+            left = used.left(now_s)
+            if len(counted) > 1 and (less := counted[1].left(now_s)) < left:
+                used, left = counted[1], less
+            headers[_LIMIT_TOKENS] = used.text
+            headers[_REMAINING_TOKENS] = str(left)
+            headers[_RESET_TOKENS] = duration(used.window.empty_in_s(now_s))
+        return headers
+
+
+class Meters:
+    """The meters of all clients, and what they read."""
+
+    __slots__ = ("_made", "_places", "_requests", "_server", "_tokens")
+
+    def __init__(self, limits: LimitSettings) -> None:
+        self._server = limits
+        self._made: dict[str, Meter] = {}
+        self._places: dict[str, Places] = {}
+        self._requests: dict[str, RequestWindow] = {}
+        self._tokens: dict[str, TokenWindow] = {}
+
+    def of(self, client: str, rules: Rules, share: int = 1) -> Meter:
+        """A client's, made anew where its rules or its share are others than last time; what was counted stays."""
+        meter = self._made.get(client)
+        if meter is None or meter.rules is not rules or meter.share != share:
+            meter = self._made[client] = self._make(client, rules, share)
+        return meter
+
+    def places(self, client: str) -> Places:
+        """A client's, the same for all its meters."""
+        return self._places.setdefault(client, Places())
+
+    def _make(self, client: str, rules: Rules, share: int) -> Meter:
+        limits = limits_of(client, rules, self._server, share=share)
+        return Meter(
+            client,
+            rules,
+            share,
+            self.places(client),
+            requests=tuple(
+                RequestLimit(limit, name, self._requests.setdefault(name, RequestWindow()))
+                for name, limit in limits.requests
+            ),
+            tokens=tuple(
+                TokenLimit(limit, name, self._tokens.setdefault(name, TokenWindow()))
+                for name, limit in limits.tokens
+            ),
+        )
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The limits of a minute that bind a client, by the name of whose they are: its own, or the server's."""
+
+    requests: tuple[tuple[str, int], ...]
+    tokens: tuple[tuple[str, int], ...]
+
+
+def limits_of(client: str, rules: Rules, server: LimitSettings, *, share: int = 1) -> Limits:
+    """Which limits bind a client; each is at least 1, by whatever it is divided."""
+    return Limits(
+        _shared(share, (client, rules.requests_per_minute), (SERVER, server.requests_per_minute)),
+        _shared(share, (client, rules.tokens_per_minute), (SERVER, server.tokens_per_minute)),
+    )
+
+
+def _shared(share: int, *found: tuple[str, int | None]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, max(limit // share, 1)) for name, limit in found if limit is not None)

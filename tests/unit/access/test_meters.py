@@ -1,0 +1,73 @@
+"""The limits that bind a client are told in the words of OpenAI's headers."""
+
+import dataclasses
+
+import pytest
+
+from proxy.access.meters import Meters
+from proxy.access.refusals import duration
+from proxy.access.rules import Rules
+from proxy.settings import LimitSettings
+from tests.unit.access.test_rules import NO_LIMITS
+
+
+def _limits(**limits: int) -> LimitSettings:
+    return dataclasses.replace(NO_LIMITS, **limits)  # type: ignore[arg-type]  # numbers of it, by name
+
+
+def test_of_each_sort_the_limit_with_the_least_left_is_told() -> None:
+    """Protects clients from waiting for their own limit while the server's is the one that is reached."""
+    meters = Meters(_limits(requests_per_minute=3, tokens_per_minute=500))
+    rules = Rules(requests_per_minute=2, tokens_per_minute=400)
+    first, second = meters.of("a", rules), meters.of("b", rules)
+    for meter, tokens in ((first, 100), (second, 300)):
+        for each in meter.requests:
+            each.window.add(1000.0)
+        for other in meter.tokens:
+            other.window.add(tokens, 1000.0)
+    assert first.headers(1020.0, tokens=True) == {
+        "x-ratelimit-limit-requests": "2",
+        "x-ratelimit-remaining-requests": "1",
+        "x-ratelimit-reset-requests": "40s",
+        "x-ratelimit-limit-tokens": "500",
+        "x-ratelimit-remaining-tokens": "100",
+        "x-ratelimit-reset-tokens": "1m0s",
+    }
+    assert second.headers(1020.0, tokens=True)["x-ratelimit-limit-tokens"] == "400"
+    first.requests[1].window.add(1020.0)
+    assert second.headers(1020.0, tokens=False) == {
+        "x-ratelimit-limit-requests": "3",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "40s",
+    }
+
+
+def test_what_was_counted_stays_when_the_rules_are_read_again() -> None:
+    """Protects limits from being whole again whenever keys are loaded from the store."""
+    meters = Meters(NO_LIMITS)
+    before = meters.of("a", Rules(requests_per_minute=2, tokens_per_minute=100))
+    assert meters.of("a", before.rules) is before
+    before.requests[0].window.add(1000.0)
+    before.tokens[0].window.add(60, 1000.0)
+    after = meters.of("a", Rules(requests_per_minute=5, tokens_per_minute=200))
+    assert (after.requests[0].left(1000.0), after.tokens[0].left(1000.0)) == (4, 140)
+    assert meters.of("b", after.rules).requests[0].left(1000.0) == 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0ms"),
+        (0.12, "120ms"),
+        (1, "1s"),
+        (59.1, "1m0s"),
+        (12, "12s"),
+        (360, "6m0s"),
+        (61, "1m1s"),
+        (120, "2m0s"),
+        (120.5, "2m1s"),
+    ],
+)
+def test_durations_are_written_as_openai_writes_them(seconds: float, text: str) -> None:
+    """Protects clients that parse the reset headers."""
+    assert duration(seconds) == text
