@@ -154,7 +154,7 @@ class Visitors:
     def __repr__(self) -> str:
         return f"<Visitors {len(self._callers)} callers, {len(self._stops)} stops, {len(self._turns)} turns>"
 
-    async def enter(self, address: str, cookie: Secret) -> Visit:
+    async def let_in(self, address: str, cookie: Secret) -> Visit:
         """Wait for the turn of a caller; it ends with `leave`.
 
         Raises GatewayError 401, 429 or 503 where the caller, the session or the way out was told to stop, where the
@@ -162,7 +162,7 @@ class Visitors:
         """
         visit = Visit(site_of(address), cookie.fingerprint(self._key, "visitor"))
         self._demand_leave(visit)
-        caller = self._caller(visit)
+        caller = self._caller_of(visit)
         caller.requests += 1
         turn = self._turns.setdefault(visit.session, _Turn(asyncio.Lock()))
         turn.users += 1
@@ -188,7 +188,7 @@ class Visitors:
             self._trying = None
         self._gone(visit, turn)
 
-    def told(self, visit: Visit, told: Told, for_s: float | None) -> GatewayError:
+    def heard_stop(self, visit: Visit, told: Told, for_s: float | None) -> GatewayError:
         """The site told a session something that holds for so many seconds; gives how its caller is told.
 
         `for_s` is not needed for what is dead and for a challenge.
@@ -196,13 +196,13 @@ class Visitors:
         now_s = self._clock.monotonic_s()
         if told is Told.CHALLENGE:
             self._challenged(now_s)
-            return self._refusal(self._way_out, now_s)
+            return self._refusal_of(self._way_out, now_s)
         address_s, session_s = (
             (_DEAD_ADDRESS_S, _DEAD_SESSION_S) if told is Told.DEAD else (for_s or 0.0, for_s or 0.0)
         )
         stop = self._stop(("address", visit.site), _Stop(told, now_s + address_s))
         self._stop(("session", visit.session), _Stop(told, now_s + session_s))
-        return self._refusal(stop, now_s)
+        return self._refusal_of(stop, now_s)
 
     def answered(self, visit: Visit) -> None:
         """The site answered without a challenge: the way out is open to all again."""
@@ -219,7 +219,7 @@ class Visitors:
         )
         for stop in stops:
             if stop is not None and now_s < stop.until_s:
-                raise self._refusal(stop, now_s)
+                raise self._refusal_of(stop, now_s)
 
     def _demand_way_out(self, visit: Visit) -> None:
         """After a challenge one request at a time finds out whether it is over. Raises GatewayError for the others."""
@@ -227,10 +227,10 @@ class Visitors:
             return
         if self._trying is not None:
             now_s = self._clock.monotonic_s()
-            raise self._refusal(_Stop(Told.CHALLENGE, now_s + self._policy.blocked_cooling_s), now_s)
+            raise self._refusal_of(_Stop(Told.CHALLENGE, now_s + self._policy.blocked_cooling_s), now_s)
         self._trying = visit
 
-    def _caller(self, visit: Visit) -> _Caller:
+    def _caller_of(self, visit: Visit) -> _Caller:
         """The caller, with this session as its one. Raises GatewayError while it uses another."""
         now_s = self._clock.monotonic_s()
         caller = self._callers.get(visit.site)
@@ -280,7 +280,7 @@ class Visitors:
         _remember(self._stops, whom, stop)
         return stop
 
-    def _refusal(self, stop: _Stop, now_s: float) -> GatewayError:
+    def _refusal_of(self, stop: _Stop, now_s: float) -> GatewayError:
         answer, left_s = _ANSWERS[stop.told], max(stop.until_s - now_s, 1.0)
         return GatewayError(
             answer.status,

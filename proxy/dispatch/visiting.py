@@ -64,7 +64,7 @@ class Visiting:
     base_url: str
     proxy: Secret | None
 
-    def of(self, session: Presented) -> "VisitedSession":
+    def session_of(self, session: Presented) -> "VisitedSession":
         """A session, for one request."""
         return VisitedSession(self, session)
 
@@ -130,7 +130,7 @@ class VisitedSession:
             )
         )
 
-    def told(self) -> tuple[Told, float | None] | None:
+    def told_to_stop(self) -> tuple[Told, float | None] | None:
         """What the site told it that is to be minded, and for how many seconds; None where it told nothing."""
         (view,) = self._pool.snapshot()
         for state in (view.state, *view.classes.values()):

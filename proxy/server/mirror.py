@@ -53,7 +53,7 @@ class _MirrorCall(ClientCall):
         self._session_of_caller = session
         self._visit: Visit | None = None
         self._visited: VisitedSession | None = None
-        self._refusal: GatewayError | None = None
+        self._minded: GatewayError | None = None
 
     async def answer(self) -> web.StreamResponse:
         """See `ClientCall.answer`; first the caller has to be let in."""
@@ -61,12 +61,12 @@ class _MirrorCall(ClientCall):
         address = admission.addresses.of(self._request)
         try:
             admission.guesses.demand_none(address)
-            self._visit = await self._mirror.visitors.enter(address, session.cookie)
+            self._visit = await self._mirror.visitors.let_in(address, session.cookie)
         except GatewayError as error:
             response = super()._refused(error)
             self._status = response.status
             return response
-        self._visited = self._mirror.visiting.of(session)
+        self._visited = self._mirror.visiting.session_of(session)
         self._dispatcher = self._visited.dispatcher
         return await super().answer()
 
@@ -76,14 +76,15 @@ class _MirrorCall(ClientCall):
         if self._visit is None:
             return
         self._mind(self._visit)
-        detach(self._left(self._visit, self._visited), name="leave a caller's session")
+        detach(self._go(), name="leave a caller's session")
 
-    async def _left(self, visit: Visit, visited: VisitedSession | None) -> None:
+    async def _go(self) -> None:
         try:
-            if visited is not None:
-                await visited.end(self._caller.request_id)
+            if self._visited is not None:
+                await self._visited.end(self._caller.request_id)
         finally:
-            self._mirror.visitors.leave(visit)
+            if self._visit is not None:
+                self._mirror.visitors.leave(self._visit)
 
     def _refused(self, error: GatewayError) -> web.Response:
         told = None if self._visit is None else self._mind(self._visit)
@@ -91,17 +92,17 @@ class _MirrorCall(ClientCall):
 
     def _mind(self, visit: Visit) -> GatewayError | None:
         """Note what the site told the session, once; gives what its caller is told, None where that is nothing."""
-        if self._refusal is not None or self._visited is None:
-            return self._refusal
+        if self._minded is not None or self._visited is None:
+            return self._minded
         visitors = self._mirror.visitors
-        if (found := self._visited.told()) is None:
+        if (found := self._visited.told_to_stop()) is None:
             if self._trace.outcome == SUCCESS:
                 visitors.answered(visit)
             return None
-        self._refusal = visitors.told(visit, *found)
+        self._minded = visitors.heard_stop(visit, *found)
         if found[0] is Told.DEAD:
             self._guessed()
-        return self._refusal
+        return self._minded
 
     def _guessed(self) -> None:
         """A cookie that the site does not know counts as a wrong key."""
@@ -109,7 +110,7 @@ class _MirrorCall(ClientCall):
         try:
             admission.guesses.wrong(admission.addresses.of(self._request))
         except GatewayError as error:
-            self._refusal = error
+            self._minded = error
 
     def _open_exchange(self, body: bytes, envelope: Envelope) -> Exchange:
         for name in _REMEMBERING:
