@@ -70,9 +70,8 @@ class _MirrorCall(ClientCall):
         self._dispatcher = self._visited.dispatcher
         return await super().answer()
 
-    def end(self) -> None:
-        """See `ClientCall.end`; what the site told is minded, and what was made there deleted."""
-        super().end()
+    def depart(self) -> None:
+        """The request has ended: what the site told is minded, and what was made there deleted."""
         if self._visit is None:
             return
         self._mind(self._visit)
@@ -134,6 +133,7 @@ def _handler(dialect: Dialect) -> Handler:
             return await call.answer()
         finally:
             call.end()
+            call.depart()
 
     return handle
 
