@@ -46,7 +46,7 @@ class _Mirrored:
         *,
         stream: bool = False,
         address: str = "",
-        **fields: object,
+        fields: Mapping[str, object] | None = None,
     ) -> Answer:
         """Ask with a session, as somebody at this address."""
         plain = msgspec.json.decode(body_of(spoken, stream=stream), type=dict[str, object])
@@ -56,7 +56,7 @@ class _Mirrored:
         if address:
             headers[_ADDRESS] = address
         url = self.found.server.url + self.prefix + spoken.value
-        body = msgspec.json.encode({**plain, **fields})
+        body = msgspec.json.encode({**plain, **(fields or {})})
         async with self.found.session.post(url, data=body, headers=headers) as response:
             return await read_answer(response)
 
@@ -277,7 +277,7 @@ async def test_guessers_are_turned_away(tmp_path: Path) -> None:
 async def test_nothing_is_remembered_of_visitors(tmp_path: Path, field: str) -> None:
     """Protects callers from each other: all of them are one client to what is kept here."""
     async with mirrored(tmp_path, {"CONVERSATIONS": "on", "CACHE_ENABLED": "true"}) as mirror:
-        answer = await mirror.ask(_ONE, **{field: "conv_1"})
+        answer = await mirror.ask(_ONE, fields={field: "conv_1"})
         assert (answer.status, answer.error.error.param) == (400, field)
         for _ in range(2):
             answer = await mirror.ask(_ONE)
@@ -293,7 +293,7 @@ async def test_files_of_the_operator_are_not_read_for_visitors(tmp_path: Path) -
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 100)
     async with mirrored(tmp_path, {"CLAUDE_CODE_ROOTS": str(picture.parent)}) as mirror:
         part = {"type": "image_url", "image_url": {"url": str(picture)}}
-        answer = await mirror.ask(_ONE, messages=[{"role": "user", "content": [part]}])
+        answer = await mirror.ask(_ONE, fields={"messages": [{"role": "user", "content": [part]}]})
         assert answer.status == 400
         assert mirror.asked(_ONE) == 0
 
