@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from proxy.simulator import Step
+from proxy.simulator import Simulator, Step
 from tests.security.canaries import found
 from tests.support.gateway import ADMIN_KEY, gateway
 from tests.support.house import Spoken, body_of, client, configuration, simulated
@@ -38,21 +38,25 @@ _STEPS: Final = (
 )
 
 
+def _settings(folder: Path, site: Simulator, log_format: str) -> dict[str, str]:
+    """A mirror that tells all it has to tell."""
+    return {
+        **configuration(folder, site, ("k1",), None),
+        "ENABLE_MIRROR_API": "true",
+        "CLAUDE_WEB_BASE_URL": place_of(site.url),
+        "TRUSTED_PROXIES": "127.0.0.1/32",
+        "WRONG_KEYS_PER_MINUTE": "1000000",
+        "POOL_BLOCKED_COOLING_S": "1",
+        "LOG_LEVEL": "debug",
+        "LOG_FORMAT": log_format,
+    }
+
+
 async def _told(folder: Path, log_format: str) -> dict[str, bytes]:
     """Everything a mirror has told in a bad hour, by where."""
     answers = []
     async with simulated() as site:
-        settings = {
-            **configuration(folder, site, ("k1",), None),
-            "ENABLE_MIRROR_API": "true",
-            "CLAUDE_WEB_BASE_URL": place_of(site.url),
-            "TRUSTED_PROXIES": "127.0.0.1/32",
-            "WRONG_KEYS_PER_MINUTE": "1000000",
-            "POOL_BLOCKED_COOLING_S": "1",
-            "LOG_LEVEL": "debug",
-            "LOG_FORMAT": log_format,
-        }
-        async with gateway(folder, settings) as server, client() as session:
+        async with gateway(folder, _settings(folder, site, log_format)) as server, client() as session:
             for number, step in enumerate(_STEPS):
                 # each time somebody else, as a stop holds for its caller and for the session
                 cookie = f"{_COOKIE}{number}"
