@@ -55,39 +55,42 @@ def _settings(folder: Path, site: Simulator, log_format: str) -> dict[str, str]:
 async def _told(folder: Path, log_format: str) -> dict[str, bytes]:
     """Everything a mirror has told in a bad hour, by where."""
     answers = []
-    async with simulated() as site:
-        async with gateway(folder, _settings(folder, site, log_format)) as server, client() as session:
-            for number, step in enumerate(_STEPS):
-                # each time somebody else, as a stop holds for its caller and for the session
-                cookie = f"{_COOKIE}{number}"
-                site.script(cookie, then=step)
-                for spoken in Spoken:
-                    for stream in (False, True):
-                        headers = {"x-forwarded-for": f"192.0.2.{number}", "x-api-key": cookie}
-                        body = body_of(spoken, stream=stream)
-                        url = f"{server.url}/mirror{spoken.value}"
-                        async with session.post(url, data=body, headers=headers) as response:
-                            answers.append(str(response.headers).encode() + await _read(response.content))
-                site.reset()
-            for path in (quote(_COOKIE), f"mirror/v1/{_COOKIE}", f"mirror/v1/models?limit={_COOKIE}"):
-                headers = {"authorization": f"Bearer {_COOKIE}:{_ORGANIZATION}"}
-                async with session.get(f"{server.url}/{path}", headers=headers) as response:
-                    answers.append(await response.read())
-            pages = []
-            admin = {"authorization": f"Bearer {ADMIN_KEY}"}
-            looks = (
-                "admin/pool",
-                "admin/requests?limit=1000",
-                "admin/usage",
-                "metrics",
-                "stats",
-                "admin/audit",
-            )
-            for path in (*looks, "dashboard/history", "admin/keys"):
-                async with session.get(f"{server.url}/{path}", headers=admin) as response:
-                    assert response.status == 200
-                    pages.append(await response.read())
-            await server.stop()
+    async with (
+        simulated() as site,
+        gateway(folder, _settings(folder, site, log_format)) as server,
+        client() as session,
+    ):
+        for number, step in enumerate(_STEPS):
+            # each time somebody else, as a stop holds for its caller and for the session
+            cookie = f"{_COOKIE}{number}"
+            site.script(cookie, then=step)
+            for spoken in Spoken:
+                for stream in (False, True):
+                    headers = {"x-forwarded-for": f"192.0.2.{number}", "x-api-key": cookie}
+                    body = body_of(spoken, stream=stream)
+                    url = f"{server.url}/mirror{spoken.value}"
+                    async with session.post(url, data=body, headers=headers) as response:
+                        answers.append(str(response.headers).encode() + await _read(response.content))
+            site.reset()
+        for path in (quote(_COOKIE), f"mirror/v1/{_COOKIE}", f"mirror/v1/models?limit={_COOKIE}"):
+            headers = {"authorization": f"Bearer {_COOKIE}:{_ORGANIZATION}"}
+            async with session.get(f"{server.url}/{path}", headers=headers) as response:
+                answers.append(await response.read())
+        pages = []
+        admin = {"authorization": f"Bearer {ADMIN_KEY}"}
+        looks = (
+            "admin/pool",
+            "admin/requests?limit=1000",
+            "admin/usage",
+            "metrics",
+            "stats",
+            "admin/audit",
+        )
+        for path in (*looks, "dashboard/history", "admin/keys"):
+            async with session.get(f"{server.url}/{path}", headers=admin) as response:
+                assert response.status == 200
+                pages.append(await response.read())
+        await server.stop()
     files = [path.read_bytes() for path in sorted((folder / "data").rglob("*")) if path.is_file()]
     return {
         "answers": b"\n".join(answers),
