@@ -9,9 +9,11 @@ from proxy.access.logins import Login, Logins
 from proxy.access.refusals import LimitReached
 from proxy.access.rules import Period, Rules
 from proxy.access.stored import NameTaken, StoredKeys
+from proxy.access.visitors import VISITOR, Presented, Told, Visit, Visitors, no_session, presented_session
 
 __all__ = [
     "ANONYMOUS",
+    "VISITOR",
     "Ask",
     "Client",
     "ClientKeys",
@@ -25,8 +27,14 @@ __all__ = [
     "Logins",
     "NameTaken",
     "Period",
+    "Presented",
     "Rules",
     "StoredKeys",
+    "Told",
+    "Visit",
+    "Visitors",
     "load_or_make_keys",
+    "no_session",
     "presented_key",
+    "presented_session",
 ]

@@ -30,7 +30,7 @@ class Client:
 ANONYMOUS: Final = Client("anonymous")
 GENERATED: Final = "generated"
 CONFIGURED_PREFIX: Final = "env-"
-RESERVED: Final = frozenset({ANONYMOUS.name, GENERATED, "admin"})
+RESERVED: Final = frozenset({ANONYMOUS.name, GENERATED, "admin", "mirror"})
 """Names no key may be given."""
 
 

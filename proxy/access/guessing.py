@@ -55,6 +55,13 @@ class Guesses:
             guesser.began_s, guesser.wrong = guesser.blocked_until_s, 0
             raise _too_many(guesser.block_s)
 
+    def demand_none(self, address: str) -> None:
+        """Raises GatewayError 429 where this address has presented too many wrong keys and may not present more yet."""
+        guesser = self._guessers.get(site_of(address))
+        now_s = self._clock.monotonic_s()
+        if guesser is not None and now_s < guesser.blocked_until_s:
+            raise _too_many(guesser.blocked_until_s - now_s)
+
     def _guesser(self, site: str, now_s: float) -> _Guesser:
         guesser = self._guessers.get(site)
         if guesser is None or now_s > guesser.began_s + _WINDOW_S + self._longest_block_s:

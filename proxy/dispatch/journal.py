@@ -7,7 +7,7 @@ from dataclasses import replace
 from proxy.clock import Clock
 from proxy.log import get_logger
 from proxy.pool import HealthChange, Reason, State
-from proxy.store.base import HealthRow, Store, StoreError
+from proxy.store.base import HealthLedger, HealthRow, StoreError
 from proxy.store.shared import SharedHealth
 from proxy.tasks import detach
 
@@ -22,7 +22,7 @@ class Journal:
         share: where other processes are told; None where there are none.
     """
 
-    def __init__(self, store: Store, clock: Clock, fingerprints: Mapping[str, str]) -> None:
+    def __init__(self, store: HealthLedger, clock: Clock, fingerprints: Mapping[str, str]) -> None:
         """`fingerprints` are those of the credentials, by alias: health follows the key, not the name."""
         self.share: SharedHealth | None = None
         self._store = store

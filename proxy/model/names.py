@@ -51,6 +51,10 @@ class ModelNames:
                 self._resolved[model] = found
         return found
 
+    def alone(self) -> "ModelNames":
+        """The same names, where no model is asked instead of another."""
+        return ModelNames(self._catalog, self._aliases, self._clock)
+
     def instead_of(self, model: str) -> Iterator[str]:
         """The models to ask, one after the other, while no credential can answer for `model`; each once."""
         asked = {model}

@@ -40,6 +40,7 @@ from proxy.server.dashboard.pages import DASHBOARD_ROUTES
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
+from proxy.server.mirror import open_mirror
 from proxy.server.objects import OBJECT_ROUTES
 from proxy.server.openapi import OPENAPI, Description, openapi
 from proxy.server.orders import once
@@ -382,10 +383,11 @@ def _application(services: Services, background: _Background) -> web.Application
     settings = services.settings
     limit_bytes = settings.policy.body_max_bytes
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
-    gate.attach(RouteTable(app, ROUTES))
+    routes = (*ROUTES, *open_mirror(app, services))
+    gate.attach(RouteTable(app, routes))
     app[SERVICES] = services
     app[FEED] = Feed(services)
-    app[OPENAPI] = Description(ROUTES)
+    app[OPENAPI] = Description(routes)
     kept_in = background.store if services.sharing is None else services.sharing.responses
     app[RESPONSES] = responses = StoredResponses(
         kept_in, services.clock, ttl_s=settings.responses_ttl_s, history_max_bytes=limit_bytes

@@ -88,8 +88,13 @@ async def ready(request: web.Request) -> web.Response:
 
 async def models(request: web.Request) -> web.Response:
     """``GET /v1/models`` in OpenAI's shape, or Anthropic's with paging when ``anthropic-version`` is sent."""
+    return models_page(request, request.app[SERVICES].dispatcher.models())
+
+
+def models_page(request: web.Request, there: tuple[str, ...]) -> web.Response:
+    """The same for these models."""
     services = request.app[SERVICES]
-    ids = _permitted(request, services.dispatcher.models())
+    ids = _permitted(request, there)
     if dialect_by_version(request) is ANTHROPIC:
         return json_response(request, _page(request, services, ids), dialect=ANTHROPIC)
     return json_response(request, {"object": "list", "data": [_openai_model(services, name) for name in ids]})

@@ -10,7 +10,8 @@ from aiohttp.hdrs import ALLOW, HOST
 from aiohttp.typedefs import Middleware
 from multidict import istr
 
-from proxy.access import Client, presented_key
+from proxy.access import ANONYMOUS, VISITOR, Client, no_session, presented_key, presented_session
+from proxy.access.rules import in_force
 from proxy.dialects.common import Dialect
 from proxy.errors import ErrorKind, GatewayError, NotFound, TooLarge, Unauthorized
 from proxy.log import get_logger
@@ -38,6 +39,7 @@ class Gate:
         self._services = services
         self._cors = services.admission.cors
         self._routes: RouteTable | None = None
+        self._visitors_rules = in_force(None, services.settings.limits)
         self._ids = random.Random()  # noqa: S311 - an id names a request, it opens nothing
 
     def attach(self, routes: RouteTable) -> None:
@@ -92,8 +94,10 @@ class Gate:
         access = route.access if route is not None else None
         if access is Access.PUBLIC:
             return None
-        keys = self._services.keys
         presented = presented_key(headers)
+        if access is Access.SESSION:
+            self._visit(request, presented, caller)
+            return None
         if access not in _CLIENTS and self._administers(presented, request):
             caller.admin = True
             return None
@@ -103,6 +107,11 @@ class Gate:
             if presented is None:
                 raise Unauthorized(_ADMIN_NEEDED)
             return presented
+        return self._match(presented, route, caller)
+
+    def _match(self, presented: str | None, route: Route | None, caller: Caller) -> str | None:
+        """The same where a client key is needed."""
+        keys = self._services.keys
         client = keys.clients.match(presented)
         if client is not None:
             self._enter(client, caller)
@@ -118,6 +127,25 @@ class Gate:
         if presented is not None:
             return self._services.keys.is_admin(presented)
         return login_of(request, self._services.admission.logins) is not None
+
+    def _visit(self, request: web.Request, presented: str | None, caller: Caller) -> None:
+        """A caller with a session of its own has come in. Raises Unauthorized for whoever shows none.
+
+        Whether it is a session the site alone can tell. What does not even look like one is a guess, unless it is a key
+        that opens other routes.
+        """
+        if presented is None:
+            raise no_session()
+        if presented_session(presented) is None:
+            keys = self._services.keys
+            client = keys.clients.match(presented)
+            known = client is not None and client.name != ANONYMOUS.name
+            if not known and not keys.is_admin(presented):
+                admission = self._services.admission
+                admission.guesses.wrong(admission.addresses.of(request))
+            raise no_session()
+        caller.client = VISITOR
+        caller.rules = self._visitors_rules
 
     def _enter(self, client: Client, caller: Caller) -> None:
         """A client has come in. Raises Unauthorized where its time is over."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from typing import Final
+from typing import ClassVar, Final
 
 from aiohttp import web
 from multidict import istr
@@ -67,7 +67,13 @@ def chat_handler(dialect: Dialect, operation: Operation = Operation.MESSAGES) ->
 
 
 class ClientCall:
-    """One client call being answered."""
+    """One client call being answered.
+
+    Attributes:
+        shares: whether it may have to do with what is kept here: conversations, files, answers.
+    """
+
+    shares: ClassVar[bool] = True
 
     def __init__(self, request: web.Request, dialect: Dialect, operation: Operation) -> None:
         self._request = request
@@ -75,6 +81,7 @@ class ClientCall:
         self._operation = operation
         caller = request[CALLER]
         self._services: Services = caller.services
+        self._dispatcher = caller.services.dispatcher
         self._caller: Caller = caller
         self._watch = Watch(request.task)
         self._trace = Trace()
@@ -91,7 +98,7 @@ class ClientCall:
         try:
             body = await self._read_body()
             envelope = self._dialect.peek(body) if len(body) < LARGE_BYTES else await self._peeked(body)
-            belongs = (
+            belongs = self.shares and (
                 envelope.own_fields or services.conversations.begins or CONVERSATION in self._request.headers
             )
             exchange = self._exchange = (
@@ -198,6 +205,8 @@ class ClientCall:
 
     async def _bind(self, exchange: Exchange, body: bytes) -> None:
         """Let nobody answer but who holds the files a request names. Raises GatewayError naming the field."""
+        if not self.shares:
+            return
         files = await looked_at(len(body), lambda: named_files(body))
         exchange.files = {}
         if files:
@@ -223,9 +232,8 @@ class ClientCall:
         return resolution.model, resolution.think
 
     async def _unary(self, exchange: Exchange) -> web.Response:
-        services = self._services
-        opened = await services.dispatcher.open(exchange, self._trace, _NO_HOLD, self._watch)
-        services.dispatcher.end(opened, Success())
+        opened = await self._dispatcher.open(exchange, self._trace, _NO_HOLD, self._watch)
+        self._dispatcher.end(opened, Success())
         if not isinstance(opened, UnaryOpened):
             raise TypeError("a unary exchange was answered with a stream")
         self._note(opened)
@@ -251,7 +259,7 @@ class ClientCall:
 
     async def _question(self, exchange: Exchange, cache: AnswerCache) -> Question | None:
         """What may be answered from memory; nothing that is part of a conversation or a session."""
-        if exchange.belongs is not None or self._session(exchange.envelope):
+        if not self.shares or exchange.belongs is not None or self._session(exchange.envelope):
             return None
         return await question_of(exchange, self._request, self._services, cache)
 
@@ -297,7 +305,7 @@ class ClientCall:
             if question is not None:
                 await self._relay_shared(answer, exchange, question)
             else:
-                opened = await services.dispatcher.open(exchange, self._trace, answer, self._watch)
+                opened = await self._dispatcher.open(exchange, self._trace, answer, self._watch)
                 self._note(opened)
                 await self._relay(answer, self._streamed(opened))
         except asyncio.CancelledError:
@@ -321,7 +329,7 @@ class ClientCall:
             if self._part is not None:
                 opened.stream = self._part.kept_frames(opened)
             return opened
-        self._services.dispatcher.end(opened, Abandoned())
+        self._dispatcher.end(opened, Abandoned())
         raise TypeError("a stream was answered whole")
 
     async def _relay(self, answer: StreamAnswer, opened: StreamOpened) -> None:
@@ -336,7 +344,7 @@ class ClientCall:
             observed = opened.stream.observed
             self._trace.usage = observed.usage
             self._trace.stop_reason = observed.stop_reason
-            self._services.dispatcher.end(opened, outcome)
+            self._dispatcher.end(opened, outcome)
 
     def _abort(self) -> None:
         if (transport := self._request.transport) is not None:

@@ -26,6 +26,7 @@ class Access(Enum):
     CLIENT = "a client key"
     ADMIN = "the admin key"
     EITHER = "a client key or the admin key"
+    SESSION = "the caller's own claude.ai session"
     PAGE = "the admin key; without any, the way to the login is shown"
 
 
@@ -41,6 +42,7 @@ class Route:
         dialect: whose envelope its errors use.
         by_version: whether callers that send ``anthropic-version`` are answered as Anthropic would, errors included.
         prefixes: where else the same route lives.
+        entry: the path its description is under, where it is another because an operator chose the route's own.
     """
 
     method: str
@@ -50,6 +52,7 @@ class Route:
     dialect: Dialect = OPENAI_CHAT
     prefixes: tuple[str, ...] = ("",)
     by_version: bool = False
+    entry: str = ""
 
     def dialect_for(self, request: web.Request) -> Dialect:
         """Whose envelope the errors of a request use."""

@@ -24,12 +24,6 @@ def _later(
     )
 
 
-_WEB: Final = (
-    _later(
-        Group.WEB, "ENABLE_MIRROR_API", values.boolean, "false", "Opens the API for callers' own sessions."
-    ),
-    _later(Group.WEB, "MIRROR_API_PREFIX", values.url_prefix, "/mirror", "The path of that API."),
-)
 _CLAUDE_CODE: Final = (
     _later(
         Group.CODE,
@@ -59,7 +53,4 @@ _CLAUDE_CODE: Final = (
         Group.CODE, "SHELL_ENV_FILE", values.plain, "off", "The file the active key is written to for shells."
     ),
 )
-LATER_SETTINGS: Final[tuple[Setting[object], ...]] = (
-    *_WEB,
-    *_CLAUDE_CODE,
-)
+LATER_SETTINGS: Final[tuple[Setting[object], ...]] = (*_CLAUDE_CODE,)

@@ -18,6 +18,7 @@ from proxy.settings.model import (
     CredentialSources,
     Fallback,
     LimitSettings,
+    MirrorSettings,
     RequestDefaults,
     Settings,
     WebSettings,
@@ -32,6 +33,13 @@ from proxy.settings.table import ALL_SETTINGS
 _SHORT_KEY_CHARACTERS: Final = 16
 _DATABASE: Final = "carousel.db"
 _PROJECTS: Final = "projects"
+_TAKEN: Final = frozenset(
+    {
+        *("v1", "hf", "openai", "admin", "dashboard", "health", "live"),
+        *("ready", "stats", "metrics", "openapi.json"),
+    }
+)
+"""How the paths of other endpoints begin."""
 
 
 def load_settings(
@@ -59,6 +67,7 @@ def load_settings(
             findings.warn(f"{setting.name} is read but has no effect in this version.")
     _warn_of_unknown_names(layers, resolver, findings)
     _check_workers(resolver, findings)
+    mirror = _mirror(resolver, findings)
     address = _address(resolver, findings)
     access = _access(resolver, address, findings)
     sources = _sources(resolver, _Paths(working_dir), layers, findings)
@@ -70,6 +79,7 @@ def load_settings(
     return replace(
         settings,
         media=found,
+        mirror=mirror,
         claude_code=_claude_code(resolver),
         conversations=_conversations(resolver, _Paths(working_dir), settings.data_dir),
         warnings=tuple(findings.warnings),
@@ -235,6 +245,18 @@ def _check_workers(resolver: Resolver, findings: Findings) -> None:
         findings.wrong("WORKERS", "more than one process needs REDIS_URL")
     if resolver.get(scale.REDIS_URL) is not None and not resolver.given(table.SECRET_KEY):
         findings.wrong("SECRET_KEY", "is needed with REDIS_URL, the same for all that share it")
+
+
+def _mirror(resolver: Resolver, findings: Findings) -> MirrorSettings:
+    """The mirror; what it remembers of its callers is in one process's memory, so it serves in no other number."""
+    mirror = MirrorSettings(
+        enabled=resolver.get(web.ENABLE_MIRROR_API), prefix=resolver.get(web.MIRROR_API_PREFIX)
+    )
+    if mirror.enabled and (resolver.get(scale.WORKERS) > 1 or resolver.get(scale.REDIS_URL) is not None):
+        findings.wrong("ENABLE_MIRROR_API", "works in a single process only, without WORKERS and REDIS_URL")
+    if mirror.prefix.split("/")[1] in _TAKEN:
+        findings.wrong("MIRROR_API_PREFIX", "begins like the path of another endpoint")
+    return mirror
 
 
 def _web(resolver: Resolver) -> WebSettings:

@@ -141,6 +141,19 @@ class WebSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorSettings:
+    """The API for callers who bring a claude.ai session of their own.
+
+    Attributes:
+        enabled: whether there is one.
+        prefix: what its paths begin with, a slash first and none last.
+    """
+
+    enabled: bool = False
+    prefix: str = "/mirror"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSettings:
     """The cache of answers.
 
@@ -210,6 +223,7 @@ class Settings:
         claude_code: how Claude Code is run.
         redis_url: of the Redis several processes share; None where this one is alone.
         workers: how many processes serve.
+        mirror: the API for callers' own claude.ai sessions.
     """
 
     address: Address
@@ -237,3 +251,4 @@ class Settings:
     claude_code: ClaudeCodeSettings = ClaudeCodeSettings()
     redis_url: Secret | None = field(default=None, repr=False)
     workers: int = 1
+    mirror: MirrorSettings = MirrorSettings()

@@ -57,8 +57,25 @@ PROMPT_DISABLE_ARTIFACTS: Final = Setting(
     text="Asks the model for no artifacts.",
     group=Group.WEB,
 )
+ENABLE_MIRROR_API: Final = Setting(
+    name="ENABLE_MIRROR_API",
+    parse=values.boolean,
+    default=False,
+    shown_default="false",
+    text="Opens the API for callers' own claude.ai sessions; one process only.",
+    group=Group.WEB,
+)
+MIRROR_API_PREFIX: Final = Setting(
+    name="MIRROR_API_PREFIX",
+    parse=values.url_prefix,
+    default="/mirror",
+    shown_default="/mirror",
+    text="The path of that API.",
+    group=Group.WEB,
+)
 
 WEB_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *(SESSIONS, CLAUDE_WEB_BASE_URL, CHAT_DELETE),
     *(MAX_CHAT_HISTORY_LENGTH, NO_ROLE_PREFIX, PROMPT_DISABLE_ARTIFACTS),
+    *(ENABLE_MIRROR_API, MIRROR_API_PREFIX),
 )

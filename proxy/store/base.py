@@ -193,13 +193,8 @@ class HeldLedger(Protocol):
         ...
 
 
-class Store(DeletionLedger, HeldLedger, Protocol):
-    """What outlives a restart. Every call ends within 2 seconds, if need be with `StoreError`."""
-
-    @property
-    def access(self) -> AccessStore:
-        """What is kept about those who may use the server."""
-        ...
+class HealthLedger(Protocol):
+    """The health of credentials. Every call ends within 2 seconds, if need be with `StoreError`."""
 
     async def save_health(self, rows: Sequence[HealthRow]) -> None:
         """Keep all of these rows or none, each in place of an earlier one. When it returns they are on disk."""
@@ -211,6 +206,15 @@ class Store(DeletionLedger, HeldLedger, Protocol):
 
     async def forget_health(self, fingerprints: Collection[str]) -> None:
         """Drop every row of these credentials."""
+        ...
+
+
+class Store(DeletionLedger, HeldLedger, HealthLedger, Protocol):
+    """What outlives a restart. Every call ends within 2 seconds, if need be with `StoreError`."""
+
+    @property
+    def access(self) -> AccessStore:
+        """What is kept about those who may use the server."""
         ...
 
     @property

@@ -18,6 +18,7 @@ from proxy.server.extras import raw_json_response
 from proxy.server.openapi.administration import ADMINISTRATION
 from proxy.server.openapi.dashboard import DASHBOARD
 from proxy.server.openapi.examples import EXAMPLES
+from proxy.server.openapi.mirror import MIRRORED
 from proxy.server.openapi.operation import JSON, Bodies, Operation, Raw
 from proxy.server.openapi.operations import CLIENTS
 from proxy.server.openapi.remembered import REMEMBERED
@@ -44,6 +45,14 @@ _CLIENT_SCHEMES: Final = {
 _ADMIN_SCHEMES: Final = {
     "adminKey": {"type": "http", "scheme": "bearer", "description": "The admin key."},
 }
+_SESSION_SCHEMES: Final = {
+    "ownSession": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The caller's own claude.ai session: its cookie, or cookie:organization. It is used for that "
+        "request and not kept.",
+    },
+}
 _CLIENT_KEY: Final = tuple((scheme,) for scheme in _CLIENT_SCHEMES)
 _ADMIN_KEY: Final = tuple((scheme,) for scheme in _ADMIN_SCHEMES)
 _NO_KEY: Final = ()
@@ -52,6 +61,7 @@ _SCHEMES: Final[Mapping[Access, tuple[tuple[str, ...], ...]]] = {
     Access.CLIENT: _CLIENT_KEY,
     Access.ADMIN: _ADMIN_KEY,
     Access.EITHER: (*_CLIENT_KEY, *_ADMIN_KEY),
+    Access.SESSION: tuple((scheme,) for scheme in _SESSION_SCHEMES),
     Access.PAGE: (_NO_KEY, *_ADMIN_KEY),
 }
 """What opens a route: one of these, each of which is all of its schemes."""
@@ -90,7 +100,7 @@ async def openapi(request: web.Request) -> web.Response:
 def document(routes: Iterable[Route]) -> Fields:
     """The description of some routes. Raises KeyError for one that has no entry."""
     paths: dict[str, Fields] = {}
-    described = [(route, OPERATIONS[route.method, route.path]) for route in routes]
+    described = [(route, _entry(route)) for route in routes]
     schemas, components = _schemas(operation for _, operation in described)
     for route, operation in described:
         item = paths.setdefault(
@@ -103,9 +113,13 @@ def document(routes: Iterable[Route]) -> Fields:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {**_CLIENT_SCHEMES, **_ADMIN_SCHEMES},
+            "securitySchemes": {**_CLIENT_SCHEMES, **_ADMIN_SCHEMES, **_SESSION_SCHEMES},
         },
     }
+
+
+def _entry(route: Route) -> Operation:
+    return MIRRORED[route.method, route.entry] if route.entry else OPERATIONS[route.method, route.path]
 
 
 def _operation(route: Route, operation: Operation, schemas: Mapping[type, Fields]) -> Fields:

@@ -55,9 +55,9 @@ class WebSession:
         key = credential.secret.reveal() if credential.secret is not None else ""
         self._base = URL(credential.base_url)
         # An address without a name is taken too: nobody else uses this jar.
-        jar = aiohttp.CookieJar(unsafe=True)
-        jar.update_cookies({_COOKIE: key}, self._base)
-        self._way_out = way_out.apart(jar)
+        self._jar = aiohttp.CookieJar(unsafe=True)
+        self._jar.update_cookies({_COOKIE: key}, self._base)
+        self._way_out = way_out.apart(self._jar)
         self._wanted = credential.organization
         self._organization: Organization | None = None
         self._finding = asyncio.Lock()
@@ -142,6 +142,7 @@ class WebSession:
     async def close(self) -> None:
         """Forget the cookies; the connections belong to the way out."""
         await self._way_out.close()
+        self._jar.clear()
 
     async def _whole(
         self, method: str, path: str, body: bytes | aiohttp.FormData | None, watch: Watch, limit_s: float

@@ -87,3 +87,17 @@ def test_many_addresses_take_a_bounded_room_and_the_oldest_goes() -> None:
 def test_a_network_of_ipv6_is_one_guesser(address: str, site: str) -> None:
     """Protects against a guesser who has as many addresses as there are keys."""
     assert site_of(address) == site
+
+
+def test_who_guesses_is_turned_away_before_a_key_is_looked_at_where_that_is_asked() -> None:
+    """Protects keys that only an upstream can tell right from wrong, from being tried there."""
+    clock = FakeClock()
+    subject = _guesses(clock)
+    subject.demand_none("192.0.2.1")
+    _tried(subject, 11)
+    with pytest.raises(GatewayError) as caught:
+        subject.demand_none("192.0.2.1")
+    assert (caught.value.status, caught.value.retry_after_s) == (429, 60)
+    subject.demand_none("192.0.2.2")
+    clock.advance(60)
+    subject.demand_none("192.0.2.1")

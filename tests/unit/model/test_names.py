@@ -74,3 +74,10 @@ def test_a_model_is_stood_in_for_by_those_its_patterns_name(model: str, instead:
 def test_without_a_rule_nothing_stands_in() -> None:
     """Protects clients from another model than they asked for."""
     assert list(names().instead_of("claude-opus-5-5")) == []
+
+
+def test_names_alone_mean_the_same_and_nothing_stands_in() -> None:
+    """Protects those for whom only the model they asked for may answer."""
+    found = names(("claude-*", "haiku")).alone()
+    assert found.resolve("opus").model == names().resolve("opus").model
+    assert list(found.instead_of("claude-opus-5-5")) == []

@@ -10,7 +10,6 @@ from proxy.settings.later import LATER_SETTINGS
 WRONG = {
     "CHAT_DELETE": "perhaps",
     "MAX_CHAT_HISTORY_LENGTH": "0",
-    "MIRROR_API_PREFIX": "mirror",
     "CLAUDE_CODE__CLAUDE__MAX_CONCURRENT_SESSIONS": "-1",
     "RESPONSES_TTL": "soon",
 }
