@@ -7,6 +7,7 @@ from proxy.secrets import Secret
 from proxy.settings import shapes, values
 from proxy.settings.caching import CACHE_SETTINGS
 from proxy.settings.claude_code import CLAUDE_CODE_SETTINGS
+from proxy.settings.code_policy import CODE_POLICY_SETTINGS
 from proxy.settings.conversations import CONVERSATION_SETTINGS
 from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
 from proxy.settings.later import LATER_SETTINGS
@@ -330,6 +331,7 @@ ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *SERVER_SETTINGS,
     *WEB_SETTINGS,
     *CLAUDE_CODE_SETTINGS,
+    *CODE_POLICY_SETTINGS,
     *CONVERSATION_SETTINGS,
     *LATER_SETTINGS,
     *SCALE_SETTINGS,

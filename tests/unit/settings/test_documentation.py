@@ -58,10 +58,13 @@ def test_every_line_of_the_example_works_when_its_comment_sign_is_taken_away(tmp
     secret = {setting.name for setting in ALL_SETTINGS if setting.secret}
     (tmp_path / "config").mkdir()
     (tmp_path / "config/local.toml").write_text("")
+    (tmp_path / "mcp_config.json").write_text('{"mcpServers": {"filesystem": {"command": "npx"}}}')
+    servers = {"CLAUDE_CODE__MCP__CONFIG_FILE": "mcp_config.json"}
     wrong: dict[str, str] = {}
     for name, value in lines:
         (tmp_path / ".env").write_text(f"{name}={value}\n")
         companions = {"FALLBACK_API_URL_" + name[-1]: "https://x"} if name.startswith("FALLBACK_API_") else {}
+        companions |= servers if name.startswith("CLAUDE_CODE_MCP") else {}
         try:
             load_settings({}, companions, tmp_path)
         except ConfigurationError as error:

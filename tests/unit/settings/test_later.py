@@ -26,7 +26,7 @@ def test_a_wrong_value_stops_the_start_although_nothing_reads_it_yet(name: str, 
 
 def test_each_setting_without_effect_says_so_once_when_it_is_set(tmp_path: Path) -> None:
     """Protects operators from believing that a limit holds which nobody keeps."""
-    environ = {"CLAUDE_CODE_TOOLS": "Read", "CLAUDE_CODE__MCP__ENABLED": "true"}
+    environ = {"ENABLE_MIRROR_API": "true", "MIRROR_API_PREFIX": "/mirror"}
     warnings = load_settings({}, environ, tmp_path).warnings
     for name in environ:
         assert warnings.count(f"{name} is read but has no effect in this version.") == 1
