@@ -63,11 +63,10 @@ class ClaudeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         at = f"{FIELD}.mcp_config"
         if bytes(raw).lstrip()[:1] == b"{":
             return (), decode_json(ServersGiven, raw, at=at).mcp_servers
-        given = decode_json(_NAMES, raw, at=at)
-        return ((given,) if isinstance(given, str) else tuple(given)), {}
+        if bytes(raw).lstrip()[:1] == b'"':
+            return (decode_json(str, raw, at=at),), {}
+        return tuple(decode_json(list[str], raw, at=at)), {}
 
-
-_NAMES: Final = _Text | _Texts
 
 
 class _Body(msgspec.Struct):
@@ -90,6 +89,6 @@ def read_options(body: bytes) -> ClaudeOptions | None:
     return options
 
 
-def _demand(fine: bool, option: str, otherwise: str) -> None:  # noqa: FBT001 - it reads as a sentence
+def _demand(fine: bool, option: str, otherwise: str) -> None:
     if not fine:
         raise InvalidRequest(otherwise, param=f"{FIELD}.{option}")

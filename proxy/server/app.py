@@ -57,7 +57,7 @@ from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.anthropic_objects import AnthropicObjects
 from proxy.upstreams.base import Upstream
-from proxy.upstreams.claude_code.machine import limits_of, policy_of
+from proxy.upstreams.claude_code.machine import limits_of, policy_of, runs_of
 from proxy.upstreams.claude_code.upstream import ClaudeCode
 from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
@@ -267,6 +267,7 @@ def _claude_code(parts: Parts, ways_out: WaysOut) -> ClaudeCode:
         credentials=tuple(
             each for each in parts.credentials if each.kind is Kind.CLAUDE_CODE and each.enabled
         ),
+        runs=runs_of(settings, parts.clock),
     )
 
 

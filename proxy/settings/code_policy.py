@@ -172,7 +172,9 @@ def _servers(file: Path, findings: Findings) -> dict[str, bytes]:
     warn_if_readable(file, findings)
     try:
         found = msgspec.json.decode(text[:_FILE_MAX_BYTES], type=_File).mcp_servers
-        told = {server: msgspec.json.decode(raw, type=dict[str, msgspec.Raw]) for server, raw in found.items()}
+        told = {
+            server: msgspec.json.decode(raw, type=dict[str, msgspec.Raw]) for server, raw in found.items()
+        }
     except (ValueError, RecursionError):
         findings.wrong(name, 'is no JSON object {"mcpServers": {NAME: {...}}}')
         return {}

@@ -8,8 +8,18 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import caching, claude_code, code_policy, conversations, fallbacks, limits, media, scale
-from proxy.settings import table, web
+from proxy.settings import (
+    caching,
+    claude_code,
+    code_policy,
+    conversations,
+    fallbacks,
+    limits,
+    media,
+    scale,
+    table,
+    web,
+)
 from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (

@@ -35,23 +35,27 @@ _RESUMING: Final = {
     "CLAUDE_CODE_RESUME_INTERRUPTED_TURN": "1",
     "CLAUDE_CODE_RESUME_PROMPT": RESUME_PROMPT,
 }
+_SIMPLE: Final = {"CLAUDE_CODE_SIMPLE": "1"}
+_ACTING: Final = {"CLAUDE_CODE_SUBPROCESS_ENV_SCRUB": "1", "ENABLE_TOOL_SEARCH": "false"}
+"""What tools start is told nothing of the API, and all tools are offered at once."""
 _NO_KEY: Final = "the-listener-has-it"
 _ANTHROPIC: Final = "https://api.anthropic.com"
 
 
 def through_listener(
-    base: Mapping[str, str], folder: Folder, address: str, *, resumes: bool
+    base: Mapping[str, str], folder: Folder, address: str, *, resumes: bool, simple: bool = True
 ) -> dict[str, str]:
     """The environment of a child whose calls go through our listener at `address`, which puts the key on.
 
-    `base` is the server's own environment; `resumes` says that the child answers a question it finds in its history.
+    `base` is the server's own environment; `resumes` says that the child answers a question it finds in its history,
+    `simple` that it has none of its own tools, most of which it leaves out then.
     """
     return {
         **_taken(base, INHERITED),
         **_own(folder),
         **_QUIET,
         **(_RESUMING if resumes else {}),
-        "CLAUDE_CODE_SIMPLE": "1",
+        **(_SIMPLE if simple else _ACTING),
         "ANTHROPIC_BASE_URL": address,
         "ANTHROPIC_API_KEY": _NO_KEY,
         "NO_PROXY": "127.0.0.1",

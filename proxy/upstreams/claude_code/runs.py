@@ -1,0 +1,116 @@
+"""What has to be known before a run can start: what it may do, whose session it goes on with, and its files."""
+
+import asyncio
+import os
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import msgspec
+
+from proxy.dialects.claude_options import FIELD
+from proxy.errors import ErrorKind, GatewayError, InvalidRequest, NotFound
+from proxy.settings import CodePolicy
+from proxy.upstreams.base import CodeWish
+from proxy.upstreams.claude_code.asked import Asked
+from proxy.upstreams.claude_code.attachments import attached
+from proxy.upstreams.claude_code.options import Run, allowed_dir, joined_run, plan_run, refused
+from proxy.upstreams.claude_code.saved import Busy, SavedSessions
+from proxy.upstreams.local_files import LocalFiles
+
+_BUSY_RETRY_S: Final = 5.0
+
+
+class Runs:
+    """Plans runs."""
+
+    def __init__(self, policy: CodePolicy, saved: SavedSessions, project_root: Path | None = None) -> None:
+        """Projects' folders lie below `project_root`."""
+        self._policy = policy
+        self._roots = _both_ways(policy.roots)
+        projects = () if project_root is None else (project_root,)
+        self._files = LocalFiles(_both_ways((*policy.roots, *projects)))
+        self.saved = saved
+
+    async def planned(
+        self, asked: Asked, wish: CodeWish | None, stack: AsyncExitStack
+    ) -> tuple[Asked, Run | None]:
+        """What is asked, with the files it names, and the run it takes; None where the program only answers.
+
+        Until `stack` is closed nobody else goes on with the session. Raises GatewayError: 400, 403 for what the
+        operator does not allow, 404 for a session that is not the client's, and 409 for one that is in use.
+        """
+        if wish is None:
+            return asked, None if asked.brings_tools else joined_run(self._policy)
+        run = await asyncio.to_thread(plan_run, wish.options, self._policy, folder=wish.folder)
+        run = await self._with_session(run, wish)
+        if run.acts and asked.brings_tools:
+            raise InvalidRequest(
+                "A request has either tools that its client runs, or those of Claude Code and its MCP servers.",
+                param="tools",
+            )
+        if run.resumes and asked.history:
+            raise InvalidRequest(
+                f"A request with {FIELD}.session_id or {FIELD}.continue brings only what is new, as the session holds "
+                "what was said before.",
+                param="messages",
+            )
+        roots = self._roots if wish.folder is None else (*self._roots, *_both_ways((wish.folder,)))
+        blocks = await attached(wish.options, run.working_dir, roots, self._files)
+        try:
+            await stack.enter_async_context(self.saved.alone(run.owner, run.session))
+        except Busy:
+            raise GatewayError(
+                409,
+                ErrorKind.INVALID_REQUEST,
+                "The session is in use by another request.",
+                param=f"{FIELD}.session_id",
+                code="session_in_use",
+                retry_after_s=_BUSY_RETRY_S,
+            ) from None
+        wish.tell(run.session)
+        return msgspec.structs.replace(asked, question=(*blocks, *asked.question)), run
+
+    async def _with_session(self, run: Run, wish: CodeWish) -> Run:
+        options, owner = wish.options, wish.owner
+        session: str | None = None
+        if options.goes_on:
+            where = str(run.working_dir) if run.working_dir is not None else ""
+            session = await asyncio.to_thread(self.saved.latest, owner, where)
+            if session is None:
+                raise _missing("continue", "There is no session in this directory to go on with.")
+        elif options.session_id is not None:
+            session = options.session_id
+            ran_in = await asyncio.to_thread(self.saved.find, owner, session)
+            if ran_in is None:
+                raise _missing("session_id", "There is no such session.")
+            if ran_in and run.working_dir is None:
+                run = msgspec.structs.replace(run, working_dir=await self._again(ran_in))
+        resumes = session is not None
+        return msgspec.structs.replace(run, session=session or str(uuid4()), resumes=resumes, owner=owner)
+
+    async def _again(self, ran_in: str) -> Path:
+        """The directory a session ran in, if that is still allowed."""
+        found = await asyncio.to_thread(allowed_dir, ran_in, self._roots)
+        if found is None:
+            raise refused("working_dir", "CLAUDE_CODE_ROOTS")
+        return found
+
+    async def run(self) -> None:
+        """Remove sessions whose time is over, for ever."""
+        await self.saved.run()
+
+    def close(self) -> None:
+        """Let go of what files are read with."""
+        self._files.close()
+
+
+def _both_ways(roots: Iterable[Path]) -> tuple[Path, ...]:
+    """Directories as the operator writes them, and without links."""
+    return tuple(dict.fromkeys(path for root in roots for path in (root, Path(os.path.realpath(root)))))
+
+
+def _missing(option: str, why: str) -> NotFound:
+    return NotFound(f"{FIELD}.{option}: {why}", code="session_not_found", param=f"{FIELD}.{option}")
