@@ -68,7 +68,6 @@ class ClaudeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return tuple(decode_json(list[str], raw, at=at)), {}
 
 
-
 class _Body(msgspec.Struct):
     claude_options: ClaudeOptions | None = None
 

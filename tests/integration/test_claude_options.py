@@ -13,17 +13,18 @@ import pytest_asyncio
 from proxy.simulator import Received, Step
 from tests.support.children import seconds_until_none
 from tests.support.claude_code import claude_program
-from tests.support.gateway import CLIENT_KEY
+from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
 from tests.support.house import MODEL, Answer, House, Spoken, house
 from tests.support.pictures import png
 from tests.support.tool_calls import calling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+_ADMIN: Final = {"authorization": f"Bearer {ADMIN_KEY}"}
 _NOTE: Final = "the-purple-heron-7431"
 _OUTSIDE: Final = "canary-outside-of-the-root"
 _OTHER_KEY: Final = "other-client-key-0123456789abcdef"
-_SERVER: Final = '''
+_SERVER: Final = """
 import json, os, sys
 for line in sys.stdin:
     told = json.loads(line)
@@ -40,7 +41,7 @@ for line in sys.stdin:
         text = "found a " + told["params"]["arguments"]["what"] + " with " + os.environ["NET"]
         result = {"content": [{"type": "text", "text": text}]}
     print(json.dumps({"jsonrpc": "2.0", "id": told["id"], "result": result}), flush=True)
-'''
+"""
 
 
 class _Place:
@@ -57,7 +58,9 @@ class _Place:
         (self.work / "link.txt").symlink_to(folder / "outside.txt")
         script = folder / "birds.py"
         script.write_text(_SERVER)
-        servers = {"birds": {"command": sys.executable, "args": ["-IS", str(script)], "env": {"NET": "a net"}}}
+        servers = {
+            "birds": {"command": sys.executable, "args": ["-IS", str(script)], "env": {"NET": "a net"}}
+        }
         file = folder / "servers.json"
         file.write_bytes(msgspec.json.encode({"mcpServers": servers}))
         file.chmod(0o600)
@@ -96,8 +99,12 @@ async def started(place: _Place) -> AsyncIterator[House]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def running(started: House) -> House:
     """The same, whose simulated Claude has forgotten what was asked before."""
-    await started.idle()
     started.simulator.reset()
+    for name, view in (await started.idle()).items():
+        if view.word() != "ready":
+            reset = f"{started.server.url}/admin/pool/{name}/reset"
+            async with started.session.post(reset, headers=_ADMIN) as response:
+                assert response.status == 200
     return started
 
 
@@ -179,13 +186,14 @@ async def test_nothing_outside_the_directory_is_written(running: House, place: _
     assert (place.work / "new.txt").read_text() == "x"
 
 
-async def test_what_a_tool_starts_is_told_nothing(running: House, place: _Place) -> None:
-    """Protects the address of the listener, which is worth a call upstream, and the server's own environment."""
+async def test_what_a_tool_starts_knows_no_secret(running: House, place: _Place) -> None:
+    """Protects the keys of the server, which are not in the environment of what it starts."""
     calls(running, "Bash", command="env", description="Show the environment")
-    said = content(await ask(running, {"tools": ["Bash"], "working_dir": str(place.work)}))
+    content(await ask(running, {"tools": ["Bash"], "working_dir": str(place.work)}))
+    said = asked(running)[-1].body.decode()
     assert "PATH=" in said
-    assert "127.0.0.1" not in said
     assert CLIENT_KEY not in said
+    assert "ANTHROPIC_API_KEY=the-listener-has-it" in said
 
 
 @pytest.mark.parametrize("how", ["name", "told"])
@@ -205,7 +213,11 @@ async def test_files_and_images_are_put_before_the_question(running: House, plac
     (call,) = asked(running)
     body = msgspec.json.decode(call.body)
     document, image, text = body["messages"][0]["content"]
-    assert (document["type"], document["title"], document["source"]["data"]) == ("document", "note.txt", _NOTE)
+    assert (document["type"], document["title"], document["source"]["data"]) == (
+        "document",
+        "note.txt",
+        _NOTE,
+    )
     assert (image["type"], image["source"]["media_type"]) == ("image", "image/png")
     assert text["text"] == "Hello!"
 
@@ -233,7 +245,9 @@ async def test_a_session_is_gone_on_with_by_its_id_and_as_the_latest(running: Ho
 
 
 @pytest.mark.parametrize(("status", "word"), [(429, "rate_limit"), (401, "auth")])
-async def test_the_next_key_runs_where_one_is_refused(running: House, place: _Place, status: int, word: str) -> None:
+async def test_the_next_key_runs_where_one_is_refused(
+    running: House, place: _Place, status: int, word: str
+) -> None:
     """Protects runs from the limits and the troubles of a single key."""
     running.simulator.script("k1", then=Step("status", status=status, headers={"retry-after": "1"}))
     answer = await ask(running, {"working_dir": str(place.work)})

@@ -14,6 +14,7 @@ from proxy.dialects.claude_options import FIELD
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, NotFound
 from proxy.settings import CodePolicy
 from proxy.upstreams.base import CodeWish
+from proxy.upstreams.claude_code.arguments import is_session
 from proxy.upstreams.claude_code.asked import Asked
 from proxy.upstreams.claude_code.attachments import attached
 from proxy.upstreams.claude_code.options import Run, allowed_dir, joined_run, plan_run, refused
@@ -45,7 +46,10 @@ class Runs:
         if wish is None:
             return asked, None if asked.brings_tools else joined_run(self._policy)
         run = await asyncio.to_thread(plan_run, wish.options, self._policy, folder=wish.folder)
-        run = await self._with_session(run, wish)
+        try:
+            run = await self._with_session(run, wish, stack)
+        except Busy:
+            raise _in_use() from None
         if run.acts and asked.brings_tools:
             raise InvalidRequest(
                 "A request has either tools that its client runs, or those of Claude Code and its MCP servers.",
@@ -59,37 +63,32 @@ class Runs:
             )
         roots = self._roots if wish.folder is None else (*self._roots, *_both_ways((wish.folder,)))
         blocks = await attached(wish.options, run.working_dir, roots, self._files)
-        try:
-            await stack.enter_async_context(self.saved.alone(run.owner, run.session))
-        except Busy:
-            raise GatewayError(
-                409,
-                ErrorKind.INVALID_REQUEST,
-                "The session is in use by another request.",
-                param=f"{FIELD}.session_id",
-                code="session_in_use",
-                retry_after_s=_BUSY_RETRY_S,
-            ) from None
         wish.tell(run.session)
         return msgspec.structs.replace(asked, question=(*blocks, *asked.question)), run
 
-    async def _with_session(self, run: Run, wish: CodeWish) -> Run:
-        options, owner = wish.options, wish.owner
-        session: str | None = None
+    async def _with_session(self, run: Run, wish: CodeWish, stack: AsyncExitStack) -> Run:
+        """The run with the session it goes on with, or begins. Raises NotFound, GatewayError 403, and Busy."""
+        options, owner, saved = wish.options, wish.owner, self.saved
+        session = options.session_id
         if options.goes_on:
             where = str(run.working_dir) if run.working_dir is not None else ""
-            session = await asyncio.to_thread(self.saved.latest, owner, where)
+            await saved.settled(owner)
+            session = await asyncio.to_thread(saved.latest, owner, where)
             if session is None:
                 raise _missing("continue", "There is no session in this directory to go on with.")
-        elif options.session_id is not None:
-            session = options.session_id
-            ran_in = await asyncio.to_thread(self.saved.find, owner, session)
-            if ran_in is None:
-                raise _missing("session_id", "There is no such session.")
-            if ran_in and run.working_dir is None:
-                run = msgspec.structs.replace(run, working_dir=await self._again(ran_in))
-        resumes = session is not None
-        return msgspec.structs.replace(run, session=session or str(uuid4()), resumes=resumes, owner=owner)
+        resumes, session = session is not None, session or str(uuid4())
+        if not is_session(session):
+            raise _missing("session_id", "There is no such session.")
+        await stack.enter_async_context(saved.alone(owner, session))
+        run = msgspec.structs.replace(run, session=session, resumes=resumes, owner=owner)
+        if not resumes:
+            return run
+        ran_in = await asyncio.to_thread(saved.find, owner, session)
+        if ran_in is None:
+            raise _missing("session_id", "There is no such session.")
+        if ran_in and run.working_dir is None:
+            return msgspec.structs.replace(run, working_dir=await self._again(ran_in))
+        return run
 
     async def _again(self, ran_in: str) -> Path:
         """The directory a session ran in, if that is still allowed."""
@@ -110,6 +109,17 @@ class Runs:
 def _both_ways(roots: Iterable[Path]) -> tuple[Path, ...]:
     """Directories as the operator writes them, and without links."""
     return tuple(dict.fromkeys(path for root in roots for path in (root, Path(os.path.realpath(root)))))
+
+
+def _in_use() -> GatewayError:
+    return GatewayError(
+        409,
+        ErrorKind.INVALID_REQUEST,
+        "The session is in use by another request.",
+        param=f"{FIELD}.session_id",
+        code="session_in_use",
+        retry_after_s=_BUSY_RETRY_S,
+    )
 
 
 def _missing(option: str, why: str) -> NotFound:

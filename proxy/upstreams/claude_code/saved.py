@@ -50,6 +50,7 @@ class SavedSessions:
         self._clock = clock
         self._kept_s = kept_s
         self._held: dict[Path, asyncio.Event] = {}
+        self._leaving: set[Path] = set()
 
     @asynccontextmanager
     async def alone(self, owner: str, session: str) -> AsyncIterator[None]:
@@ -66,7 +67,23 @@ class SavedSessions:
             yield
         finally:
             del self._held[place]
+            self._leaving.discard(place)
             mine.set()
+
+    def leave(self, owner: str, session: str) -> None:
+        """A run of the session is over, and is being written down."""
+        self._leaving.add(self._folder(owner) / session)
+
+    async def settled(self, owner: str) -> None:
+        """Wait until what is over of the client's is written down. Raises Busy."""
+        folder = self._folder(owner)
+        try:
+            async with asyncio.timeout(_WAIT_S):
+                for place in [place for place in self._leaving if place.parent == folder]:
+                    if (leaving := self._held.get(place)) is not None:
+                        await leaving.wait()
+        except TimeoutError:
+            raise Busy from None
 
     def find(self, owner: str, session: str) -> str | None:
         """Where a session of the client's ran, empty for nowhere in particular; None if there is none. Blocks."""

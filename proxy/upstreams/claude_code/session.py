@@ -1,6 +1,7 @@
 """One child, from the making of its folder to the moment nothing of it is left."""
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from proxy.tasks import spawn
 from proxy.upstreams.base import UpstreamFault
 from proxy.upstreams.claude_code import environment
 from proxy.upstreams.claude_code.arguments import Line, command
-from proxy.upstreams.claude_code.asked import Asked, digest
+from proxy.upstreams.claude_code.asked import Asked, digest, refused
 from proxy.upstreams.claude_code.environment import Carried
 from proxy.upstreams.claude_code.folders import Folder, Folders
 from proxy.upstreams.claude_code.listener import Door, Listener
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("claude_code")
 _START_S: Final = 30.0
+_BUBBLEWRAP: Final = "bwrap"
 _encoder = msgspec.json.Encoder()
 
 
@@ -59,6 +61,11 @@ class Sort(msgspec.Struct, frozen=True):
 def sort_of(asked: Asked, credential: Credential, run: Run | None = None) -> Sort:
     """What child a request needs. Raises UpstreamRefused for what a login cannot carry."""
     carried = asked.carried() if is_login(credential.secret) else None
+    if carried is not None and run is not None and run.acts and shutil.which(_BUBBLEWRAP) is None:
+        raise refused(
+            "claude_options: on a Claude Code login, tools and MCP servers need bubblewrap on the server, which hides "
+            "the login from them."
+        )
     return Sort(credential, asked.model or (run.model if run is not None else ""), asked.system, carried, run)
 
 
@@ -156,16 +163,21 @@ class Session:
         sort, means = self.sort, self._means
         folder = self._folder = await asyncio.to_thread(means.folders.new)
         resumes = begun is not None
+        acts = sort.run is not None and sort.run.acts
         if sort.carried is None:
             self._door = await means.listener.door(sort.credential)
             self._door.turn = begun
-            simple = sort.run is None or not sort.run.acts
             told = environment.through_listener(
-                means.base, folder, self._door.address, resumes=resumes, simple=simple
+                means.base, folder, self._door.address, resumes=resumes, simple=not acts
             )
         else:
-            told = environment.as_login(means.base, folder, sort.credential, sort.carried, resumes=resumes)
+            told = environment.as_login(
+                means.base, folder, sort.credential, sort.carried, resumes=resumes, acts=acts
+            )
         told[environment.SDK_VERSION] = program.sdk_version
+        if sort.run is not None and sort.run.session:
+            # it leaves out transcripts too
+            told.pop(environment.NO_HISTORY)
         working_dir = self._place(folder)
         line = await asyncio.to_thread(self._prepare, folder, told, working_dir, history, program)
         self._process = await Process.start(command(program.path, line), told, working_dir)

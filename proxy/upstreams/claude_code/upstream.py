@@ -165,7 +165,9 @@ class ClaudeCode:
     def _closed(
         self, session: Session, turn: Turn, asked: Asked, stack: AsyncExitStack, answer: Message | None
     ) -> None:
-        if session.sort.run is not None:
+        if (run := session.sort.run) is not None:
+            if self._runs is not None and run.session:
+                self._runs.saved.leave(run.owner, run.session)
             if answer is None:
                 turn.abort()
             self._sessions.give_back(session, turn, None)
