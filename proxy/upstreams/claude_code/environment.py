@@ -41,7 +41,7 @@ _SIMPLE: Final = {"CLAUDE_CODE_SIMPLE": "1"}
 _ACTING: Final = {"ENABLE_TOOL_SEARCH": "false"}
 """All tools are offered at once."""
 _HIDING: Final = {"CLAUDE_CODE_SUBPROCESS_ENV_SCRUB": "1"}
-"""What tools start is told nothing of the API, and kept apart by bubblewrap, without which the program does not start."""
+"""What tools start is told nothing of the API, and kept apart by bubblewrap, which has to be there."""
 _NO_KEY: Final = "the-listener-has-it"
 _ANTHROPIC: Final = "https://api.anthropic.com"
 

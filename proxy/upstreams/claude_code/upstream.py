@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from proxy.clock import Clock
-from proxy.credentials import Credential
+from proxy.credentials import Credential, Kind
 from proxy.errors import ErrorKind, GatewayError
 from proxy.exchange import Operation
 from proxy.log import get_logger
@@ -56,7 +56,7 @@ class ClaudeCode:
         *,
         folder: Path,
         limits: Limits,
-        credentials: tuple[Credential, ...] = (),
+        credentials: Iterable[Credential] = (),
         environment: Mapping[str, str] = os.environ,
         runs: Runs | None = None,
     ) -> None:
@@ -67,7 +67,7 @@ class ClaudeCode:
         """
         self._runs = runs
         saved = runs.saved if runs is not None else None
-        self._known = credentials
+        self.follow(credentials)
         self._policy = policy
         self._folders = Folders(folder)
         self._listener = Listener(ways_out, policy)
@@ -108,6 +108,15 @@ class ClaudeCode:
             raise _broken_off() from None
         finally:
             reply.close()
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """Those of this kind that there are."""
+        return self._known
+
+    def follow(self, credentials: Iterable[Credential]) -> None:
+        """These are all credentials from now on."""
+        self._known = tuple(each for each in credentials if each.kind is Kind.CLAUDE_CODE and each.enabled)
 
     async def forget(self, credential: Credential) -> None:
         """See `Upstream.forget`."""
