@@ -30,9 +30,9 @@ class Runs:
     def __init__(self, policy: CodePolicy, saved: SavedSessions, project_root: Path | None = None) -> None:
         """Projects' folders lie below `project_root`."""
         self._policy = policy
-        self._roots = _both_ways(policy.roots)
-        projects = () if project_root is None else (project_root,)
-        self._files = LocalFiles(_both_ways((*policy.roots, *projects)))
+        self._project_root = project_root
+        self._roots: tuple[Path, ...] = ()
+        self._files: LocalFiles | None = None
         self.saved = saved
 
     async def planned(
@@ -45,6 +45,7 @@ class Runs:
         """
         if wish is None:
             return asked, None if asked.brings_tools else joined_run(self._policy)
+        files = await self._opened()
         run = await asyncio.to_thread(plan_run, wish.options, self._policy, folder=wish.folder)
         try:
             run = await self._with_session(run, wish, stack)
@@ -61,8 +62,8 @@ class Runs:
                 "what was said before.",
                 param="messages",
             )
-        roots = self._roots if wish.folder is None else (*self._roots, *_both_ways((wish.folder,)))
-        blocks = await attached(wish.options, run.working_dir, roots, self._files)
+        roots = self._roots if wish.folder is None else (*self._roots, wish.folder)
+        blocks = await attached(wish.options, run.working_dir, roots, files)
         wish.tell(run.session)
         return msgspec.structs.replace(asked, question=(*blocks, *asked.question)), run
 
@@ -103,7 +104,16 @@ class Runs:
 
     def close(self) -> None:
         """Let go of what files are read with."""
-        self._files.close()
+        if self._files is not None:
+            self._files.close()
+
+    async def _opened(self) -> LocalFiles:
+        """What files are read with, made when it is needed: finding out where links lead blocks."""
+        if self._files is None:
+            roots = await asyncio.to_thread(_both_ways, self._policy.roots)
+            projects = () if self._project_root is None else (self._project_root,)
+            self._roots, self._files = roots, LocalFiles((*roots, *projects))
+        return self._files
 
 
 def _both_ways(roots: Iterable[Path]) -> tuple[Path, ...]:
