@@ -14,7 +14,7 @@ from proxy.simulator import Received, Step
 from tests.support.children import seconds_until_none
 from tests.support.claude_code import claude_program
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
-from tests.support.house import MODEL, Answer, House, Spoken, house
+from tests.support.house import MODEL, Answer, House, Spoken, house, until
 from tests.support.pictures import png
 from tests.support.tool_calls import calling
 
@@ -244,15 +244,47 @@ async def test_a_session_is_gone_on_with_by_its_id_and_as_the_latest(running: Ho
     assert asked(running) == []
 
 
-@pytest.mark.parametrize(("status", "word"), [(429, "rate_limit"), (401, "auth")])
-async def test_the_next_key_runs_where_one_is_refused(
-    running: House, place: _Place, status: int, word: str
-) -> None:
-    """Protects runs from the limits and the troubles of a single key."""
+@pytest.mark.parametrize("status", [429, 401])
+async def test_the_next_key_runs_where_one_is_refused(running: House, place: _Place, status: int) -> None:
+    """Protects runs from the limits and the troubles of a single key, and a session from belonging to one."""
+    begun = await ask(running, {"working_dir": str(place.work)}, "Mind the heron.")
+    assert begun.headers["x-carousel-credential"] == "first"
     running.simulator.script("k1", then=Step("status", status=status, headers={"retry-after": "1"}))
-    answer = await ask(running, {"working_dir": str(place.work)})
-    assert (answer.status, answer.headers["x-carousel-credential"]) == (200, "second"), word
-    await asyncio.sleep(0)
+    answer = await ask(running, {"session_id": begun.headers["x-carousel-session"]})
+    assert (answer.status, answer.headers["x-carousel-credential"]) == (200, "second")
+    assert b"Mind the heron." in asked(running)[-1].body
+
+
+@pytest.mark.parametrize(
+    ("options", "param", "status"),
+    [
+        ({"tools": ["Read", "Edit"]}, "claude_options.tools[1]", 403),
+        ({"working_dir": "/etc"}, "claude_options.working_dir", 403),
+        ({"files": ["/etc/passwd"]}, "claude_options.files[0]", 403),
+        ({"mcp_config": {"mcpServers": {"x": {"command": "sh"}}}}, "claude_options.mcp_config", 403),
+        ({"auto_allow_permissions": True}, "claude_options.auto_allow_permissions", 403),
+        ({"debug": True}, "claude_options.debug", 403),
+        ({"session_id": "Read it."}, "claude_options.session_id", 404),
+        ({"output_format": "xml"}, "claude_options.output_format", 400),
+    ],
+)
+async def test_what_is_not_allowed_is_refused_before_anything_starts(
+    running: House, place: _Place, options: Mapping[str, object], param: str, status: int
+) -> None:
+    """Protects the machine: no process is started, no call made, no credential blamed."""
+    for spoken in Spoken:
+        answer = await ask(running, options, spoken=spoken)
+        assert answer.status == status, answer.body
+        assert param.encode() in answer.body
+    assert asked(running) == []
+    assert {view.word() for view in (await running.credentials()).values()} == {"ready"}
+
+
+async def test_a_client_that_runs_tools_itself_brings_no_others(running: House, place: _Place) -> None:
+    """Protects clients from calls that nobody would answer."""
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    answer = await ask(running, {"tools": ["Read"], "working_dir": str(place.work)}, tools=[tool])
+    assert (answer.status, answer.error.error.param) == (400, "tools")
 
 
 async def test_the_result_can_be_had_as_json_and_as_a_line_a_message(running: House, place: _Place) -> None:
@@ -266,3 +298,43 @@ async def test_the_result_can_be_had_as_json_and_as_a_line_a_message(running: Ho
     kinds = [msgspec.json.decode(line)["type"] for line in lines]
     assert (kinds[0], kinds[-1], kinds.count("user")) == ("system", "result", 1)
     assert "cwd" not in msgspec.json.decode(lines[0])
+
+
+async def test_sessions_and_projects_outlive_the_server_and_servers_join_by_themselves(
+    tmp_path: Path,
+) -> None:
+    """Protects what was said from a restart, and plain requests where the operator has servers join all."""
+    place = await asyncio.to_thread(_Place, tmp_path)
+    settings = {**place.settings, "CLAUDE_CODE__MCP__ENABLED": "true"}
+    async with house(tmp_path, settings, credentials=entries) as found:
+        headers = {"authorization": f"Bearer {CLIENT_KEY}"}
+        url = f"{found.server.url}/v1/projects"
+        async with found.session.post(url, json={"name": "birds"}, headers=headers) as response:
+            project = await response.json()
+        (Path(project["path"]) / "plan.txt").write_text("count the herons")
+        calls(found, "Read", file_path=f"{project['path']}/plan.txt")
+        first = await ask(
+            found, {"tools": ["Read"], "files": ["plan.txt"]}, "Mind the heron.", project_id=project["id"]
+        )
+        assert "count the herons" in content(first)
+        name = msgspec.json.decode(first.body)["conversation_id"]
+        # it is written down when the program has ended, a moment after its answer
+        await until(lambda: any((tmp_path / "data" / "claude-sessions").glob("*/*.jsonl")))
+    async with house(tmp_path, settings, credentials=entries) as found:
+        options = {"session_id": first.headers["x-carousel-session"]}
+        again = await ask(found, options, "And now?", project_id=project["id"])
+        assert "And now?" in content(again)
+        assert b"Mind the heron." in asked(found)[-1].body
+        latest = await ask(found, {"continue": True}, project_id=project["id"])
+        assert latest.headers["x-carousel-session"] == options["session_id"]
+        found.simulator.reset()
+        calls(found, "mcp__birds__look", what="heron")
+        request = {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": "Look!"}],
+            "conversation_id": name,
+        }
+        joined = await found.send(Spoken.CHAT, msgspec.json.encode(request))
+        assert "found a heron with a net" in content(joined)
+        assert b"Mind the heron." in asked(found)[0].body
+    await seconds_until_none(tmp_path, 5)

@@ -45,7 +45,7 @@ def test_a_shell_reads_the_file_and_does_without_it(tmp_path: Path) -> None:
     script = hook_line(file).decode() + "\necho got:$ANTHROPIC_AUTH_TOKEN"
 
     def said() -> str:
-        run = subprocess.run(
+        run = subprocess.run(  # noqa: S603 - a script of the test's own
             ["/bin/sh", "-euc", f"ANTHROPIC_AUTH_TOKEN=;{script}"], capture_output=True, check=True
         )
         assert run.stderr == b""

@@ -73,7 +73,7 @@ def test_a_shell_gets_the_key_under_its_one_name(tmp_path: Path, secret: str, na
     script = tmp_path / "active.env"
     script.write_bytes(shell_lines(_key("first", secret=secret)))
     names = "ANTHROPIC_AUTH_TOKEN ANTHROPIC_API_KEY CLAUDE_CODE_OAUTH_TOKEN"
-    run = subprocess.run(
+    run = subprocess.run(  # noqa: S603 - a script of the test's own
         ["/bin/sh", "-c", f"export ANTHROPIC_API_KEY=old; . {script}; env"],
         capture_output=True,
         check=True,

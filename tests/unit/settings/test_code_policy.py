@@ -21,8 +21,13 @@ def test_nothing_is_allowed_where_nothing_is_said(tmp_path: Path) -> None:
     """Protects the machine of an operator who has never heard of these options."""
     policy = load_settings({}, {}, tmp_path).claude_code.policy
     assert policy == CodePolicy()
-    assert not (policy.tools or policy.roots or policy.servers or policy.named_servers or policy.servers_join)
-    assert not (policy.debug or policy.skip_permissions)
+    assert not (policy.tools)
+    assert not (policy.roots)
+    assert not (policy.servers)
+    assert not (policy.named_servers)
+    assert not (policy.servers_join)
+    assert not (policy.debug)
+    assert not (policy.skip_permissions)
 
 
 def test_what_is_said_is_allowed(tmp_path: Path) -> None:
