@@ -46,7 +46,7 @@ def test_what_is_said_is_allowed(tmp_path: Path) -> None:
     settings = load_settings({}, environ, tmp_path)
     policy = settings.claude_code.policy
     assert policy.tools == {"Read", "Grep"}
-    assert (policy.named_servers, set(policy.servers)) == ({"birds"}, {"birds"})
+    assert set(policy.named_servers) == set(policy.servers) == {"birds"}
     assert policy.roots == (tmp_path,)
     assert policy.debug
     assert policy.servers_join

@@ -50,15 +50,18 @@ def root(tmp_path: Path) -> Path:
     return found
 
 
-def _policy(root: Path, **fields: object) -> CodePolicy:
-    given: dict[str, object] = {
-        "tools": frozenset({"Read", "Write", "Bash"}),
-        "roots": (root,),
-        "servers": _SERVERS,
-        "named_servers": frozenset({"birds"}),
-        **fields,
-    }
-    return CodePolicy(**given)  # type: ignore[arg-type] - each test gives what it needs
+def _policy(
+    root: Path, *, debug: bool = False, skip_permissions: bool = False, servers_join: bool = False
+) -> CodePolicy:
+    return CodePolicy(
+        tools=frozenset({"Read", "Write", "Bash"}),
+        roots=(root,),
+        servers=_SERVERS,
+        named_servers=frozenset({"birds"}),
+        debug=debug,
+        skip_permissions=skip_permissions,
+        servers_join=servers_join,
+    )
 
 
 def _plan(policy: CodePolicy, folder: Path | None = None, **fields: object) -> Run:
