@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -81,7 +81,8 @@ async def test_a_session_goes_on_where_it_ran(bench: _Bench) -> None:
     """Protects runs that name a session alone from looking for its files elsewhere."""
     await asyncio.to_thread(bench.keep, _SESSION, str(bench.root))
     _, named = await bench.plan(session_id=_SESSION)
-    _, latest = await bench.plan(**{"continue": True}, working_dir=str(bench.link))
+    goes_on: dict[str, Any] = {"continue": True}
+    _, latest = await bench.plan(**goes_on, working_dir=str(bench.link))
     for run in (named, latest):
         assert (run.session, run.resumes, run.working_dir) == (_SESSION, True, bench.root)
     await asyncio.to_thread(bench.keep, _SESSION, "/etc")
