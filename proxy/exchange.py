@@ -34,12 +34,22 @@ class Belonging(msgspec.Struct, kw_only=True):
         kinds: whose answers are turns of it; None for those of all kinds.
         told: whether the answer in hand is one, so that it is remembered and the client is told.
         session: id of the session it counts for; empty for none.
+        owner: whose sessions of Claude Code it may go on with.
+        folder: the folder of the project it names; empty for none.
+        code_session: id of the session of Claude Code the answer belongs to; empty for none.
     """
 
     conversation: str = ""
     kinds: frozenset[Kind] | None = None
     told: bool = False
     session: str = ""
+    owner: str = ""
+    folder: str = ""
+    code_session: str = ""
+
+    def in_session(self, session: str) -> None:
+        """The answer belongs to this session of Claude Code."""
+        self.code_session = session
 
     def asks(self, kind: Kind) -> None:
         """A credential of this kind is asked now."""

@@ -9,6 +9,7 @@ from typing import Final
 from proxy import __version__
 from proxy.commands.keys import add_keys_parser, keys
 from proxy.commands.serve import serve
+from proxy.commands.shell_hook import add_shell_hook_parser, shell_hook
 
 _FLAGS: Final = {
     "address": "ADDRESS",
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     if options.command == "keys":
         return keys(options)
+    if options.command == "shell-hook":
+        return shell_hook(options)
     flags = {name: value for flag, name in _FLAGS.items() if (value := getattr(options, flag)) is not None}
     return serve(
         flags,
@@ -52,4 +55,5 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--demo", action="store_true", help="answer from a built-in simulated Claude")
     command.add_argument("--demo-if-unconfigured", action="store_true", help=argparse.SUPPRESS)
     add_keys_parser(commands)
+    add_shell_hook_parser(commands)
     return parser

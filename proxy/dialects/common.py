@@ -178,6 +178,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
         keep: remembers the thinking of a turn by the id of its first tool call; None where it cannot be lost.
         form: what the client's request says of it.
         conversation: the conversation the answer belongs to, shown to clients of Chat Completions; empty for none.
+        session: the session of Claude Code it belongs to, shown to them too; empty for none.
         tell: takes what of the answer has no place in the client's dialect.
     """
 
@@ -189,6 +190,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     keep: Callable[[str, Sequence[Thought]], None] | None = None
     form: AnswerForm = PLAIN_FORM
     conversation: str = ""
+    session: str = ""
     tell: Callable[[Dropped], None] = _untold
 
 

@@ -193,7 +193,8 @@ class Attempt(msgspec.Struct, frozen=True):
         rendering = self.prepared.rendering
         if rendering is None or self.exchange.belongs is None:
             return rendering
-        return msgspec.structs.replace(rendering, conversation=self._conversation or "")
+        session = self.exchange.belongs.code_session
+        return msgspec.structs.replace(rendering, conversation=self._conversation or "", session=session)
 
     def _no_message(self, body: bytes, reply: ByteReply) -> AttemptFailed:
         """What a body with status 200 means that is no message: the error it tells, or nothing at all."""

@@ -11,6 +11,7 @@ import msgspec
 
 from proxy.capabilities import Feature, Front, features_of, losses
 from proxy.credentials import Kind
+from proxy.dialects.claude_options import FIELD
 from proxy.dispatch.prepare import read_session
 from proxy.errors import InvalidRequest
 from proxy.exchange import Exchange, Operation
@@ -20,6 +21,7 @@ from proxy.settings import RequestDefaults
 from proxy.tasks import off_loop
 from proxy.upstreams.media import Media
 
+_WHOLE: Final = 1000
 _LARGE_BYTES: Final = 128 * 1024
 _NATIVE: Final = "anthropic"
 _RESPONSES: Final = "openai_responses"
@@ -60,6 +62,12 @@ async def fitted(
     else:
         features = await off_loop(lambda: _features(exchange, front, catalog, defaults))
     found = losses(features, front, kinds, fetches=media.fetches)
+    if FIELD in exchange.envelope.own_fields and Kind.CLAUDE_CODE in kinds:
+        # what these options ask for nobody else can do
+        lost = dict(found)
+        found = tuple(
+            (kind, lost.get(kind, 0) + (0 if kind is Kind.CLAUDE_CODE else _WHOLE)) for kind in sorted(kinds)
+        )
     return msgspec.structs.replace(want, losses=found) if found else want
 
 

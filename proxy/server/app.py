@@ -1,7 +1,7 @@
 """The composition root: from a configuration to a running application."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -48,6 +48,7 @@ from proxy.server.projects import PROJECT_ROUTES
 from proxy.server.reload import reload
 from proxy.server.responses import responses_routes
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
+from proxy.server.shell_env import ShellEnv
 from proxy.server.stored_responses import RESPONSES, StoredResponses
 from proxy.settings import Settings
 from proxy.store.base import Storage
@@ -58,7 +59,7 @@ from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.anthropic_objects import AnthropicObjects
 from proxy.upstreams.base import Upstream
-from proxy.upstreams.claude_code.machine import limits_of, policy_of
+from proxy.upstreams.claude_code.machine import limits_of, policy_of, runs_of
 from proxy.upstreams.claude_code.upstream import ClaudeCode
 from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
@@ -187,7 +188,7 @@ async def build_app(parts: Parts) -> web.Application:
         inflight=Inflight(),
         record=parts.record,
         started_s=clock.monotonic_s(),
-        reloader=_reloader(parts, pool, places, journal, upstreams, ways_out, conversations),
+        reloader=_reloader(parts, pool, places, journal, upstreams, ways_out, conversations, code),
         places=places,
         bookkeeper=Bookkeeper(UsageLedger(pricing, clock), parts.store, clock),
         admission=admission,
@@ -207,10 +208,16 @@ def _reloader(
     upstreams: Mapping[Kind, Upstream],
     ways_out: WaysOut,
     conversations: Conversations,
+    code: ClaudeCode,
 ) -> Reloader | None:
     """What follows the file of credentials; None where they come from nothing that could change."""
     if parts.source is None:
         return None
+
+    def follow(credentials: Sequence[Credential]) -> None:
+        conversations.follow(credentials)
+        code.follow(credentials)
+
     membership = Membership(
         pool=pool,
         places=places,
@@ -218,7 +225,7 @@ def _reloader(
         upstreams=upstreams,
         ways_out=ways_out,
         fingerprint_key=parts.keys.secret_key,
-        follow=conversations.follow,
+        follow=follow,
     )
     return Reloader(parts.source, membership, parts.clock)
 
@@ -265,9 +272,8 @@ def _claude_code(parts: Parts, ways_out: WaysOut) -> ClaudeCode:
         parts.clock,
         folder=settings.data_dir / "claude-code",
         limits=limits_of(settings.claude_code),
-        credentials=tuple(
-            each for each in parts.credentials if each.kind is Kind.CLAUDE_CODE and each.enabled
-        ),
+        credentials=parts.credentials,
+        runs=runs_of(settings, parts.clock),
     )
 
 
@@ -357,6 +363,9 @@ class _Background:
             working.append(spawn(services.ownership.look_for_files(), name="look for a first file"))
         if services.sharing is not None:
             working += services.sharing.work()
+        if (file := services.settings.claude_code.shell_file) is not None:
+            shells = ShellEnv(file, services.pool, lambda: self.code.credentials)
+            working.append(spawn(shells.run(), name="tell shells the active key"))
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.deletions = self.sessions.deletions

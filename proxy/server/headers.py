@@ -40,8 +40,8 @@ def answer_headers(headers: MutableMapping[str, str], exchange: Exchange, trace:
     if (belongs := exchange.belongs) is not None:
         if belongs.told:
             headers[CONVERSATION] = belongs.conversation
-        if belongs.session:
-            headers[_SESSION] = belongs.session
+        if session := belongs.code_session or belongs.session:
+            headers[_SESSION] = session
 
 
 def attempt_headers(headers: MutableMapping[str, str], trace: Trace) -> None:

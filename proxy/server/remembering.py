@@ -10,6 +10,7 @@ from aiohttp import web
 
 from proxy.credentials import Kind
 from proxy.dialects.anthropic.history import MessagesHistory
+from proxy.dialects.claude_options import FIELD as OPTIONS
 from proxy.dialects.common import Dialect, Envelope, Observed
 from proxy.dialects.conversation import name_in
 from proxy.dialects.decoding import Anything, decode_json, is_given
@@ -93,8 +94,15 @@ class Part:
             elif wanted == NEW or self._begins_unasked:
                 kinds = None if wanted == NEW or self._services.settings.conversations.mode == "on" else _CODE
                 conversation = await self._begun(wording, body)
-        if conversation or session:
-            self.belonging = Belonging(conversation=conversation, kinds=kinds, session=session)
+        options = OPTIONS in envelope.own_fields
+        if conversation or session or options:
+            self.belonging = Belonging(
+                conversation=conversation,
+                kinds=kinds,
+                session=session,
+                owner=self._owner,
+                folder=await self._folder() if options else "",
+            )
         return body, envelope
 
     def kept_frames(self, opened: StreamOpened) -> Frames:
@@ -170,6 +178,12 @@ class Part:
         if _SESSION.fullmatch(session):
             return session
         return str(uuid4()) if self._project is not None else ""
+
+    async def _folder(self) -> str:
+        """The folder of the project the request names; empty for none. Raises NotFound, and GatewayError 503."""
+        if self._project is None:
+            return ""
+        return (await self._services.projects.project(self._owner, self._project)).path
 
     def _wanted(self, named: _Named) -> str:
         """The conversation the request names, ``new``, or nothing. Raises InvalidRequest and NotFound."""

@@ -3,6 +3,7 @@
 `load_settings` reads and checks all of it at once; nothing else in the program looks at the environment.
 """
 
+from proxy.settings.code_policy import CodePolicy
 from proxy.settings.loader import load_settings
 from proxy.settings.media import FetchRule, MediaSettings
 from proxy.settings.model import (
@@ -31,6 +32,7 @@ __all__ = [
     "Address",
     "CacheSettings",
     "ClaudeCodeSettings",
+    "CodePolicy",
     "ConfigurationError",
     "CredentialSources",
     "Fallback",

@@ -65,13 +65,22 @@ USE_INTERACTIVE_SESSIONS: Final = Setting(
     text="Whether processes serve more than one request.",
     group=Group.CODE,
 )
+SHELL_ENV_FILE: Final[Setting[str | None]] = Setting(
+    name="SHELL_ENV_FILE",
+    parse=values.plain,
+    default=None,
+    shown_default="off",
+    text="The file, of mode 0600, that the first usable Claude Code key is written to for shells.",
+    group=Group.CODE,
+)
 
 CLAUDE_CODE_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *(CLAUDE_CODE, CLAUDE_API_KEYS),
     *(CLAUDE_BINARY_PATH, COMMAND),
     *(TIMEOUT_SECONDS, MAX_CONCURRENT_SESSIONS, USE_INTERACTIVE_SESSIONS),
+    SHELL_ENV_FILE,
 )
 """In the order in which documents list them."""
 
-IMPLYING: Final[tuple[Setting[object], ...]] = CLAUDE_CODE_SETTINGS[2:]
+IMPLYING: Final[tuple[Setting[object], ...]] = CLAUDE_CODE_SETTINGS[2:-1]
 """Those that make this machine's own login a credential where no other is configured."""

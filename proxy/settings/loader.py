@@ -8,7 +8,18 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import caching, claude_code, conversations, fallbacks, limits, media, scale, table, web
+from proxy.settings import (
+    caching,
+    claude_code,
+    code_policy,
+    conversations,
+    fallbacks,
+    limits,
+    media,
+    scale,
+    table,
+    web,
+)
 from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
@@ -62,9 +73,6 @@ def load_settings(
     resolver = Resolver(layers, ALL_SETTINGS, working_dir, findings)
     if unknown := set(flags) - resolver.names:
         raise ValueError(f"no such settings: {', '.join(sorted(unknown))}")
-    for setting in ALL_SETTINGS:
-        if resolver.given(setting) and not setting.effective:
-            findings.warn(f"{setting.name} is read but has no effect in this version.")
     _warn_of_unknown_names(layers, resolver, findings)
     _check_workers(resolver, findings)
     mirror = _mirror(resolver, findings)
@@ -73,6 +81,7 @@ def load_settings(
     sources = _sources(resolver, _Paths(working_dir), layers, findings)
     policy = _policy(resolver, findings)
     found = _media(resolver, _Paths(working_dir), findings)
+    code = _claude_code(resolver, _Paths(working_dir), found.roots, findings)
     if findings.problems:
         raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
@@ -80,7 +89,7 @@ def load_settings(
         settings,
         media=found,
         mirror=mirror,
-        claude_code=_claude_code(resolver),
+        claude_code=code,
         conversations=_conversations(resolver, _Paths(working_dir), settings.data_dir),
         warnings=tuple(findings.warnings),
     )
@@ -227,11 +236,19 @@ def _conversations(resolver: Resolver, paths: _Paths, data_dir: Path) -> Convers
     )
 
 
-def _claude_code(resolver: Resolver) -> ClaudeCodeSettings:
+def _claude_code(
+    resolver: Resolver, paths: _Paths, roots: tuple[Path, ...], findings: Findings
+) -> ClaudeCodeSettings:
+    servers = resolver.get(code_policy.MCP_FILE)
+    shell = resolver.get(claude_code.SHELL_ENV_FILE)
     return ClaudeCodeSettings(
         timeout_s=resolver.get(claude_code.TIMEOUT_SECONDS),
         processes=resolver.get(claude_code.MAX_CONCURRENT_SESSIONS),
         keeps=resolver.get(claude_code.USE_INTERACTIVE_SESSIONS),
+        policy=code_policy.code_policy(
+            resolver, paths.at(servers) if servers is not None else None, roots, findings
+        ),
+        shell_file=paths.at(shell) if shell is not None else None,
     )
 
 

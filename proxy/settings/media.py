@@ -102,7 +102,7 @@ CLAUDE_CODE_ROOTS: Final[Setting[tuple[str, ...]]] = Setting(
     parse=directories,
     default=(),
     shown_default="none",
-    text="Directories below which requests may name files, images among them, by absolute path.",
+    text="Directories below which requests may name files by absolute path, and Claude Code may work.",
     group=Group.CODE,
 )
 ADDITIONAL_DIRS: Final[Setting[tuple[str, ...]]] = Setting(

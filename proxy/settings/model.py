@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.secrets import Secret
+from proxy.settings.code_policy import CodePolicy
 from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.policy import Policy
@@ -116,11 +117,15 @@ class ClaudeCodeSettings:
             that is streamed; None for theirs.
         processes: most of them in all; None for as many as the machine has cores and memory for.
         keeps: whether processes serve more than one request.
+        policy: what requests may ask it for.
+        shell_file: where the first usable key is written for shells, absolute; None for nowhere.
     """
 
     timeout_s: float | None = None
     processes: int | None = None
     keeps: bool = True
+    policy: CodePolicy = field(default_factory=CodePolicy)
+    shell_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +253,7 @@ class Settings:
     media: MediaSettings = field(default_factory=MediaSettings)
     conversations: ConversationSettings = field(default_factory=ConversationSettings)
     cache: CacheSettings = CacheSettings()
-    claude_code: ClaudeCodeSettings = ClaudeCodeSettings()
+    claude_code: ClaudeCodeSettings = field(default_factory=ClaudeCodeSettings)
     redis_url: Secret | None = field(default=None, repr=False)
     workers: int = 1
     mirror: MirrorSettings = MirrorSettings()

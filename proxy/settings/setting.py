@@ -37,7 +37,6 @@ class Setting(Generic[T_co]):
         text: what it does, one sentence.
         group: its heading.
         secret: whether its value must never be shown; it can then also be read from a file by ``NAME_FILE``.
-        effective: whether it changes anything in this version. All are checked.
         keeps_empty: whether an empty value is a mistake; elsewhere it is the same as none.
         joins: whether its names add up to one list; elsewhere two names with different values are a mistake.
     """
@@ -50,7 +49,6 @@ class Setting(Generic[T_co]):
     text: str
     group: Group
     secret: bool = False
-    effective: bool = True
     keeps_empty: bool = False
     joins: bool = False
 

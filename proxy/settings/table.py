@@ -1,4 +1,4 @@
-"""The settings that take effect in this version. The other half stands in `later`."""
+"""All settings, put together from their groups."""
 
 from collections.abc import Callable
 from typing import Final, Literal, assert_never
@@ -7,9 +7,9 @@ from proxy.secrets import Secret
 from proxy.settings import shapes, values
 from proxy.settings.caching import CACHE_SETTINGS
 from proxy.settings.claude_code import CLAUDE_CODE_SETTINGS
+from proxy.settings.code_policy import CODE_POLICY_SETTINGS
 from proxy.settings.conversations import CONVERSATION_SETTINGS
 from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
-from proxy.settings.later import LATER_SETTINGS
 from proxy.settings.limits import LIMIT_SETTINGS
 from proxy.settings.media import MEDIA_SETTINGS
 from proxy.settings.policy import POLICY_FIELDS, PolicyField
@@ -330,8 +330,8 @@ ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *SERVER_SETTINGS,
     *WEB_SETTINGS,
     *CLAUDE_CODE_SETTINGS,
+    *CODE_POLICY_SETTINGS,
     *CONVERSATION_SETTINGS,
-    *LATER_SETTINGS,
     *SCALE_SETTINGS,
 )
 """Every setting there is, in the order of the documentation."""

@@ -1,13 +1,32 @@
 """What every kind of upstream offers to the dispatcher."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from proxy.credentials import Credential
+from proxy.dialects.claude_options import ClaudeOptions
 from proxy.exchange import Operation
 from proxy.pool import Failure, Fault, LimitHeaders, UpstreamError
 from proxy.watch import Watch
+
+
+class CodeWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request asks of Claude Code beyond its messages.
+
+    Attributes:
+        options: what it says itself.
+        owner: whose sessions it may go on with.
+        folder: the folder of the project it belongs to; None for none.
+        tell: takes the id of its session, once that is known.
+    """
+
+    options: ClaudeOptions
+    owner: str
+    folder: Path | None
+    tell: Callable[[str], None]
 
 
 class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +38,7 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
         stream: whether a streamed answer is asked for.
         version: ``anthropic-version``.
         beta: ``anthropic-beta``, or None.
+        wish: what Claude Code is asked for; None for an answer alone.
     """
 
     operation: Operation
@@ -26,6 +46,7 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     version: str
     beta: str | None = None
+    wish: CodeWish | None = None
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -123,6 +123,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     service_tier: str | None = None
     system_fingerprint: None = None
     conversation_id: str | msgspec.UnsetType = msgspec.UNSET
+    session_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _CustomInput(msgspec.Struct, gc=False):
@@ -144,6 +145,7 @@ def encode_message(message: Message, rendering: Rendering) -> bytes:
         usage=completion_usage(message.usage),
         service_tier=_service_tier(message.usage),
         conversation_id=rendering.conversation or msgspec.UNSET,
+        session_id=rendering.session or msgspec.UNSET,
     )
     return _encoder.encode(completion)
 

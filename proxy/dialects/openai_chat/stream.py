@@ -155,7 +155,12 @@ class ChatStreamEncoder:
                 _encode(completion_id(message.id or rendering.request_id)),
                 rendering.created_s,
                 _encode(rendering.model or message.model),
-                b'"conversation_id":%b,' % _encode(rendering.conversation) if rendering.conversation else b"",
+                (
+                    b'"conversation_id":%b,' % _encode(rendering.conversation)
+                    if rendering.conversation
+                    else b""
+                )
+                + (b'"session_id":%b,' % _encode(rendering.session) if rendering.session else b""),
             )
         )
         self._text_prefix = self._prefix + b'{"index":0,"delta":{"content":'

@@ -26,6 +26,7 @@ from proxy.upstreams.claude_code.turn import Edits
 
 OWN_MODEL: Final = "claude-code"
 _APPLIED: Final = ("max_tokens", "stop_sequences", "tools", "tool_choice", "output_config", "thinking")
+_TOOLS: Final = frozenset({"tools", "tool_choice"})
 _LOST: Final = frozenset({"mcp_servers", "container"})
 _NEEDS_THINKING: Final = "context_management"
 _CARRIED_MAX_BYTES: Final = 120 * 1024
@@ -61,12 +62,22 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the program has to find the question in its history: it knows no results of tools but its own."""
         return any(isinstance(block, ToolResultBlock) for block in self.question)
 
-    def edits(self) -> Edits:
-        """What becomes of the program's request: the client's fields in place of its own."""
+    @property
+    def brings_tools(self) -> bool:
+        """Whether its client runs tools itself."""
+        return self.resumes or "tools" in self.fields
+
+    def edits(self, *, acts: bool = False) -> Edits:
+        """What becomes of the program's request: the client's fields in place of its own.
+
+        Where it `acts` the tools are the program's own.
+        """
         found = {name: bytes(value) for name, value in self.fields.items()}
         remove = {name for name in _APPLIED if name not in found and name != "max_tokens"}
         if not _thinks(self.fields):
             remove.add(_NEEDS_THINKING)
+        if acts:
+            remove -= _TOOLS
         return Edits(found, frozenset(remove))
 
     def carried(self) -> Carried:

@@ -36,12 +36,14 @@ class _Wire(Transport):
     Attributes:
         fault: what ended it, as far as it was the process that failed.
         closing: whether its end is ours.
+        turn: who sees every message as it comes; None for nobody.
     """
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self.fault: Fault | None = None
         self.closing = False
+        self.turn: Turn | None = None
 
     async def connect(self) -> None:
         """The process was started before."""
@@ -58,7 +60,10 @@ class _Wire(Transport):
         try:
             async for line in self._process.lines():
                 if line.startswith(b"{"):
-                    yield _decoder.decode(line)
+                    message = _decoder.decode(line)
+                    if self.turn is not None:
+                        self.turn.saw(message)
+                    yield message
         except UpstreamFault as fault:
             self.fault = fault.fault
             raise
@@ -111,7 +116,7 @@ class Client:
 
     async def ask(self, content: list[dict[str, object]], turn: Turn) -> None:
         """Ask; what becomes of it is told to `turn`. Raises UpstreamFault."""
-        self._turn = turn
+        self._turn = self._wire.turn = turn
 
         async def asked() -> AsyncIterator[dict[str, Any]]:
             yield {

@@ -15,6 +15,8 @@ from proxy.upstreams.claude_code.folders import Folder
 
 INHERITED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 _INHERITED_BY_LOGINS: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "USER", "LOGNAME")
+NO_HISTORY: Final = "CLAUDE_CODE_SKIP_PROMPT_HISTORY"
+"""By this name the program is told to write down nothing of what is said."""
 _QUIET: Final = {
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -22,7 +24,7 @@ _QUIET: Final = {
     "CLAUDE_CODE_MAX_RETRIES": "0",
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
     "CLAUDE_CODE_NO_MODEL_FALLBACK": "1",
-    "CLAUDE_CODE_SKIP_PROMPT_HISTORY": "1",
+    NO_HISTORY: "1",
     "DISABLE_AUTOUPDATER": "1",
     "DISABLE_TELEMETRY": "1",
     "DISABLE_ERROR_REPORTING": "1",
@@ -35,23 +37,29 @@ _RESUMING: Final = {
     "CLAUDE_CODE_RESUME_INTERRUPTED_TURN": "1",
     "CLAUDE_CODE_RESUME_PROMPT": RESUME_PROMPT,
 }
+_SIMPLE: Final = {"CLAUDE_CODE_SIMPLE": "1"}
+_ACTING: Final = {"ENABLE_TOOL_SEARCH": "false"}
+"""All tools are offered at once."""
+_HIDING: Final = {"CLAUDE_CODE_SUBPROCESS_ENV_SCRUB": "1"}
+"""What tools start is told nothing of the API, and kept apart by bubblewrap, which has to be there."""
 _NO_KEY: Final = "the-listener-has-it"
 _ANTHROPIC: Final = "https://api.anthropic.com"
 
 
 def through_listener(
-    base: Mapping[str, str], folder: Folder, address: str, *, resumes: bool
+    base: Mapping[str, str], folder: Folder, address: str, *, resumes: bool, simple: bool = True
 ) -> dict[str, str]:
     """The environment of a child whose calls go through our listener at `address`, which puts the key on.
 
-    `base` is the server's own environment; `resumes` says that the child answers a question it finds in its history.
+    `base` is the server's own environment; `resumes` says that the child answers a question it finds in its history,
+    `simple` that it has none of its own tools, most of which it leaves out then.
     """
     return {
         **_taken(base, INHERITED),
         **_own(folder),
         **_QUIET,
         **(_RESUMING if resumes else {}),
-        "CLAUDE_CODE_SIMPLE": "1",
+        **(_SIMPLE if simple else _ACTING),
         "ANTHROPIC_BASE_URL": address,
         "ANTHROPIC_API_KEY": _NO_KEY,
         "NO_PROXY": "127.0.0.1",
@@ -71,16 +79,24 @@ class Carried(msgspec.Struct, frozen=True):
 
 
 def as_login(
-    base: Mapping[str, str], folder: Folder, credential: Credential, carried: Carried, *, resumes: bool
+    base: Mapping[str, str],
+    folder: Folder,
+    credential: Credential,
+    carried: Carried,
+    *,
+    resumes: bool,
+    acts: bool = False,
 ) -> dict[str, str]:
     """The environment of a child that goes out by itself with its owner's own login.
 
     That is the login of a configuration folder, or a token the owner made for programs with ``claude setup-token``.
+    One that `acts` hides it from what its tools start.
     """
     found = {
         **_taken(base, (*INHERITED, *_INHERITED_BY_LOGINS)),
         **_QUIET,
         **(_RESUMING if resumes else {}),
+        **(_ACTING | _HIDING if acts else {}),
         "TMPDIR": str(folder.temporary),
     }
     if credential.secret is not None:

@@ -4,7 +4,10 @@ import os
 from dataclasses import replace
 from typing import Final
 
-from proxy.settings import ClaudeCodeSettings, Policy
+from proxy.clock import Clock
+from proxy.settings import ClaudeCodeSettings, Policy, Settings
+from proxy.upstreams.claude_code.runs import Runs
+from proxy.upstreams.claude_code.saved import SavedSessions
 from proxy.upstreams.claude_code.sessions import Limits
 
 _PROCESS_BYTES: Final = 300_000_000
@@ -22,6 +25,13 @@ def policy_of(settings: ClaudeCodeSettings, policy: Policy) -> Policy:
     if settings.timeout_s is None:
         return policy
     return replace(policy, unary_timeout_s=settings.timeout_s, idle_timeout_s=settings.timeout_s)
+
+
+def runs_of(settings: Settings, clock: Clock) -> Runs:
+    """What requests may have done, with their sessions kept beside everything else the server keeps."""
+    conversations = settings.conversations
+    saved = SavedSessions(settings.data_dir / "claude-sessions", clock, conversations.timeout_s)
+    return Runs(settings.claude_code.policy, saved, conversations.project_root)
 
 
 def _memory_bytes() -> int:

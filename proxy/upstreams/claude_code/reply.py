@@ -50,6 +50,11 @@ class CodeReply:
         """See `ByteReply.ended`."""
         return (self._decoder.observed.complete or self._failed) and not self._ready
 
+    @property
+    def acted(self) -> bool:
+        """Whether tools were used for it, so that asking again would use them twice."""
+        return self._turn.acted
+
     async def begin(self) -> None:
         """Wait for the first event. Raises UpstreamRefused, and UpstreamFault. Safe to cancel."""
         while not self._ready:

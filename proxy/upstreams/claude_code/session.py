@@ -1,6 +1,7 @@
 """One child, from the making of its folder to the moment nothing of it is left."""
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,13 +16,16 @@ from proxy.tasks import spawn
 from proxy.upstreams.base import UpstreamFault
 from proxy.upstreams.claude_code import environment
 from proxy.upstreams.claude_code.arguments import Line, command
-from proxy.upstreams.claude_code.asked import Asked, digest
+from proxy.upstreams.claude_code.asked import Asked, digest, refused
 from proxy.upstreams.claude_code.environment import Carried
 from proxy.upstreams.claude_code.folders import Folder, Folders
 from proxy.upstreams.claude_code.listener import Door, Listener
+from proxy.upstreams.claude_code.options import Run
 from proxy.upstreams.claude_code.process import Process
 from proxy.upstreams.claude_code.program import Program
-from proxy.upstreams.claude_code.transcript import remove_transcript, write_transcript
+from proxy.upstreams.claude_code.run import CALLS_MAX
+from proxy.upstreams.claude_code.saved import SavedSessions
+from proxy.upstreams.claude_code.transcript import folder_of, remove_transcript, write_transcript
 from proxy.upstreams.claude_code.turn import Turn
 
 if TYPE_CHECKING:
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("claude_code")
 _START_S: Final = 30.0
+_BUBBLEWRAP: Final = "bwrap"
 _encoder = msgspec.json.Encoder()
 
 
@@ -40,22 +45,28 @@ class Sort(msgspec.Struct, frozen=True):
         model: the model id; empty for the program's own choice.
         system: the system prompt.
         carried: what goes by the environment, for a login.
+        run: what it may do beyond answering; None for nothing.
     """
 
     credential: Credential
     model: str
     system: str
     carried: Carried | None = None
+    run: Run | None = None
 
     def __hash__(self) -> int:
         return hash((self.credential.name, self.model, self.system))
 
 
-def sort_of(asked: Asked, credential: Credential) -> Sort:
+def sort_of(asked: Asked, credential: Credential, run: Run | None = None) -> Sort:
     """What child a request needs. Raises UpstreamRefused for what a login cannot carry."""
-    return Sort(
-        credential, asked.model, asked.system, asked.carried() if is_login(credential.secret) else None
-    )
+    carried = asked.carried() if is_login(credential.secret) else None
+    if carried is not None and run is not None and run.acts and shutil.which(_BUBBLEWRAP) is None:
+        raise refused(
+            "claude_options: on a Claude Code login, tools and MCP servers need bubblewrap on the server, which hides "
+            "the login from them."
+        )
+    return Sort(credential, asked.model or (run.model if run is not None else ""), asked.system, carried, run)
 
 
 def client_class() -> "type[Client]":
@@ -72,11 +83,13 @@ class Means(msgspec.Struct, frozen=True):
         folders: where they live.
         listener: what those with a key speak to.
         base: the environment of the server.
+        saved: where sessions are kept that clients go on with; None for nowhere.
     """
 
     folders: Folders
     listener: Listener
     base: Mapping[str, str]
+    saved: SavedSessions | None = None
 
 
 class Session:
@@ -101,6 +114,7 @@ class Session:
         self._door: Door | None = None
         self._process: Process | None = None
         self._client: Client | None = None
+        self._turn: Turn | None = None
         self._transcript: Path | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -111,8 +125,11 @@ class Session:
 
     @property
     def reusable(self) -> bool:
-        """Whether it can be asked more than once: a login's child is not, as nobody holds back what it asks itself."""
-        return self._door is not None
+        """Whether it can be asked more than once.
+
+        A login's child is not, as nobody holds back what it asks itself, nor is one that was made for one run.
+        """
+        return self._door is not None and self.sort.run is None
 
     @property
     def pid(self) -> int | None:
@@ -146,14 +163,22 @@ class Session:
         sort, means = self.sort, self._means
         folder = self._folder = await asyncio.to_thread(means.folders.new)
         resumes = begun is not None
+        acts = sort.run is not None and sort.run.acts
         if sort.carried is None:
             self._door = await means.listener.door(sort.credential)
             self._door.turn = begun
-            told = environment.through_listener(means.base, folder, self._door.address, resumes=resumes)
+            told = environment.through_listener(
+                means.base, folder, self._door.address, resumes=resumes, simple=not acts
+            )
         else:
-            told = environment.as_login(means.base, folder, sort.credential, sort.carried, resumes=resumes)
+            told = environment.as_login(
+                means.base, folder, sort.credential, sort.carried, resumes=resumes, acts=acts
+            )
         told[environment.SDK_VERSION] = program.sdk_version
-        working_dir = Path(sort.credential.working_dir or folder.work)
+        if sort.run is not None and sort.run.session:
+            # it leaves out transcripts too
+            told.pop(environment.NO_HISTORY)
+        working_dir = self._place(folder)
         line = await asyncio.to_thread(self._prepare, folder, told, working_dir, history, program)
         self._process = await Process.start(command(program.path, line), told, working_dir)
         if self._closing is not None:
@@ -177,29 +202,76 @@ class Session:
         if self.sort.system:
             system_file = folder.root / "system.txt"
             system_file.write_text(self.sort.system)
-        resume: str | None = None
-        if history:
-            configuration = Path(told.get("CLAUDE_CONFIG_DIR") or Path(told["HOME"]) / ".claude")
-            resume, self._transcript = write_transcript(history, configuration, working_dir, program.version)
+        configuration = Path(told.get("CLAUDE_CONFIG_DIR") or Path(told["HOME"]) / ".claude")
+        line = self._line(folder, working_dir, system_file)
+        session = line.session or ""
+        if (run := self.sort.run) is not None and run.resumes and self._means.saved is not None:
+            self._transcript = self._means.saved.lay_out(run.owner, session, configuration, working_dir)
+        elif history:
+            session, self._transcript = write_transcript(
+                history, configuration, working_dir, program.version, session
+            )
+        else:
+            if session:
+                self._transcript = folder_of(configuration, working_dir) / f"{session}.jsonl"
+            return line
+        return msgspec.structs.replace(line, session=None, resume=session)
+
+    def _line(self, folder: Folder, working_dir: Path, system_file: Path | None) -> Line:
+        """The command line of a child with no history."""
+        sort, run = self.sort, self.sort.run
+        if run is None:
+            return Line(model=sort.model, system_file=system_file, once=sort.carried is not None)
+        servers_file: Path | None = None
+        if run.servers:
+            servers_file = folder.root / "servers.json"
+            servers_file.touch(mode=0o600)
+            servers = {name: msgspec.Raw(told) for name, told in run.servers.items()}
+            servers_file.write_bytes(_encoder.encode({"mcpServers": servers}))
         return Line(
-            model=self.sort.model,
+            model=sort.model,
             system_file=system_file,
-            resume=resume,
-            once=self.sort.carried is not None,
+            once=sort.carried is not None and not run.acts,
+            session=run.session or None,
+            keeps=bool(run.session),
+            tools=run.tools,
+            allowed=run.rules(working_dir),
+            denied=run.denied,
+            servers_file=servers_file,
+            calls=CALLS_MAX if run.acts else 1,
+            debug=run.logs,
         )
+
+    def _place(self, folder: Folder) -> Path:
+        """Where the program runs."""
+        run = self.sort.run
+        if run is not None and run.working_dir is not None:
+            return run.working_dir
+        return Path(self.sort.credential.working_dir or folder.work)
 
     async def ask(self, asked: Asked, turn: Turn) -> None:
         """Ask the question of a request whose history it knows. Raises UpstreamFault."""
         if self._client is None:
             raise UpstreamFault(Fault.RESET)
         self.turns += 1
+        self._turn = turn
         if self._door is not None:
             self._door.turn = turn
         content = msgspec.json.decode(_encoder.encode(asked.question), type=list[dict[str, object]])
         await self._client.ask(content, turn)
 
+    @property
+    def _answered(self) -> bool:
+        """Whether it has answered in a session that is kept."""
+        run = self.sort.run
+        return bool(run is not None and run.session and self._turn is not None and self._turn.over.is_set())
+
     async def close(self, *, at_once: bool) -> None:
-        """End it. Cancelling whoever waits for that does not stop it."""
+        """End it. Cancelling whoever waits for that does not stop it.
+
+        One that has something to write down is let do so.
+        """
+        at_once = at_once and not self._answered
         if self._closing is None:
             if self._client is not None:
                 self._client.leave()
@@ -218,6 +290,16 @@ class Session:
                 await self._client.close()
         finally:
             if self._transcript is not None:
-                await asyncio.to_thread(remove_transcript, self._transcript)
+                await asyncio.to_thread(self._put_away, self._transcript)
+            if self._process is not None and self.sort.run is not None and self.sort.run.logs:
+                _log.debug("Claude Code says", said=self._process.complaints)
             if self._folder is not None:
                 await asyncio.to_thread(self._folder.remove)
+
+    def _put_away(self, transcript: Path) -> None:
+        run, saved = self.sort.run, self._means.saved
+        if run is None or saved is None or not run.session or not self._answered:
+            remove_transcript(transcript)
+            return
+        working_dir = str(run.working_dir) if run.working_dir is not None else ""
+        saved.take_back(run.owner, run.session, transcript, working_dir)

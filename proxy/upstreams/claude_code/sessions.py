@@ -73,6 +73,8 @@ class Sessions:
         The child is the caller's until it is given back. Raises UpstreamFault, and UpstreamRefused while all are
         busy.
         """
+        if sort.run is not None:
+            return await self._asked_anew(sort, asked, turn, program)
         if not asked.resumes and (found := await self._taken(sort, digest(asked.history))) is not None:
             try:
                 await found.ask(asked, turn)

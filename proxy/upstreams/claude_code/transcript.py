@@ -47,13 +47,15 @@ class _Entry(msgspec.Struct, rename="camel", kw_only=True):
 
 
 def write_transcript(
-    messages: Iterable[InputMessage], configuration: Path, working_dir: Path, version: str
+    messages: Iterable[InputMessage], configuration: Path, working_dir: Path, version: str, session: str = ""
 ) -> tuple[str, Path]:
-    """Write a history for a child that runs in `working_dir`. Returns its id and its file. Raises OSError."""
-    session = str(uuid4())
-    # the program looks for it under the path it runs in, links resolved
+    """Write a history for a child that runs in `working_dir`. Returns its id and its file. Raises OSError.
+
+    `session` is the id it is to have, empty for a new one.
+    """
+    session = session or str(uuid4())
     cwd = str(working_dir.resolve())
-    folder = configuration / "projects" / _NO_LETTER.sub("-", cwd)[:_SLUG_MAX]
+    folder = folder_of(configuration, working_dir)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{session}.jsonl"
     previous: str | None = None
@@ -73,6 +75,11 @@ def write_transcript(
     file.touch(mode=_MODE)
     file.write_bytes(b"".join(lines))
     return session, file
+
+
+def folder_of(configuration: Path, working_dir: Path) -> Path:
+    """Where the program looks for what was said in a directory: under the path of that, links resolved."""
+    return configuration / "projects" / _NO_LETTER.sub("-", str(working_dir.resolve()))[:_SLUG_MAX]
 
 
 def remove_transcript(file: Path) -> None:

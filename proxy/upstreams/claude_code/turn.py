@@ -133,6 +133,11 @@ class Turn:
         """Whether it has come to nothing, or to something that was cut."""
         return self._problem is not None or self._aborted
 
+    @property
+    def acted(self) -> bool:
+        """Whether anything was done on the way, so that asking again would do it twice."""
+        return False
+
     def begin(self) -> bool:
         """Whether a request of it may pass: the first one, while anybody waits for its answer."""
         allowed = not self._begun and not self._aborted
@@ -180,6 +185,9 @@ class Turn:
         self._news.set()
         if len(self._events) >= _WAITING_MAX:
             self._room.clear()
+
+    def saw(self, message: Mapping[str, object]) -> None:
+        """The child has sent a message, of whatever sort, as it came. Nothing is made of it here."""
 
     def end(self, ended: Ended) -> None:
         """It has ended, as the child tells it, or for an error event on the wire; what is known first counts."""

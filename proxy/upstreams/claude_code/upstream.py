@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,20 +11,24 @@ from typing import Final
 import msgspec
 
 from proxy.clock import Clock
-from proxy.credentials import Credential
+from proxy.credentials import Credential, Kind
+from proxy.errors import ErrorKind, GatewayError
 from proxy.exchange import Operation
 from proxy.log import get_logger
 from proxy.model.message import Message
 from proxy.model.request import InputMessage
 from proxy.pool import Fault
 from proxy.settings import Policy
-from proxy.tasks import off_loop
-from proxy.upstreams.base import ByteReply, UpstreamCall, UpstreamFault
+from proxy.tasks import detach, off_loop
+from proxy.upstreams.base import ByteReply, CodeWish, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.upstreams.claude_code.asked import Asked, digest, read_asked
 from proxy.upstreams.claude_code.folders import Folders
 from proxy.upstreams.claude_code.listener import Listener
+from proxy.upstreams.claude_code.options import Run
 from proxy.upstreams.claude_code.program import Program, Unusable, find_program
 from proxy.upstreams.claude_code.reply import CodeReply
+from proxy.upstreams.claude_code.run import RunTurn
+from proxy.upstreams.claude_code.runs import Runs
 from proxy.upstreams.claude_code.session import Means, Session, client_class, sort_of
 from proxy.upstreams.claude_code.sessions import Limits, Sessions
 from proxy.upstreams.claude_code.turn import Turn
@@ -52,18 +56,22 @@ class ClaudeCode:
         *,
         folder: Path,
         limits: Limits,
-        credentials: tuple[Credential, ...] = (),
+        credentials: Iterable[Credential] = (),
         environment: Mapping[str, str] = os.environ,
+        runs: Runs | None = None,
     ) -> None:
         """Children live in folders below `folder`; `environment` is where a few harmless names are taken from.
 
         `credentials` are those there are at the start, whose program is looked at before it is needed.
+        `runs` plans what is more than an answer; without it nothing is.
         """
-        self._known = credentials
+        self._runs = runs
+        saved = runs.saved if runs is not None else None
+        self.follow(credentials)
         self._policy = policy
         self._folders = Folders(folder)
         self._listener = Listener(ways_out, policy)
-        self._sessions = Sessions(Means(self._folders, self._listener, environment), limits, clock)
+        self._sessions = Sessions(Means(self._folders, self._listener, environment, saved), limits, clock)
         self._programs: dict[str | None, Program] = {}
 
     @property
@@ -86,15 +94,29 @@ class ClaudeCode:
         due_s = loop.time() + limit_s
         asked = await _read(call.body)
         try:
-            reply = await watch.within(limit_s, self._asked(asked, credential))
+            reply = await watch.within(limit_s, self._asked(asked, credential, call.wish))
         except TimeoutError:
             raise UpstreamFault(Fault.FIRST_EVENT_TIMEOUT) from None
         if call.stream:
             return reply
         try:
             return WholeReply(await reply.read_all(watch, max(due_s - loop.time(), 0.0)), reply.source)
+        except (UpstreamRefused, UpstreamFault) as problem:
+            if not reply.acted:
+                raise
+            _log.warning("a run broke off", credential=credential.name, problem=str(problem))
+            raise _broken_off() from None
         finally:
             reply.close()
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """Those of this kind that there are."""
+        return self._known
+
+    def follow(self, credentials: Iterable[Credential]) -> None:
+        """These are all credentials from now on."""
+        self._known = tuple(each for each in credentials if each.kind is Kind.CLAUDE_CODE and each.enabled)
 
     async def forget(self, credential: Credential) -> None:
         """See `Upstream.forget`."""
@@ -105,19 +127,32 @@ class ClaudeCode:
         for credential in self._known:
             with suppress(UpstreamFault):
                 await self._program(credential)
-        await self._sessions.run()
+        if self._runs is None:
+            await self._sessions.run()
+            return
+        await asyncio.gather(self._sessions.run(), self._runs.run())
 
     async def close(self) -> None:
         """End every child, and remove what they lived in."""
         await self._sessions.close()
         await self._listener.close()
+        if self._runs is not None:
+            self._runs.close()
         await asyncio.to_thread(self._folders.close)
 
-    async def _asked(self, asked: Asked, credential: Credential) -> CodeReply:
-        program = await self._program(credential)
-        turn = Turn(asked.edits())
-        session = await self._sessions.ask(sort_of(asked, credential), asked, turn, program)
-        reply = CodeReply(turn, self._policy.event_max_bytes, partial(self._closed, session, turn, asked))
+    async def _asked(self, asked: Asked, credential: Credential, wish: CodeWish | None) -> CodeReply:
+        stack, run = AsyncExitStack(), None
+        try:
+            if self._runs is not None:
+                asked, run = await self._runs.planned(asked, wish, stack)
+            program = await self._program(credential)
+            turn = _turn(asked, run)
+            session = await self._sessions.ask(sort_of(asked, credential, run), asked, turn, program)
+        except BaseException:
+            await stack.aclose()
+            raise
+        closed = partial(self._closed, session, turn, asked, stack)
+        reply = CodeReply(turn, self._policy.event_max_bytes, closed)
         try:
             await reply.begin()
         except BaseException:
@@ -136,13 +171,47 @@ class ClaudeCode:
             self._programs[credential.cli_path] = found
         return found
 
-    def _closed(self, session: Session, turn: Turn, asked: Asked, answer: Message | None) -> None:
+    def _closed(
+        self, session: Session, turn: Turn, asked: Asked, stack: AsyncExitStack, answer: Message | None
+    ) -> None:
+        if (run := session.sort.run) is not None:
+            if self._runs is not None and run.session:
+                self._runs.saved.leave(run.owner, run.session)
+            if answer is None:
+                turn.abort()
+            self._sessions.give_back(session, turn, None)
+            detach(_released(session, stack), name="let go of a session of Claude Code")
+            return
         if answer is None or answer.stop_reason not in _CLEAN_ENDS:
             turn.abort()
             self._sessions.give_back(session, turn, None)
             return
         said = InputMessage("user", list(asked.question)), InputMessage("assistant", answer.content)
         self._sessions.give_back(session, turn, digest(said, digest(asked.history)))
+
+
+def _turn(asked: Asked, run: Run | None) -> Turn:
+    if run is None:
+        return Turn(asked.edits())
+    return RunTurn(asked.edits(acts=run.acts), run.output_format, acts=run.acts)
+
+
+async def _released(session: Session, stack: AsyncExitStack) -> None:
+    """Let the next request go on with a session, once all of it is written down."""
+    try:
+        await session.close(at_once=True)
+    finally:
+        await stack.aclose()
+
+
+def _broken_off() -> GatewayError:
+    return GatewayError(
+        502,
+        ErrorKind.API,
+        "The run broke off after Claude Code had used tools. It is not begun anew, as that would use them twice.",
+        code="run_broken_off",
+        should_retry=False,
+    )
 
 
 def _found(credential: Credential) -> Program:

@@ -22,16 +22,14 @@ def identify(setting: Setting[object]) -> str:
 def test_the_manual_has_the_row_of_every_setting(setting: Setting[object]) -> None:
     """Protects readers from names, defaults and meanings that have changed since."""
     names = "<br>".join(f"`{name}`" for name in setting.names)
-    mark = "" if setting.effective else " \\*"
-    assert MANUAL.count(f"| {names}{mark} | {setting.shown_default} | {setting.text} |\n") == 1
+    assert MANUAL.count(f"| {names} | {setting.shown_default} | {setting.text} |\n") == 1
 
 
 @pytest.mark.parametrize("setting", ALL_SETTINGS, ids=identify)
 def test_the_example_has_a_line_for_every_setting_under_its_explanation(setting: Setting[object]) -> None:
     """Protects those who configure by copying the example."""
     names = f" Also: {', '.join(setting.aliases)}." if setting.aliases else ""
-    mark = "" if setting.effective else " (*)"
-    explanation = f"# {setting.text}{names} Default: {setting.shown_default}.{mark}\n#{setting.name}="
+    explanation = f"# {setting.text}{names} Default: {setting.shown_default}.\n#{setting.name}="
     assert EXAMPLE.count(explanation) == 1
 
 
@@ -58,10 +56,13 @@ def test_every_line_of_the_example_works_when_its_comment_sign_is_taken_away(tmp
     secret = {setting.name for setting in ALL_SETTINGS if setting.secret}
     (tmp_path / "config").mkdir()
     (tmp_path / "config/local.toml").write_text("")
+    (tmp_path / "mcp_config.json").write_text('{"mcpServers": {"filesystem": {"command": "npx"}}}')
+    servers = {"CLAUDE_CODE__MCP__CONFIG_FILE": "mcp_config.json"}
     wrong: dict[str, str] = {}
     for name, value in lines:
         (tmp_path / ".env").write_text(f"{name}={value}\n")
         companions = {"FALLBACK_API_URL_" + name[-1]: "https://x"} if name.startswith("FALLBACK_API_") else {}
+        companions |= servers if name.startswith("CLAUDE_CODE_MCP") else {}
         try:
             load_settings({}, companions, tmp_path)
         except ConfigurationError as error:

@@ -4,7 +4,7 @@ from collections import Counter
 
 from proxy.settings.table import ALL_SETTINGS
 
-EFFECTIVE = {
+KNOWN = {
     *("ADDRESS", "HOST", "PORT", "DRAIN_DELAY", "DRAIN_SECONDS", "CONFIG_FILE", "CAROUSEL_IN_IMAGE"),
     *("API_KEYS", "REQUIRE_AUTH", "ADMIN_KEY", "SECRET_KEY"),
     *("ANTHROPIC_API_KEYS", "ANTHROPIC_BASE_URL", "SESSIONS_FILE", "PROXY"),
@@ -19,6 +19,9 @@ EFFECTIVE = {
     "CLAUDE_CODE__CLAUDE__TIMEOUT_SECONDS",
     "CLAUDE_CODE__CLAUDE__MAX_CONCURRENT_SESSIONS",
     "CLAUDE_CODE__CLAUDE__USE_INTERACTIVE_SESSIONS",
+    *("CLAUDE_CODE_TOOLS", "CLAUDE_CODE_MCP", "CLAUDE_CODE_DEBUG", "SHELL_ENV_FILE"),
+    "CLAUDE_CODE__FILE_ACCESS__SKIP_PERMISSIONS",
+    *(f"CLAUDE_CODE__MCP__{name}" for name in ("ENABLED", "CONFIG_FILE", "STRICT", "DEBUG")),
     *("DATA_DIR", "DATABASE_URL", "LOG_LEVEL", "LOG_FORMAT", "RESPONSES_TTL"),
     *("CONVERSATIONS", "MAX_HISTORY_MESSAGES", "SESSION_TIMEOUT_MINUTES", "PROJECT_ROOT"),
     *("REQUESTS_PER_MINUTE", "RATE_LIMIT_REQUESTS_PER_MINUTE", "TOKENS_PER_MINUTE"),
@@ -37,11 +40,11 @@ def test_no_name_belongs_to_two_settings() -> None:
     assert [name for name, times in names.items() if times > 1] == []
 
 
-def test_the_settings_that_take_effect_are_the_known_ones() -> None:
-    """Protects the promise of what this version does, and the warnings about the rest."""
-    effective = {setting.name for setting in ALL_SETTINGS if setting.effective}
-    own = {name for name in effective if not name.startswith(("POOL_", "QUEUE_", "RELAY_", "FALLBACK_API_"))}
-    assert own == EFFECTIVE
+def test_the_settings_are_the_known_ones() -> None:
+    """Protects configurations from a name that is gone, or is spelled another way."""
+    names = {setting.name for setting in ALL_SETTINGS}
+    own = {name for name in names if not name.startswith(("POOL_", "QUEUE_", "RELAY_", "FALLBACK_API_"))}
+    assert own == KNOWN
 
 
 def test_every_secret_setting_is_marked_as_one() -> None:

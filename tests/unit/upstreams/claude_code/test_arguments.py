@@ -60,3 +60,49 @@ def test_no_tool_no_settings_and_no_permission_is_ever_given() -> None:
     assert {"--strict-mcp-config", "--setting-sources=", f"--resume={SESSION}"} <= set(line)
     assert "--max-budget-usd" in line
     assert "--max-budget-usd" not in command(PROGRAM, Line())
+
+
+def test_a_run_has_its_tools_rules_servers_and_session_and_nothing_else() -> None:
+    """Protects the places of what a run adds to the template."""
+    line = Line(
+        tools=("Read", "Bash"),
+        allowed=("Read(//srv/my work/**)", "Bash", "mcp__birds"),
+        denied=("Edit",),
+        servers_file=Path("/s.json"),
+        session=SESSION,
+        keeps=True,
+        calls=100,
+        debug=True,
+    )
+    words = command(PROGRAM, line)
+    for option, value in (
+        ("--tools", "Read,Bash"),
+        ("--allowedTools", "Read(//srv/my work/**),Bash,mcp__birds"),
+        ("--disallowedTools", "Edit"),
+        ("--mcp-config", "/s.json"),
+        ("--session-id", SESSION),
+        ("--max-turns", "100"),
+    ):
+        assert words[words.index(option) + 1] == value
+    assert "--no-session-persistence" not in words
+    assert "--debug-to-stderr" in words
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        Line(tools=("Read,Bash",)),
+        Line(tools=("--tools",)),
+        Line(denied=("a b",)),
+        Line(allowed=("Bash(*)",)),
+        Line(allowed=("Read(//srv/**),Bash",)),
+        Line(allowed=("Read(//srv/a)b/**)",)),
+        Line(allowed=("Read(/srv/**)",)),
+        Line(session="Read it."),
+        Line(servers_file=Path("s.json")),
+    ],
+)
+def test_what_is_no_tool_rule_or_session_never_gets_there(line: Line) -> None:
+    """Protects the command line from a mistake made before it."""
+    with pytest.raises(ValueError, match=r"^not "):
+        command(PROGRAM, line)

@@ -1,0 +1,48 @@
+"""What of a request is Claude Code's alone, for calls of that kind of credential."""
+
+from pathlib import Path
+
+import msgspec
+
+from proxy.dialects.claude_options import FIELD, read_options
+from proxy.dispatch.answers import model_not_allowed
+from proxy.dispatch.prepare import Prepared
+from proxy.errors import GatewayError, InvalidRequest
+from proxy.exchange import Exchange, Operation
+from proxy.upstreams.base import CodeWish
+
+
+def with_wish(prepared: Prepared, exchange: Exchange) -> Prepared:
+    """The same with the ``claude_options`` of the request, and the folder of its project.
+
+    Raises GatewayError 400 for options that cannot be read: not an InvalidRequest, which would only mean that another
+    kind of credential has to be asked; and 403 for a model the client may not ask for.
+    """
+    belongs = exchange.belongs
+    if (
+        belongs is None
+        or FIELD not in exchange.envelope.own_fields
+        or exchange.operation is not Operation.MESSAGES
+    ):
+        return prepared
+    try:
+        options = read_options(exchange.body)
+    except InvalidRequest as wrong:
+        raise GatewayError(
+            wrong.status, wrong.kind, wrong.message, param=wrong.param, code=wrong.code, details=wrong.details
+        ) from None
+    if options is None:
+        return prepared
+    if options.model is not None and exchange.permits is not None and not exchange.permits(options.model):
+        raise model_not_allowed(options.model, ())
+    wish = CodeWish(
+        options=options,
+        owner=belongs.owner,
+        folder=Path(belongs.folder) if belongs.folder else None,
+        tell=belongs.in_session,
+    )
+    return msgspec.structs.replace(
+        prepared,
+        call=msgspec.structs.replace(prepared.call, wish=wish),
+        dropped=tuple(lost for lost in prepared.dropped if lost.field != FIELD),
+    )
