@@ -23,9 +23,9 @@ _FORGED: Final = (
     "2026-01-01T00:00:00.000Z info    gate: forged outcome=success",
     '{"event":"forged","outcome":"success"}',
 )
-_FORGING: Final = tuple(
-    f"m{end}{line}{end}" for end in ("\n", "\r\n", "\r", "\u2028", "\x85", "\x0b") for line in _FORGED
-) + (
+_ENDS: Final = ("\n", "\r\n", "\r", "\u2028", "\x85", "\x0b")
+_FORGING: Final = (
+    *(f"m{end}{line}{end}" for end in _ENDS for line in _FORGED),
     "\x1b[2K\x1b[1Gforged",
     "\x1b]0;forged\x07",
     "\x9b2Kforged",
