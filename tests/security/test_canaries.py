@@ -124,8 +124,10 @@ def _administration() -> list[bytes]:
 
 def _pages() -> list[bytes]:
     """Everything else there is to look at, for programs and for people, with the key that shows the most."""
-    shown = ("/metrics", "/stats", "/openapi.json", "/admin/usage", "/admin/usage?format=csv", "/admin/audit")
-    shown += ("/admin/keys", "/dashboard", "/dashboard/config", "/dashboard/history", "/dashboard/login")
+    shown = (
+        *("/metrics", "/stats", "/openapi.json", "/admin/usage", "/admin/usage?format=csv", "/admin/audit"),
+        *("/admin/keys", "/dashboard", "/dashboard/config", "/dashboard/history", "/dashboard/login"),
+    )
     looks = [request(path, method="GET", key=_ADMIN) for path in shown]
     return [
         *looks,

@@ -71,7 +71,9 @@ def test_a_package_is_the_one_that_was_pinned_and_has_its_own_bytes(name: str) -
 def test_a_package_may_be_passed_on(name: str) -> None:
     """Protects who hands on an image from licences that forbid it, or bind what is with it."""
     told = metadata.distribution(name).metadata
-    said = [told.get("License-Expression") or "", told.get("License") or "", *told.get_all("Classifier", [])]
+    said = [
+        text for field in ("License-Expression", "License", "Classifier") for text in told.get_all(field, [])
+    ]
     assert any(_FREE.search(text) for text in said)
     assert not any(re.search(r"\bA?GPL", text) for text in said if len(text) < 200)
 
