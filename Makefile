@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 SOURCES := proxy tests app.py
 T ?= tests
 
-.PHONY: run test check format lint types contracts bench lock clean help
+.PHONY: run test check format lint types contracts security fuzz bench lock clean help
 
 help: ## Show what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,7 +18,7 @@ run: .venv/.runtime $(if $(CLAUDE_CODE),.venv/.claude-code) ## Start the server;
 test: .venv/.dev ## Run the tests, or a part of them: make test T=tests/unit
 	$(BIN)/python -m pytest -n auto --dist loadfile $(T)
 
-check: format lint types contracts test ## Format, lint, types, layers, tests: what CI runs
+check: format lint types contracts security test ## Format, lint, types, layers, holes, tests: what CI runs
 
 format: .venv/.dev ## Check the formatting
 	$(BIN)/ruff format --check $(SOURCES)
@@ -32,6 +32,13 @@ types: .venv/.dev ## Check the types
 contracts: .venv/.dev ## Check that each layer imports only from those below
 	$(BIN)/lint-imports --no-cache
 
+security: .venv/.dev .semgrep/.installed ## Look for holes in the source; nothing leaves the machine
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive proxy app.py
+	.semgrep/bin/semgrep scan --config .semgrep.yml --error --quiet --metrics off --disable-version-check proxy app.py
+
+fuzz: .venv/.dev .venv/.fuzz ## Feed the parsers nonsense: make fuzz TARGET=sse SECONDS=60; all of them without TARGET
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),120) $(TARGET)
+
 bench: .venv/.dev ## Measure: one JSON line a figure; PEERS=1 adds the peers (needs wrk)
 	@$(BIN)/python -m tests.bench $(if $(PEERS),--peers)
 
@@ -39,7 +46,7 @@ lock: .venv/.dev ## Compile the requirement files from pyproject.toml
 	deploy/lock.sh $(BIN)/uv
 
 clean: ## Remove what the tools left
-	rm -rf .venv .node .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf .venv .semgrep .node .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -55,3 +62,12 @@ clean: ## Remove what the tools left
 .venv/.dev: requirements.txt requirements-dev.txt requirements-claude-code.txt requirements-opentelemetry.txt | .venv/bin/python
 	$(PIP) -r requirements.txt -r requirements-dev.txt -r requirements-claude-code.txt -r requirements-opentelemetry.txt
 	@touch $@ .venv/.runtime
+
+.venv/.fuzz: requirements-fuzz.txt | .venv/.dev
+	$(PIP) -r requirements-fuzz.txt
+	@touch $@
+
+.semgrep/.installed: requirements-semgrep.txt
+	$(PYTHON) -m venv .semgrep
+	.semgrep/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-semgrep.txt
+	@touch $@

@@ -199,6 +199,8 @@ def error_response(error: GatewayError, dialect: Dialect, caller: Caller, servic
         **services.common_headers,
         **identity_headers(dialect, caller.request_id),
         **retry_headers(error),
+        # a 404 may be kept by default, and nothing on the way minds which key it was for
+        "cache-control": "no-store",
     }
     if rendered.status == 401:
         headers["www-authenticate"] = "Bearer"

@@ -93,7 +93,7 @@ class _Sink:
     def _rendered(self, lines: list[RequestLine]) -> bytes:
         if self._as_json:
             with suppress(UnicodeEncodeError):
-                return _encoder.encode_lines(lines)
+                return _visible(_encoder.encode_lines(lines))
         render = _json_of if self._as_json else _text_of
         return b"".join(render(line.told()) + b"\n" for line in lines)
 
@@ -171,12 +171,28 @@ def _as_text(_: WrappedLogger, __: str, event: EventDict) -> bytes:
 
 def _json_of(event: Mapping[str, object]) -> bytes:
     try:
-        return _encoder.encode(event)
+        return _visible(_encoder.encode(event))
     except UnicodeEncodeError:
         # Header values that are no UTF-8 reach us with lone surrogates, which JSON cannot hold.
-        return _encoder.encode(
-            {name: str(value).encode(errors="replace").decode() for name, value in event.items()}
+        return _visible(
+            _encoder.encode(
+                {name: str(value).encode(errors="replace").decode() for name, value in event.items()}
+            )
         )
+
+
+def _visible(data: bytes) -> bytes:
+    """JSON whose strings hold nothing that some reader takes for the end of a line, or a terminal for a command."""
+    if data.isascii() and b"\x7f" not in data:
+        return data
+    return "".join(
+        char if char.isprintable() or char == "\n" else _escaped(char) for char in data.decode()
+    ).encode()
+
+
+def _escaped(char: str) -> str:
+    units = char.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def _text_of(event: Mapping[str, object]) -> bytes:
@@ -191,7 +207,10 @@ def _text_of(event: Mapping[str, object]) -> bytes:
 
 def _shown(value: object) -> str:
     text = str(value)
-    return f'"{text}"' if " " in text else text
+    if " " not in text and '"' not in text:
+        return text
+    # a quote inside would end the value, and what follows it would read like fields of ours
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _one_line(text: str) -> str:

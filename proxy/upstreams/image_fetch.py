@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from ipaddress import IPv6Address
 from typing import Final, TypeAlias
 
 import aiohttp
@@ -85,7 +86,7 @@ class ImageFetch:
         url = None
         try:
             async with asyncio.timeout(self._limit_s):
-                url = self._checked(_parsed(text))
+                url = checked_url(text, self._rule)
                 return await self._followed(url)
         except (Unfetchable, aiohttp.ClientError, OSError, ValueError) as error:
             reason = str(error) if isinstance(error, Unfetchable) else type(error).__name__
@@ -104,7 +105,7 @@ class ImageFetch:
             async with session.get(url, allow_redirects=False) as response:
                 if response.status not in _REDIRECTS:
                     return await self._content(response)
-                url = self._checked(_target(url, response.headers.get("location", "")))
+                url = _allowed(_target(url, response.headers.get("location", "")), self._rule)
         raise Unfetchable("too many redirects")
 
     async def _content(self, response: aiohttp.ClientResponse) -> bytes:
@@ -118,17 +119,6 @@ class ImageFetch:
             if len(content) > self._max_bytes:
                 raise Unfetchable("too large")
         return bytes(content)
-
-    def _checked(self, url: URL) -> URL:
-        """The URL, if it is one the operator allows. Raises Unfetchable."""
-        host, port = url.raw_host or "", url.port
-        if url.scheme not in {"http", "https"} or url.user is not None or url.password is not None:
-            raise Unfetchable("no plain http or https URL")
-        if port is None or not _NAME.fullmatch(host):
-            raise Unfetchable("no plain host")
-        if not self._rule.allows(host.removesuffix("."), port):
-            raise Unfetchable("not among the allowed hosts and ports")
-        return url
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -154,6 +144,31 @@ class ImageFetch:
         if family not in {socket.AF_INET, socket.AF_INET6} or not self._permitted(family, address[0]):
             raise _Forbidden("an address that is not public")
         return socket.socket(family, kind, protocol)
+
+
+def checked_url(text: str, rule: FetchRule) -> URL:
+    """What a client named, as the URL that will be fetched. Raises Unfetchable; ValueError for what is no URL."""
+    return _allowed(_parsed(text), rule)
+
+
+def _allowed(url: URL, rule: FetchRule) -> URL:
+    """The URL, if it is one the operator allows. Raises Unfetchable."""
+    host, port = url.raw_host or "", url.port
+    if url.scheme not in {"http", "https"} or url.user is not None or url.password is not None:
+        raise Unfetchable("no plain http or https URL")
+    if port is None or not _NAME.fullmatch(host) or (":" in host and not _is_ipv6(host)):
+        raise Unfetchable("no plain host")
+    if not rule.allows(host.removesuffix("."), port):
+        raise Unfetchable("not among the allowed hosts and ports")
+    return url
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _parsed(text: str) -> URL:

@@ -2,6 +2,7 @@
 
 import asyncio
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -103,6 +104,7 @@ async def _round(server: Gateway, claude: Simulator) -> list[bytes]:
                 claude.reset()
     seen += [(await converse(server.url, data, first=True)).wire for data in _bad_requests()]
     seen += [(await converse(server.url, data, first=True)).wire for data in _administration()]
+    seen += [(await converse(server.url, data, first=True)).wire for data in _pages()]
     return seen
 
 
@@ -118,6 +120,19 @@ def _administration() -> list[bytes]:
     )
     looks = [request(f"/admin/{path}", method="GET", key=_ADMIN) for path in (*paths, *wrong)]
     return [*looks, request(f"/admin/pool/{key}/disable", key=_ADMIN)]
+
+
+def _pages() -> list[bytes]:
+    """Everything else there is to look at, for programs and for people, with the key that shows the most."""
+    shown = (
+        *("/metrics", "/stats", "/openapi.json", "/admin/usage", "/admin/usage?format=csv", "/admin/audit"),
+        *("/admin/keys", "/dashboard", "/dashboard/config", "/dashboard/history", "/dashboard/login"),
+    )
+    looks = [request(path, method="GET", key=_ADMIN) for path in shown]
+    return [
+        *looks,
+        *(request(f"/v1/{path}", method="GET", key=_CLIENT) for path in ("models", "capabilities")),
+    ]
 
 
 async def _recovered(server: Gateway) -> None:
@@ -158,7 +173,15 @@ async def _bad_hour(folder: Path, log_format: str) -> dict[str, bytes]:
 
 
 def _command_line(running: Gateway) -> bytes:
-    return Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
+    """How the process and all below it were started, which every user of the machine can read."""
+    family = {running.process.pid}
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
+    while grown := {child for child, parent in parents.items() if parent in family} - family:
+        family |= grown
+    return b"".join(Path(f"/proc/{number}/cmdline").read_bytes() for number in sorted(family))
 
 
 def _settings(folder: Path, claude: Simulator) -> dict[str, str]:
@@ -231,6 +254,8 @@ async def test_the_round_told_of_every_kind_of_failure(
     assert b"api-1" in one["answers"]
     assert b'"outcome":"overloaded"' in one["answers"]
     assert b"app.py" in one["command line"]
+    for page in (b"carousel_requests", b'"openapi"', b"<!doctype html>", b'"data":['):
+        assert page in one["answers"].lower()
 
 
 async def test_upstream_keys_went_where_they_belong(server: Gateway, claude: Simulator) -> None:

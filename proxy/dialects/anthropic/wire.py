@@ -121,7 +121,8 @@ def _unfamiliar_delta(data: bytes) -> ContentBlockDelta:
 def decode_message(body: bytes) -> Message:
     """The message in the body of a unary answer. Raises MessageBroken where there is none."""
     try:
-        return _message(_message_decoder.decode(body))
+        # parts that are kept undecoded would tell only where they are used that they are no UTF-8
+        return _message(_message_decoder.decode(body if body.isascii() else body.decode()))
     except (ValueError, RecursionError) as error:
         raise MessageBroken(f"the answer is no message: {_cause(error)}") from None
 

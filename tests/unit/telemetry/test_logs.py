@@ -80,7 +80,19 @@ def test_a_json_line_holds_the_same_fields_with_their_types() -> None:
 
 @pytest.mark.parametrize("style", ["text", "json"])
 @pytest.mark.parametrize(
-    "value", ["a\nb", "a\r\nb", "a\u2028b", "a\u0085b", "\x1b[2Jclear", "a\0b", "\ud800", "\u202egnp"]
+    "value",
+    [
+        "a\nb",
+        "a\r\nb",
+        "a\u2028b",
+        "a\u0085b",
+        "\x1b[2Jclear",
+        "a\0b",
+        "\ud800",
+        "\u202egnp",
+        "\x9b2J",
+        "\x7f",
+    ],
 )
 def test_a_value_never_makes_a_second_line_or_moves_the_cursor(style: str, value: str) -> None:
     """Protects the log from lines a client made up, and terminals from a client's escape sequences."""
@@ -90,7 +102,21 @@ def test_a_value_never_makes_a_second_line_or_moves_the_cursor(style: str, value
     written = stream.getvalue()
     assert written.endswith(b"\n")
     assert written.count(b"\n") == 1
-    assert not any(byte < 0x20 for byte in written[:-1])
+    assert written[:-1].decode().isprintable()
+
+
+def test_a_quote_does_not_end_a_value() -> None:
+    """Protects fields of ours from those a client writes into the text of its own."""
+    (line,) = _lines("text", lambda: get_logger("x").info("asked", model='m" outcome="success\\'))
+    assert line.endswith(r' model="m\" outcome=\"success\\"')
+
+
+def test_an_escaped_value_is_the_same_to_who_reads_json() -> None:
+    """Protects names in all scripts, and characters beyond the first 65,536."""
+    value = "\u00e4\u4e2d\U0001f600\u2028\x85\U000e0001"
+    (line,) = _lines("json", lambda: get_logger("x").info("event", value=value))
+    assert _decoded(line)["value"] == value
+    assert "\u00e4\u4e2d\U0001f600" in line
 
 
 @pytest.mark.parametrize("style", ["text", "json"])

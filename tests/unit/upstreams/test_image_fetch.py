@@ -7,7 +7,14 @@ from yarl import URL
 
 from proxy.settings import FetchRule
 from proxy.tasks import spawn
-from proxy.upstreams.image_fetch import ImageFetch, Unfetchable, _Resolver, _target, permitted
+from proxy.upstreams.image_fetch import (
+    ImageFetch,
+    Unfetchable,
+    _Resolver,
+    _target,
+    checked_url,
+    permitted,
+)
 from tests.support.pictures import png
 from tests.support.sites import PUBLIC, Names, fetching, response, site
 
@@ -61,6 +68,13 @@ def test_a_redirect_never_gives_up_encryption(url: str, location: str, target: s
             _target(URL(url), location)
     else:
         assert str(_target(URL(url), location)) == target
+
+
+@pytest.mark.parametrize("host", ["[20868:4860::8888]", "[::1::]", "[12345::]", "[fe80::1%25eth0]"])
+def test_what_looks_like_an_address_and_is_none_is_not_asked_for(host: str) -> None:
+    """Protects the resolver from names that no other parser takes for a host."""
+    with pytest.raises((Unfetchable, ValueError)):
+        checked_url(f"http://{host}/", FetchRule(enabled=True))
 
 
 async def test_nobody_learns_from_an_error_what_went_wrong_but_the_operator(

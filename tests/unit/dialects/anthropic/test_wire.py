@@ -106,6 +106,7 @@ def test_a_message_needs_neither_model_nor_usage() -> None:
         b'{"type":"message","content":"text"}',
         b'{"type":"message","content":[{"type":"text"}]}',
         b'{"type":"message","content":[' + b"[" * 100_000,
+        b'{"type":"message","content":[{"type":"tool_use","id":"a","name":"f","input":{"x":"\xc1"}}]}',
     ],
 )
 def test_what_is_no_message_is_refused(body: bytes) -> None:
