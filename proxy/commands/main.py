@@ -26,7 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     if options.command == "keys":
         return keys(options)
-    flags = {name: value for flag, name in _FLAGS.items() if (value := getattr(options, flag)) is not None}
+    flags = {
+        name: value for flag, name in _FLAGS.items() if (value := getattr(options, flag, None)) is not None
+    }
+    if options.command == "check":
+        from proxy.commands.check import check  # noqa: PLC0415 - what it prints with is nothing a server needs
+
+        return check(flags, env_file=options.env_file)
     return serve(
         flags,
         env_file=options.env_file,
@@ -43,13 +49,29 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     command = commands.add_parser("serve", help="run the server (the default)")
     command.add_argument("--address", metavar="HOST:PORT", help="where to listen")
-    command.add_argument("--sessions", metavar="FILE", help="the file of credentials")
-    command.add_argument(
-        "--env-file", metavar="FILE", type=Path, help="read settings from FILE instead of .env"
-    )
+    _add_sources(command)
     command.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
     command.add_argument("--workers", metavar="N", help="number of processes")
     command.add_argument("--demo", action="store_true", help="answer from a built-in simulated Claude")
     command.add_argument("--demo-if-unconfigured", action="store_true", help=argparse.SUPPRESS)
+    _add_check_parser(commands)
     add_keys_parser(commands)
     return parser
+
+
+def _add_check_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    check = commands.add_parser(
+        "check",
+        help="read the configuration, name its mistakes, and ask each credential whether it works",
+        description="Reads the configuration, names every mistake in it, and asks each credential a question that "
+        "costs nothing. Nothing is changed. Exit code: 0 where a credential can answer, 1 where none can or the "
+        "configuration is wrong, 2 for a wrong call.",
+    )
+    _add_sources(check)
+
+
+def _add_sources(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--sessions", metavar="FILE", help="the file of credentials")
+    command.add_argument(
+        "--env-file", metavar="FILE", type=Path, help="read settings from FILE instead of .env"
+    )
