@@ -1,5 +1,6 @@
 """``app.py check``, as an operator types it before the first start."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ KEYS = ("sk-ant-api03-canary-one-0123456789", "sk-ant-api03-canary-two-012345678
 
 
 async def checked(
-    folder: Path, simulator: Simulator, *entries: dict[str, object], **settings: str
+    folder: Path, simulator: Simulator, *entries: Mapping[str, object], **settings: str
 ) -> Program:
     """What it says of these credentials."""
     file = folder / "sessions.json"

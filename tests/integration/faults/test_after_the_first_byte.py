@@ -7,10 +7,11 @@ import pytest
 
 from proxy.simulator import Step
 from proxy.simulator.call import reset
-from tests.support.faults.after import CUTS, HARMLESS, in_the_last_frame
-from tests.support.faults.fault import CANARY, key_of
+from proxy.simulator.faults.after import CUTS, in_the_last_frame
+from proxy.simulator.faults.fault import CANARY, key_of
+from proxy.simulator.faults.told import BROKEN, Told
+from tests.support.faults.harmless import HARMLESS
 from tests.support.faults.places import PLACES, STREAMS, WAYS, FaultyHouse, Way, is_whole, logged
-from tests.support.faults.told import BROKEN, Told
 from tests.support.house import Answer, Spoken, body_of, read_answer
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("openssl")]

@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.simulator import Step
-from tests.support.faults.told import (
+from proxy.simulator.faults.told import (
     BROKEN,
     CHALLENGED,
     DENIED,
@@ -18,6 +17,7 @@ from tests.support.faults.told import (
     UNUSABLE,
     Envelopes,
 )
+from proxy.simulator.script import Step
 
 CANARY: Final = "c4n4ry"
 """Stands in every key, every organization's name and every text of an upstream that no client may see."""
