@@ -33,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from proxy.commands.check import check  # noqa: PLC0415 - what it prints with is nothing a server needs
 
         return check(flags, env_file=options.env_file)
+    if options.command == "drill":
+        from proxy.commands.drill import drill  # noqa: PLC0415 - as above
+
+        return drill(flags, env_file=options.env_file, only=options.only, report=options.html)
     return serve(
         flags,
         env_file=options.env_file,
@@ -55,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--demo", action="store_true", help="answer from a built-in simulated Claude")
     command.add_argument("--demo-if-unconfigured", action="store_true", help=argparse.SUPPRESS)
     _add_check_parser(commands)
+    _add_drill_parser(commands)
     add_keys_parser(commands)
     return parser
 
@@ -68,6 +73,20 @@ def _add_check_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPar
         "configuration is wrong, 2 for a wrong call.",
     )
     _add_sources(check)
+
+
+def _add_drill_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    drill = commands.add_parser(
+        "drill",
+        help="show what clients would see of every fault of an upstream",
+        description="Replays every fault of an upstream against the present configuration, on a simulated Claude on "
+        "this machine, with stand-ins for all credentials. Nothing else is connected to, and no secret is used. "
+        "Exit code: 0 where every client saw a whole answer or a proper error, 1 where one did not or the "
+        "configuration cannot be drilled, 2 for a wrong call.",
+    )
+    _add_sources(drill)
+    drill.add_argument("--only", metavar="TEXT", default="", help="only faults with TEXT in their names")
+    drill.add_argument("--html", metavar="FILE", type=Path, help="write a report to FILE as well")
 
 
 def _add_sources(command: argparse.ArgumentParser) -> None:

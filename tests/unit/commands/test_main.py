@@ -80,3 +80,37 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out.strip() == f"carousel {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "name", "expected"),
+    [
+        (["check"], "check", "check", {"flags": {}, "env_file": None}),
+        (
+            ["check", "--sessions", "f.json", "--env-file", "x.env"],
+            "check",
+            "check",
+            {"flags": {"SESSIONS_FILE": "f.json"}, "env_file": Path("x.env")},
+        ),
+        (["drill"], "drill", "drill", {"flags": {}, "env_file": None, "only": "", "report": None}),
+        (
+            ["drill", "--only", "429", "--html", "r.html"],
+            "drill",
+            "drill",
+            {"flags": {}, "env_file": None, "only": "429", "report": Path("r.html")},
+        ),
+    ],
+)
+def test_the_commands_that_look_get_their_flags(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], module: str, name: str, expected: dict[str, object]
+) -> None:
+    """Protects the words of `check` and `drill`, which people have in scripts."""
+    found: list[dict[str, object]] = []
+
+    def command(flags: Mapping[str, str], **options: object) -> int:
+        found.append({"flags": dict(flags), **options})
+        return 7
+
+    monkeypatch.setattr(importlib.import_module(f"proxy.commands.{module}"), name, command)
+    assert main(words) == 7
+    assert found == [expected]
