@@ -64,6 +64,7 @@ class Trace(msgspec.Struct):
         spilled: whether it came from another credential than the conversation's own for want of a free place there, or
             because it has none of its own yet.
         cache: what the cache of answers did. A hit made no attempt of its own.
+        left_s: monotonic seconds when the client was found to have left while an upstream call was under way, or 0.
     """
 
     credential: str = ""
@@ -80,6 +81,7 @@ class Trace(msgspec.Struct):
     stop_reason: str | None = None
     spilled: bool = True
     cache: CacheWord = OFF
+    left_s: float = 0.0
 
     def charged(self) -> Charge | None:
         """What the last attempt has used so far; None where it has told of nothing."""

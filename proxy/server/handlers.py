@@ -328,12 +328,19 @@ class ClientCall:
             outcome = Success() if failure is None else Failed(failure)
             self._trace.outcome = SUCCESS if failure is None else after_commit(failure).cls.value
         except (ClientStalled, ConnectionResetError):
+            self._left()
             self._abort()
+        except asyncio.CancelledError:
+            self._left()
+            raise
         finally:
             observed = opened.stream.observed
             self._trace.usage = observed.usage
             self._trace.stop_reason = observed.stop_reason
             self._services.dispatcher.end(opened, outcome)
+
+    def _left(self) -> None:
+        self._trace.left_s = self._services.clock.monotonic_s()
 
     def _abort(self) -> None:
         if (transport := self._request.transport) is not None:

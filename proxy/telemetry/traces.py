@@ -37,12 +37,15 @@ class RequestTrace(msgspec.Struct, frozen=True, gc=False):
         ended_unix_ms: when that was.
         asked: the model the client named, 100 characters of it; empty where it named none.
         attempts: the upstream calls, in order.
+        after_departure_s: from when the client was found to have left to the end of the upstream call that was under
+            way then; 0 where none was.
     """
 
     line: RequestLine
     ended_unix_ms: int
     asked: str
     attempts: tuple[AttemptTrace, ...]
+    after_departure_s: float = 0.0
 
 
 class Traceable(Protocol):

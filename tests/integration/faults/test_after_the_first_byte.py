@@ -161,6 +161,8 @@ async def test_a_cookie_is_never_sent_back_with_another_key(running: FaultyHouse
 async def test_a_client_that_leaves_is_no_fault_of_the_credential(running: FaultyHouse, way: Way) -> None:
     """Protects credentials from the impatience of clients, and the operator from paying on."""
     place = PLACES[f"left: {way}"]
+    metrics = running.inside.services.metrics
+    before = metrics.abandoned, metrics.cancelled_s, metrics.after_departure_s
     running.script(place, Step("stall_mid"))
     request = body_of(way.spoken, stream=True)
     async with running.house.opened(way.spoken, request, key=place.client_key) as response:
@@ -170,3 +172,7 @@ async def test_a_client_that_leaves_is_no_fault_of_the_credential(running: Fault
     assert running.simulator.record.of(key_of(place.names[0]))[0].ended_by == "client"
     assert [found[name].word() for name in place.names] == ["ready"] * 3
     assert running.inside.strikes(place.names[0]) == 0
+    running.inside.services.traces.settle()
+    assert metrics.abandoned == before[0] + 1
+    assert metrics.cancelled_s > before[1]
+    assert metrics.after_departure_s > before[2]
