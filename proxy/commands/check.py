@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from proxy.clock import Clock, SystemClock
-from proxy.commands.configuration import NO_CREDENTIAL, CannotStart, catalog_of, secrets_of
+from proxy.commands.configuration import NO_CREDENTIAL, CannotStart, catalog_of, demand_packages, secrets_of
 from proxy.commands.console import Cell, steps, table
 from proxy.credentials import Credential, Credentials, CredentialSource, Kind
 from proxy.dispatch.reloading import mask
@@ -97,6 +97,7 @@ def _read(flags: Mapping[str, str], env_file: Path | None) -> tuple[Settings, Cr
         mistakes.append(str(error))
     try:
         catalog_of(settings.model_catalog_file)
+        demand_packages(settings)
     except CannotStart as error:
         mistakes.append(str(error))
     if mistakes:

@@ -16,7 +16,7 @@ from typing import Any, Final, TextIO
 from proxy.access import Keys, load_or_make_keys
 from proxy.clock import SystemClock
 from proxy.commands.banner import banner
-from proxy.commands.configuration import NO_CREDENTIAL, CannotStart, catalog_of, secrets_of
+from proxy.commands.configuration import NO_CREDENTIAL, CannotStart, catalog_of, demand_packages, secrets_of
 from proxy.commands.demo import demo_credentials, demo_simulator
 from proxy.commands.terminal import has_terminal
 from proxy.commands.workers import ALONE, Supervisor, Worker
@@ -100,6 +100,7 @@ def _configure(
     flags: Mapping[str, str], env_file: Path | None, *, demo: bool, demo_if_unconfigured: bool
 ) -> Configured:
     settings = load_settings(flags, os.environ, Path.cwd(), env_file=env_file)
+    demand_packages(settings)
     record = configure_logging(settings.log_level, settings.log_format)
     source = CredentialSource(settings, os.environ)
     found = checked(source.load())

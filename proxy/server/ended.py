@@ -76,7 +76,9 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
         """Its place among the last requests."""
         left_s = self.trace.left_s
         after_s = max(self.ended_s - left_s, 0.0) if left_s else 0.0
-        return RequestTrace(self.line(), self.ended_unix_ms, self.asked, self._attempts(), after_s)
+        return RequestTrace(
+            self.line(), self.ended_unix_ms, self.asked, self._attempts(), after_s, self.trace.span
+        )
 
     def settlement(self) -> Settlement:
         """The same for the books."""

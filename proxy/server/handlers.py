@@ -33,6 +33,7 @@ from proxy.server.routes import Handler
 from proxy.watch import Watch
 
 _CONTENT_TYPE: Final = istr("content-type")
+_TRACEPARENT: Final = istr("traceparent")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
 
@@ -77,6 +78,9 @@ class ClientCall:
         self._caller: Caller = caller
         self._watch = Watch(request.task)
         self._trace = Trace()
+        if (tracing := self._services.tracing) is not None:
+            self._trace.span = tracing.begun(request.headers.get(_TRACEPARENT))
+        self._span = self._trace.span
         self._exchange: Exchange | None = None
         self._grant: Grant | None = None
         self._part: Part | None = None
@@ -139,6 +143,8 @@ class ClientCall:
         if self._part is not None:
             self._part.end(self._exchange, self._trace)
         services, exchange, trace = self._services, self._exchange, self._trace
+        # a story that was shared is told under this request's own place
+        trace.span = self._span
         if self._grant is not None and exchange is not None:
             settle(self._grant, exchange, trace)
         ended = Ended(

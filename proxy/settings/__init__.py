@@ -14,6 +14,7 @@ from proxy.settings.model import (
     LimitSettings,
     RequestDefaults,
     Settings,
+    TracingSettings,
     WebSettings,
 )
 from proxy.settings.policy import POLICY_FIELDS, Policy
@@ -50,6 +51,7 @@ __all__ = [
     "Settings",
     "Strategy",
     "ThinkingChoice",
+    "TracingSettings",
     "WebSession",
     "WebSettings",
     "load_settings",

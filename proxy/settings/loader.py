@@ -8,7 +8,18 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import caching, claude_code, conversations, fallbacks, limits, media, scale, table, web
+from proxy.settings import (
+    caching,
+    claude_code,
+    conversations,
+    fallbacks,
+    limits,
+    media,
+    scale,
+    table,
+    tracing,
+    web,
+)
 from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
@@ -20,6 +31,7 @@ from proxy.settings.model import (
     LimitSettings,
     RequestDefaults,
     Settings,
+    TracingSettings,
     WebSettings,
 )
 from proxy.settings.policy import Policy
@@ -129,6 +141,7 @@ def _settings(
         policy=policy,
         redis_url=resolver.get(scale.REDIS_URL),
         workers=resolver.get(scale.WORKERS),
+        tracing=_tracing(resolver),
         warnings=(),
         cache=_cache(resolver),
     )
@@ -235,6 +248,15 @@ def _check_workers(resolver: Resolver, findings: Findings) -> None:
         findings.wrong("WORKERS", "more than one process needs REDIS_URL")
     if resolver.get(scale.REDIS_URL) is not None and not resolver.given(table.SECRET_KEY):
         findings.wrong("SECRET_KEY", "is needed with REDIS_URL, the same for all that share it")
+
+
+def _tracing(resolver: Resolver) -> TracingSettings | None:
+    endpoint = resolver.get(tracing.OTEL_EXPORTER_OTLP_ENDPOINT)
+    headers = resolver.get(tracing.OTEL_EXPORTER_OTLP_HEADERS)
+    name = resolver.get(tracing.OTEL_SERVICE_NAME)
+    if endpoint is None or resolver.get(tracing.OTEL_SDK_DISABLED):
+        return None
+    return TracingSettings(endpoint=endpoint, headers=headers, service_name=name)
 
 
 def _web(resolver: Resolver) -> WebSettings:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import msgspec
 
 from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.trace_context import SpanContext
 
 KEPT: Final = 1000
 
@@ -39,6 +40,7 @@ class RequestTrace(msgspec.Struct, frozen=True, gc=False):
         attempts: the upstream calls, in order.
         after_departure_s: from when the client was found to have left to the end of the upstream call that was under
             way then; 0 where none was.
+        span: its place in a trace; None where none is made.
     """
 
     line: RequestLine
@@ -46,6 +48,7 @@ class RequestTrace(msgspec.Struct, frozen=True, gc=False):
     asked: str
     attempts: tuple[AttemptTrace, ...]
     after_departure_s: float = 0.0
+    span: SpanContext | None = None
 
 
 class Traceable(Protocol):

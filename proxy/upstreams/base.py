@@ -19,6 +19,7 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
         stream: whether a streamed answer is asked for.
         version: ``anthropic-version``.
         beta: ``anthropic-beta``, or None.
+        traceparent: W3C's header of that name, or None.
     """
 
     operation: Operation
@@ -26,6 +27,7 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     version: str
     beta: str | None = None
+    traceparent: str | None = None
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -199,15 +199,20 @@ class Posting:
         self._written = StreamWriter(BaseProtocol(self._loop), self._loop)
         self._head = _head(url, self._request.headers)
 
-    async def send(self, body: bytes, watch: Watch, limit_s: float) -> HttpReply:
-        """Send `body` and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
+    async def send(
+        self, body: bytes, watch: Watch, limit_s: float, traceparent: str | None = None
+    ) -> HttpReply:
+        """Send `body`, with this header of its own, and read the head of the answer within `limit_s` seconds.
+
+        Raises UpstreamFault.
+        """
         direct = self._http_proxy is None and len(body) <= _AT_ONCE_BYTES
         with SENDING:
-            sending = self._direct(body, watch) if direct else self._library(body)
+            sending = self._direct(body, watch, traceparent) if direct else self._library(body, traceparent)
             response = await watch.within(limit_s, sending)
         return HttpReply(response, self._max_body_bytes)
 
-    async def _direct(self, body: bytes, watch: Watch) -> aiohttp.ClientResponse:
+    async def _direct(self, body: bytes, watch: Watch, traceparent: str | None) -> aiohttp.ClientResponse:
         began_s = watch.now_s()
         stale = False
         while True:
@@ -219,7 +224,7 @@ class Posting:
                 continue
             response: aiohttp.ClientResponse | None = None
             try:
-                response = self._sent(connection, body)
+                response = self._sent(connection, body, traceparent)
                 return await response.start(connection)
             except BaseException as error:
                 if response is not None:
@@ -237,7 +242,7 @@ class Posting:
         except TimeoutError as late:
             raise aiohttp.ConnectionTimeoutError from late
 
-    def _sent(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
+    def _sent(self, connection: Connection, body: bytes, traceparent: str | None) -> aiohttp.ClientResponse:
         """Write the call to a connection; what is returned has still to read its head."""
         protocol = connection.protocol
         if protocol is None or (transport := protocol.transport) is None or transport.is_closing():
@@ -260,15 +265,21 @@ class Posting:
             session=self._session,
             stream_writer=self._written,
         )
-        transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+        further = b"" if traceparent is None else b"traceparent: %b\r\n" % traceparent.encode()
+        transport.write(b"%b%d\r\n%b\r\n%b" % (self._head, len(body), further, body))
         return response
 
-    async def _library(self, body: bytes) -> aiohttp.ClientResponse:
+    async def _library(self, body: bytes, traceparent: str | None) -> aiohttp.ClientResponse:
+        headers = self._headers
+        if traceparent is not None:
+            headers = headers.copy()
+            headers["traceparent"] = traceparent
+
         async def send() -> aiohttp.ClientResponse:
             return await self._session.post(
                 self._url,
                 data=_payload(body),
-                headers=self._headers,
+                headers=headers,
                 allow_redirects=False,
                 proxy=self._http_proxy,
             )

@@ -131,5 +131,6 @@ def stand_in_settings(settings: Settings, folder: Path) -> Settings:
         policy=replace(settings.policy, event_max_bytes=_EVENT_MAX_BYTES),
         media=MediaSettings(),
         redis_url=None,
+        tracing=None,
         workers=1,
     )
