@@ -1,6 +1,8 @@
 """Which command runs, and with which flags."""
 
 import importlib
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from proxy import __version__
 from proxy.commands.main import main
+from tests.support.program import ROOT
 
 
 @pytest.fixture
@@ -73,6 +76,16 @@ def test_asking_about_the_program_starts_nothing(
     assert ended.value.code == 0
     assert served == []
     assert "carousel" in capsys.readouterr().out
+
+
+def test_a_server_loads_nothing_that_only_other_commands_and_scrapes_need() -> None:
+    """Protects the memory of an idle server."""
+    code = (
+        "import sys, proxy.commands, proxy.server.app\n"
+        "sys.exit(', '.join({'rich', 'prometheus_client', 'opentelemetry'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
