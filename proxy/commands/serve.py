@@ -7,24 +7,23 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
-from urllib.parse import unquote, urlsplit
 
 from proxy.access import Keys, load_or_make_keys
 from proxy.clock import SystemClock
 from proxy.commands.banner import banner
+from proxy.commands.configuration import NO_CREDENTIAL, CannotStart, catalog_of, demand_packages, secrets_of
 from proxy.commands.demo import demo_credentials, demo_simulator
 from proxy.commands.terminal import has_terminal
 from proxy.commands.workers import ALONE, Supervisor, Worker
 from proxy.credentials import Credential, CredentialSource
 from proxy.dispatch.reloading import Reloader, checked, mask
 from proxy.log import get_logger
-from proxy.model.catalog import Catalog, CatalogError
-from proxy.secrets import Secret
+from proxy.model.catalog import Catalog
 from proxy.server.app import Parts, build_app
 from proxy.server.context import SERVICES
 from proxy.server.run import Stopping, reserved, run
@@ -40,11 +39,6 @@ from proxy.telemetry.requests import HasLine
 _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
-_NO_CREDENTIAL: Final = """\
-No credential is configured, so there is nothing to answer with.
-Set ANTHROPIC_API_KEY in the environment or in .env, or list credentials in sessions.json
-(sessions.json.example shows how), or start with --demo to talk to a simulated Claude.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +52,6 @@ class Configured:
     catalog: Catalog
     record: Callable[[HasLine], None]
     demo: bool
-
-
-class CannotStart(Exception):
-    """The configuration does not allow a start; the text says what to do."""
 
 
 def serve(flags: Mapping[str, str], *, env_file: Path | None, demo: bool, demo_if_unconfigured: bool) -> int:
@@ -110,21 +100,22 @@ def _configure(
     flags: Mapping[str, str], env_file: Path | None, *, demo: bool, demo_if_unconfigured: bool
 ) -> Configured:
     settings = load_settings(flags, os.environ, Path.cwd(), env_file=env_file)
+    demand_packages(settings)
     record = configure_logging(settings.log_level, settings.log_format)
     source = CredentialSource(settings, os.environ)
     found = checked(source.load())
     demo = demo or (demo_if_unconfigured and not found.found and settings.address.loopback)
     credentials = demo_credentials() if demo else found.found
     if not credentials:
-        raise CannotStart(_NO_CREDENTIAL)
+        raise CannotStart(NO_CREDENTIAL)
     ensure_private_dir(settings.data_dir)
     keys = load_or_make_keys(settings, settings.data_dir)
-    REDACTOR.learn(_secrets(settings))
+    REDACTOR.learn(secrets_of(settings))
     REDACTOR.learn(keys.secrets())
     mask((*found.found, *credentials))
     for warning in (*settings.warnings, *found.warnings):
         _log.warning(warning)
-    catalog = _catalog(settings.model_catalog_file)
+    catalog = catalog_of(settings.model_catalog_file)
     if catalog.outdated(_today()):
         _log.warning(
             "what is known of models and their prices is old; MODEL_CATALOG_FILE can bring it up to date",
@@ -135,27 +126,6 @@ def _configure(
 
 def _today() -> datetime.date:
     return datetime.datetime.fromtimestamp(SystemClock().unix_ms() / 1000, datetime.UTC).date()
-
-
-def _catalog(overlay: Path | None) -> Catalog:
-    """The built-in catalog with the operator's file laid over it. Raises CannotStart."""
-    try:
-        return Catalog.load(overlay.read_bytes() if overlay is not None else None)
-    except OSError as error:
-        raise CannotStart(f"MODEL_CATALOG_FILE: {overlay} cannot be read: {error.strerror}.") from None
-    except CatalogError as error:
-        raise CannotStart(f"MODEL_CATALOG_FILE: {error}.") from None
-
-
-def _secrets(settings: Settings) -> Iterator[Secret]:
-    """Whatever was configured beside credentials and must never be shown."""
-    sources = settings.sources
-    yield from sources.variables.values()
-    yield from (secret for secret in (sources.claude_api_keys, sources.way_out) if secret is not None)
-    if (redis_url := settings.redis_url) is not None:
-        yield redis_url
-        if (password := urlsplit(redis_url.reveal()).password) is not None:
-            yield from {Secret(password), Secret(unquote(password))}
 
 
 async def _serve(configured: Configured, out: TextIO, worker: Worker) -> int:

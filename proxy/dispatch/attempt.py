@@ -28,7 +28,7 @@ from proxy.pool import (
     classify_fault,
 )
 from proxy.settings import Policy
-from proxy.upstreams.base import ByteReply, Source, Upstream, UpstreamFault, UpstreamRefused
+from proxy.upstreams.base import ByteReply, Source, Upstream, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
 
 _EVENT_STREAM = "text/event-stream"
@@ -126,7 +126,7 @@ class Attempt(msgspec.Struct, frozen=True):
         limit_s = self.policy.first_event_timeout_s if stream else self.policy.unary_timeout_s
         due_s = self.clock.monotonic_s() + limit_s
         try:
-            reply = await self.upstream.open(self.prepared.call, self.lease.credential, self.watch, limit_s)
+            reply = await self.upstream.open(self._call, self.lease.credential, self.watch, limit_s)
         except UpstreamRefused as refused:
             failure = classify(refused.error, now_unix_ms=self.clock.unix_ms())
             raise AttemptFailed(failure, refused.source) from None
@@ -144,6 +144,14 @@ class Attempt(msgspec.Struct, frozen=True):
         except BaseException:
             reply.close()
             raise
+
+    @property
+    def _call(self) -> UpstreamCall:
+        """What goes upstream; in a trace it says which span it is."""
+        call, trace = self.prepared.call, self.trace
+        if trace.span is None:
+            return call
+        return msgspec.structs.replace(call, traceparent=trace.span.attempt(trace.attempts).traceparent)
 
     def _left_s(self, due_s: float) -> float:
         return max(due_s - self.clock.monotonic_s(), 0.0)

@@ -254,6 +254,7 @@ class Dispatcher:
                 # after the commit there is no retry, so none is paid for
                 decision = None if hold.committed else walk.after(failure, lease)
             except BaseException:
+                trace.left_s = tools.clock.monotonic_s()
                 tools.places.end(lease, Abandoned())
                 raise
             else:

@@ -7,6 +7,7 @@ import msgspec
 
 from proxy.dialects.common import Dropped, Observed
 from proxy.model.message import Usage
+from proxy.telemetry.trace_context import SpanContext
 from proxy.telemetry.usage import Charge, Settlement
 
 ABANDONED: Final = "abandoned"
@@ -64,6 +65,8 @@ class Trace(msgspec.Struct):
         spilled: whether it came from another credential than the conversation's own for want of a free place there, or
             because it has none of its own yet.
         cache: what the cache of answers did. A hit made no attempt of its own.
+        left_s: monotonic seconds when the client was found to have left while an upstream call was under way, or 0.
+        span: its place in a trace; None where none is made.
     """
 
     credential: str = ""
@@ -80,6 +83,8 @@ class Trace(msgspec.Struct):
     stop_reason: str | None = None
     spilled: bool = True
     cache: CacheWord = OFF
+    left_s: float = 0.0
+    span: SpanContext | None = None
 
     def charged(self) -> Charge | None:
         """What the last attempt has used so far; None where it has told of nothing."""

@@ -50,6 +50,7 @@ from proxy.server.responses import responses_routes
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
 from proxy.server.shell_env import ShellEnv
 from proxy.server.stored_responses import RESPONSES, StoredResponses
+from proxy.server.tracing import tracing_of
 from proxy.settings import Settings
 from proxy.store.base import Storage
 from proxy.tasks import finish_all, spawn
@@ -403,6 +404,8 @@ def _application(services: Services, background: _Background) -> web.Application
     )
     if (kept := services.settings.cache).enabled:
         services.cache = AnswerCache(kept, services.clock)
+    if settings.tracing is not None:
+        app.cleanup_ctx.append(lambda _: tracing_of(services))
     if (cors := services.admission.cors) is not None:
         app.on_response_prepare.append(cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))

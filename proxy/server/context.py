@@ -34,6 +34,7 @@ from proxy.upstreams.claude_web.deletions import Deletions
 
 if TYPE_CHECKING:
     from proxy.server.sharing import Sharing
+    from proxy.telemetry.tracing import Tracing
 
 _CLAUDE: Final = "claude-"
 
@@ -71,6 +72,7 @@ class Services:
         cache: answers that are kept in memory; None where none are.
         claude_code: the Claude Code processes; None before the start.
         sharing: what is shared with other processes; None where this one is alone.
+        tracing: makes traces of requests; None where none are made.
     """
 
     settings: Settings
@@ -99,6 +101,7 @@ class Services:
     cache: AnswerCache | None = None
     claude_code: ClaudeCode | None = None
     sharing: "Sharing | None" = None
+    tracing: "Tracing | None" = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
 

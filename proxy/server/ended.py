@@ -80,7 +80,11 @@ class Ended(msgspec.Struct, gc=False):
 
     def traced(self) -> RequestTrace:
         """Its place among the last requests."""
-        return RequestTrace(self.line(), self.ended_unix_ms, self.asked, self._attempts())
+        left_s = self.trace.left_s
+        after_s = max(self.ended_s - left_s, 0.0) if left_s else 0.0
+        return RequestTrace(
+            self.line(), self.ended_unix_ms, self.asked, self._attempts(), after_s, self.trace.span
+        )
 
     def settlement(self) -> Settlement:
         """The same for the books."""

@@ -34,6 +34,7 @@ from proxy.server.whole import WholeAnswer
 from proxy.watch import Watch
 
 _CONTENT_TYPE: Final = istr("content-type")
+_TRACEPARENT: Final = istr("traceparent")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
 
@@ -85,6 +86,9 @@ class ClientCall:
         self._caller: Caller = caller
         self._watch = Watch(request.task)
         self._trace = Trace()
+        if (tracing := self._services.tracing) is not None:
+            self._trace.span = tracing.begun(request.headers.get(_TRACEPARENT))
+        self._span = self._trace.span
         self._exchange: Exchange | None = None
         self._grant: Grant | None = None
         self._part: Part | None = None
@@ -147,6 +151,8 @@ class ClientCall:
         if self._part is not None:
             self._part.end(self._exchange, self._trace)
         services, exchange, trace = self._services, self._exchange, self._trace
+        # a story that was shared is told under this request's own place
+        trace.span = self._span
         if self._grant is not None and exchange is not None:
             settle(self._grant, exchange, trace)
         ended = Ended(
@@ -339,12 +345,19 @@ class ClientCall:
             outcome = Success() if failure is None else Failed(failure)
             self._trace.outcome = SUCCESS if failure is None else after_commit(failure).cls.value
         except (ClientStalled, ConnectionResetError):
+            self._left()
             self._abort()
+        except asyncio.CancelledError:
+            self._left()
+            raise
         finally:
             observed = opened.stream.observed
             self._trace.usage = observed.usage
             self._trace.stop_reason = observed.stop_reason
             self._dispatcher.end(opened, outcome)
+
+    def _left(self) -> None:
+        self._trace.left_s = self._services.clock.monotonic_s()
 
     def _abort(self) -> None:
         if (transport := self._request.transport) is not None:

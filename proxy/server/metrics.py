@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from aiohttp import web
-from aiohttp.hdrs import CACHE_CONTROL, CONTENT_TYPE
+from aiohttp.hdrs import ACCEPT, CACHE_CONTROL, CONTENT_TYPE
 
 from proxy import __version__
 from proxy.pool import MemberView, State
 from proxy.server.context import CALLER, SERVICES, Services
 from proxy.server.gate import identity_headers
 from proxy.server.routes import OPENAI_CHAT
-from proxy.telemetry import exposition
 from proxy.telemetry.exposition import Labels, Metric, Sort, exposed
 from proxy.telemetry.redaction import REDACTOR
 
@@ -20,17 +19,20 @@ _CREDENTIAL: Final = ("credential",)
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """``GET /metrics``, in Prometheus' text format."""
+    """``GET /metrics``, in the format of Prometheus or of OpenMetrics that the caller asks for."""
     services = request.app[SERVICES]
     services.traces.settle()
-    text = exposed((*services.metrics.metrics(), *_used(services), *_pool(services), *_process(services)))
+    text, content_type = exposed(
+        (*services.metrics.metrics(), *_used(services), *_pool(services), *_process(services)),
+        request.headers.get(ACCEPT, ""),
+    )
     headers = {
         **services.common_headers,
         **identity_headers(OPENAI_CHAT, request[CALLER].request_id),
         CACHE_CONTROL: "no-store",
-        CONTENT_TYPE: exposition.CONTENT_TYPE,
+        CONTENT_TYPE: content_type,
     }
-    return web.Response(body=REDACTOR.clean(text.encode(errors="replace")), headers=headers)
+    return web.Response(body=REDACTOR.clean(text), headers=headers)
 
 
 def _used(services: Services) -> Iterator[Metric]:

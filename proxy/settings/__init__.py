@@ -15,6 +15,7 @@ from proxy.settings.model import (
     LimitSettings,
     RequestDefaults,
     Settings,
+    TracingSettings,
     WebSettings,
 )
 from proxy.settings.policy import POLICY_FIELDS, Policy
@@ -52,6 +53,7 @@ __all__ = [
     "Settings",
     "Strategy",
     "ThinkingChoice",
+    "TracingSettings",
     "WebSession",
     "WebSettings",
     "load_settings",

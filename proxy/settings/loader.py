@@ -18,6 +18,7 @@ from proxy.settings import (
     media,
     scale,
     table,
+    tracing,
     web,
 )
 from proxy.settings.conversations import ConversationSettings
@@ -32,6 +33,7 @@ from proxy.settings.model import (
     MirrorSettings,
     RequestDefaults,
     Settings,
+    TracingSettings,
     WebSettings,
 )
 from proxy.settings.policy import Policy
@@ -148,6 +150,7 @@ def _settings(
         policy=policy,
         redis_url=resolver.get(scale.REDIS_URL),
         workers=resolver.get(scale.WORKERS),
+        tracing=_tracing(resolver),
         warnings=(),
         cache=_cache(resolver),
     )
@@ -274,6 +277,15 @@ def _mirror(resolver: Resolver, findings: Findings) -> MirrorSettings:
     if mirror.prefix.split("/")[1] in _TAKEN:
         findings.wrong("MIRROR_API_PREFIX", "begins like the path of another endpoint")
     return mirror
+
+
+def _tracing(resolver: Resolver) -> TracingSettings | None:
+    endpoint = resolver.get(tracing.OTEL_EXPORTER_OTLP_ENDPOINT)
+    headers = resolver.get(tracing.OTEL_EXPORTER_OTLP_HEADERS)
+    name = resolver.get(tracing.OTEL_SERVICE_NAME)
+    if endpoint is None or resolver.get(tracing.OTEL_SDK_DISABLED):
+        return None
+    return TracingSettings(endpoint=endpoint, headers=headers, service_name=name)
 
 
 def _web(resolver: Resolver) -> WebSettings:

@@ -199,6 +199,21 @@ class RequestDefaults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TracingSettings:
+    """Where traces go.
+
+    Attributes:
+        endpoint: of the collector, without ``/v1/traces``.
+        headers: sent with each export; names in lower case.
+        service_name: what this server is called there.
+    """
+
+    endpoint: str
+    headers: tuple[tuple[str, Secret], ...] = ()
+    service_name: str = "carousel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The configuration, complete and checked.
 
@@ -229,6 +244,7 @@ class Settings:
         redis_url: of the Redis several processes share; None where this one is alone.
         workers: how many processes serve.
         mirror: the API for callers' own claude.ai sessions.
+        tracing: where traces go; None where they are not made.
     """
 
     address: Address
@@ -257,3 +273,4 @@ class Settings:
     redis_url: Secret | None = field(default=None, repr=False)
     workers: int = 1
     mirror: MirrorSettings = MirrorSettings()
+    tracing: TracingSettings | None = None

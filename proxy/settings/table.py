@@ -16,6 +16,7 @@ from proxy.settings.policy import POLICY_FIELDS, PolicyField
 from proxy.settings.scale import SCALE_SETTINGS
 from proxy.settings.setting import Group, Setting
 from proxy.settings.shapes import Address, ModelAliases
+from proxy.settings.tracing import TRACING_SETTINGS
 from proxy.settings.web import WEB_SETTINGS
 
 LogFormat = Literal["text", "json"]
@@ -319,6 +320,7 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     *(MODEL_ALIASES, MODEL_FALLBACKS, THINKING_FORMAT, AUTO_CACHE, MODEL_CATALOG_FILE),
     *MEDIA_SETTINGS,
     *(DATA_DIR, DATABASE_URL, LOG_LEVEL, LOG_FORMAT),
+    *TRACING_SETTINGS,
     RESPONSES_TTL,
     POOL_STRATEGY,
     *POLICY.values(),

@@ -1,16 +1,19 @@
-"""The text that Prometheus reads.
+"""What is measured, and the formats in which Prometheus reads it.
 
-Source: the page on exposition formats of the Prometheus documentation, text format version 0.0.4.
+The library that knows the formats is imported by the first scrape: a server nobody scrapes never loads it.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from itertools import accumulate
+from math import inf
+from typing import TYPE_CHECKING, assert_never
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_ESCAPED: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric as Family
+
 
 Labels = tuple[str, ...]
 """Values of labels, in the order of their names."""
@@ -44,6 +47,14 @@ class Histogram:
         """Count one."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """How many are not larger than each bound, the last one being infinite; bounds as Prometheus spells them."""
+        counts = accumulate(self.counts)
+        return [
+            ("+Inf" if bound == inf else str(bound), count)
+            for bound, count in zip((*self.bounds, inf), counts, strict=True)
+        ]
 
     def quantile(self, share: float) -> float | None:
         """What that share of all is not larger than, interpolated between two bounds; None where nothing was counted.
@@ -81,43 +92,42 @@ class Metric:
     series: Mapping[Labels, float | Histogram]
 
 
-def exposed(metrics: Iterable[Metric]) -> str:
-    """All metrics as text, with a line end after the last line."""
-    return "".join(f"{line}\n" for metric in metrics for line in _lines(metric))
+def exposed(metrics: Iterable[Metric], accept: str) -> tuple[bytes, str]:
+    """All metrics in the format an ``Accept`` header asks for, OpenMetrics or plain text, and its content type."""
+    from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - see above
+
+    families = [_family(metric) for metric in metrics]
+    encoder, content_type = choose_encoder(accept)
+    return encoder(_Families(families)), content_type
 
 
-def _lines(metric: Metric) -> Iterator[str]:
-    yield f"# HELP {metric.name} {_told(metric.told)}"
-    yield f"# TYPE {metric.name} {metric.sort}"
-    for values, measured in metric.series.items():
-        pairs = tuple(zip(metric.labels, values, strict=True))
-        if isinstance(measured, Histogram):
-            yield from _histogram(metric.name, pairs, measured)
-        else:
-            yield f"{metric.name}{_labels(pairs)} {_number(measured)}"
+class _Families:
+    """What the library asks for its families."""
+
+    def __init__(self, families: "list[Family]") -> None:
+        self._families = families
+
+    def collect(self) -> "Iterable[Family]":
+        """All of them."""
+        return self._families
 
 
-def _histogram(name: str, pairs: tuple[tuple[str, str], ...], measured: Histogram) -> Iterator[str]:
-    count = 0
-    for bound, more in zip((*measured.bounds, float("inf")), measured.counts, strict=True):
-        count += more
-        yield f"{name}_bucket{_labels((*pairs, ('le', _number(bound))))} {count}"
-    yield f"{name}_sum{_labels(pairs)} {_number(measured.total)}"
-    yield f"{name}_count{_labels(pairs)} {count}"
+def _family(metric: Metric) -> "Family":
+    from prometheus_client import core  # noqa: PLC0415 - see above
 
-
-def _labels(pairs: tuple[tuple[str, str], ...]) -> str:
-    if not pairs:
-        return ""
-    shown = ",".join(f'{name}="{value.translate(_ESCAPED)}"' for name, value in pairs)
-    return f"{{{shown}}}"
-
-
-def _told(sentence: str) -> str:
-    return sentence.replace("\\", r"\\").replace("\n", r"\n")
-
-
-def _number(value: float) -> str:
-    if value == float("inf"):
-        return "+Inf"
-    return str(int(value)) if value == int(value) else repr(value)
+    match metric.sort:
+        case Sort.HISTOGRAM:
+            histogram = core.HistogramMetricFamily(metric.name, metric.told, labels=metric.labels)
+            for values, measured in metric.series.items():
+                if isinstance(measured, Histogram):
+                    histogram.add_metric(values, measured.cumulative(), measured.total)
+            return histogram
+        case Sort.COUNTER | Sort.GAUGE:
+            make = core.CounterMetricFamily if metric.sort is Sort.COUNTER else core.GaugeMetricFamily
+            family = make(metric.name, metric.told, labels=metric.labels)
+            for values, measured in metric.series.items():
+                if not isinstance(measured, Histogram):
+                    family.add_metric(values, measured)
+            return family
+        case _:
+            assert_never(metric.sort)

@@ -56,6 +56,8 @@ class RequestMetrics:
         retries: upstream calls after the first of a request.
         abandoned: requests whose client left before the end.
         dropped: fields that could not be carried.
+        cancelled_s: how long upstream calls had been under way that were ended because their client left.
+        after_departure_s: how long they went on after that.
     """
 
     def __init__(self, model_class: Callable[[str], str]) -> None:
@@ -67,6 +69,8 @@ class RequestMetrics:
         self.retries = 0
         self.abandoned = 0
         self.dropped = 0
+        self.cancelled_s = 0.0
+        self.after_departure_s = 0.0
         self._took: defaultdict[Labels, Histogram] = defaultdict(lambda: Histogram(_SECONDS))
         self._first: defaultdict[Labels, Histogram] = defaultdict(lambda: Histogram(_SECONDS))
         self._speed: defaultdict[Labels, Histogram] = defaultdict(lambda: Histogram(_TOKENS_PER_SECOND))
@@ -86,10 +90,14 @@ class RequestMetrics:
             self._first[route, dialect].observe(line.first_ms / 1000)
         for attempt in trace.attempts:
             self.attempts[attempt.credential, attempt.outcome] += 1
+            if attempt.outcome == _ABANDONED:
+                self.cancelled_s += attempt.took_ms / 1000
         self.retries += max(len(trace.attempts) - 1, 0)
         self.dropped += len(line.dropped)
         left = line.status == _LEFT or any(each.outcome == _ABANDONED for each in trace.attempts)
         self.abandoned += left
+        if left:
+            self.after_departure_s += trace.after_departure_s
         self._count_tokens(trace, model_class)
 
     def _count_tokens(self, trace: RequestTrace, model_class: str) -> None:
@@ -131,6 +139,16 @@ class RequestMetrics:
             ("retries_sent", "Upstream calls after the first one of a request.", self.retries),
             ("abandoned_requests", "Requests whose client left before the end.", self.abandoned),
             ("dropped_fields", "Fields of requests that could not be carried upstream.", self.dropped),
+            (
+                "cancelled_upstream_seconds",
+                "How long upstream calls had been under way that were ended because their client left.",
+                self.cancelled_s,
+            ),
+            (
+                "upstream_seconds_after_departure",
+                "How long such calls went on after their client was found to have left.",
+                self.after_departure_s,
+            ),
         ):
             yield Metric(f"carousel_{name}_total", Sort.COUNTER, told, (), {(): value})
 

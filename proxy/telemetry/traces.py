@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import msgspec
 
 from proxy.telemetry.requests import RequestLine
+from proxy.telemetry.trace_context import SpanContext
 
 KEPT: Final = 1000
 
@@ -37,12 +38,17 @@ class RequestTrace(msgspec.Struct, frozen=True, gc=False):
         ended_unix_ms: when that was.
         asked: the model the client named, 100 characters of it; empty where it named none.
         attempts: the upstream calls, in order.
+        after_departure_s: from when the client was found to have left to the end of the upstream call that was under
+            way then; 0 where none was.
+        span: its place in a trace; None where none is made.
     """
 
     line: RequestLine
     ended_unix_ms: int
     asked: str
     attempts: tuple[AttemptTrace, ...]
+    after_departure_s: float = 0.0
+    span: SpanContext | None = None
 
 
 class Traceable(Protocol):

@@ -39,7 +39,7 @@ class AnthropicApi:
         self, call: UpstreamCall, credential: Credential, watch: Watch, limit_s: float
     ) -> HttpReply:
         """See `Upstream.open`."""
-        reply = await self._posting(credential, call).send(call.body, watch, limit_s)
+        reply = await self._posting(credential, call).send(call.body, watch, limit_s, call.traceparent)
         if reply.status == 200 and reply.plain:
             return reply
         if reply.status < 300:

@@ -39,6 +39,7 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
         version: ``anthropic-version``.
         beta: ``anthropic-beta``, or None.
         wish: what Claude Code is asked for; None for an answer alone.
+        traceparent: W3C's header of that name, or None.
     """
 
     operation: Operation
@@ -47,6 +48,7 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     beta: str | None = None
     wish: CodeWish | None = None
+    traceparent: str | None = None
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -191,16 +191,22 @@ class Posting:
         self._info = self._request.request_info
         self._head = _head(url, self._request.headers)
 
-    async def send(self, body: bytes, watch: Watch, limit_s: float) -> HttpReply:
-        """Send `body` and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
+    async def send(
+        self, body: bytes, watch: Watch, limit_s: float, traceparent: str | None = None
+    ) -> HttpReply:
+        """Send `body`, with this header of its own, and read the head of the answer within `limit_s` seconds.
+
+        Raises UpstreamFault.
+        """
         direct = self._http_proxy is None and len(body) <= _AT_ONCE_BYTES
         with SENDING:
             answer: Answer = await watch.within(
-                limit_s, self._direct(body, watch) if direct else self._library(body)
+                limit_s,
+                self._direct(body, watch, traceparent) if direct else self._library(body, traceparent),
             )
         return HttpReply(answer, self._max_body_bytes)
 
-    async def _direct(self, body: bytes, watch: Watch) -> DirectAnswer:
+    async def _direct(self, body: bytes, watch: Watch, traceparent: str | None) -> DirectAnswer:
         began_s = watch.now_s()
         stale = False
         while True:
@@ -214,7 +220,8 @@ class Posting:
                 connection.close()
                 continue
             try:
-                return await read_head(connection, self._written_to(connection, body), self._info)
+                written = self._written_to(connection, body, traceparent)
+                return await read_head(connection, written, self._info)
             except BaseException as error:
                 connection.close()
                 # closed by the other side since the last call, which says nothing about whose call this is
@@ -223,21 +230,27 @@ class Posting:
                     raise
             stale = True
 
-    def _written_to(self, connection: Connection, body: bytes) -> ResponseHandler:
+    def _written_to(self, connection: Connection, body: bytes, traceparent: str | None) -> ResponseHandler:
         """Write the call to a connection, and return what reads the answer to it."""
         protocol = connection.protocol
         if protocol is None or (transport := protocol.transport) is None or transport.is_closing():
             raise aiohttp.ClientConnectionResetError("the connection is gone")
         expect_answer(protocol)
-        transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+        further = b"" if traceparent is None else b"traceparent: %b\r\n" % traceparent.encode()
+        transport.write(b"%b%d\r\n%b\r\n%b" % (self._head, len(body), further, body))
         return protocol
 
-    async def _library(self, body: bytes) -> aiohttp.ClientResponse:
+    async def _library(self, body: bytes, traceparent: str | None) -> aiohttp.ClientResponse:
+        headers = self._headers
+        if traceparent is not None:
+            headers = headers.copy()
+            headers["traceparent"] = traceparent
+
         async def send() -> aiohttp.ClientResponse:
             return await self._session.post(
                 self._url,
                 data=_payload(body),
-                headers=self._headers,
+                headers=headers,
                 allow_redirects=False,
                 proxy=self._http_proxy,
             )

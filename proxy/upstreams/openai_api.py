@@ -43,7 +43,7 @@ class OpenAIApi:
         self, call: UpstreamCall, credential: Credential, watch: Watch, limit_s: float
     ) -> HttpReply:
         """See `Upstream.open`."""
-        reply = await self._posting(credential).send(call.body, watch, limit_s)
+        reply = await self._posting(credential).send(call.body, watch, limit_s, call.traceparent)
         # whose it is would be Anthropic's word; no other API's answer says anything about organizations there
         reply.source = Source(reply.headers.get("x-request-id"))
         if reply.status == 200 and reply.plain:

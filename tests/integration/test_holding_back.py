@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from proxy.simulator import Step
-from tests.support.faults.told import TIMED_OUT, Told
+from proxy.simulator.faults.told import TIMED_OUT, Told
 from tests.support.house import MODEL, Answer, House, Spoken, body_of, house
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from proxy.settings import FetchRule
+from proxy.simulator.faults.tls import speaking_tls
 from proxy.upstreams.image_fetch import ImageFetch, Unfetchable
-from tests.support.faults.tls import speaking_tls
 from tests.support.pictures import png
 from tests.support.sites import PUBLIC, Names, Site, anywhere, fetching, response, site
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
 from typing import Final, Protocol
@@ -13,19 +12,13 @@ import aiohttp
 import msgspec
 
 from proxy.simulator import Simulator
+from proxy.simulator.faults.told import Spoken as Spoken  # noqa: PLC0414 - tests find it here
 from tests.support.gateway import CLIENT_KEY, gateway
 
 MODEL: Final = "claude-sonnet-5-5"
 LIMIT_CLASS: Final = "sonnet-5-5"
 _PATIENCE_S: Final = 60.0
 _LARGE_BYTES: Final = 2**20
-
-
-class Spoken(StrEnum):
-    """The dialect a client speaks."""
-
-    CHAT = "/v1/chat/completions"
-    MESSAGES = "/v1/messages"
 
 
 class ErrorBody(msgspec.Struct):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.simulator import Simulator
-from tests.support.faults.tls import certified
+from proxy.simulator.faults.tls import certified
 
 USER: Final = "traveller"
 PASSWORD: Final = "canary-proxy-password"

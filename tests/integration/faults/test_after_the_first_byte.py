@@ -7,10 +7,11 @@ import pytest
 
 from proxy.simulator import Step
 from proxy.simulator.call import reset
-from tests.support.faults.after import CUTS, HARMLESS, in_the_last_frame
-from tests.support.faults.fault import CANARY, key_of
+from proxy.simulator.faults.after import CUTS, in_the_last_frame
+from proxy.simulator.faults.fault import CANARY, key_of
+from proxy.simulator.faults.told import BROKEN, Told
+from tests.support.faults.harmless import HARMLESS
 from tests.support.faults.places import PLACES, STREAMS, WAYS, FaultyHouse, Way, is_whole, logged
-from tests.support.faults.told import BROKEN, Told
 from tests.support.house import Answer, Spoken, body_of, read_answer
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("openssl")]
@@ -160,6 +161,8 @@ async def test_a_cookie_is_never_sent_back_with_another_key(running: FaultyHouse
 async def test_a_client_that_leaves_is_no_fault_of_the_credential(running: FaultyHouse, way: Way) -> None:
     """Protects credentials from the impatience of clients, and the operator from paying on."""
     place = PLACES[f"left: {way}"]
+    metrics = running.inside.services.metrics
+    before = metrics.abandoned, metrics.cancelled_s, metrics.after_departure_s
     running.script(place, Step("stall_mid"))
     request = body_of(way.spoken, stream=True)
     async with running.house.opened(way.spoken, request, key=place.client_key) as response:
@@ -169,3 +172,7 @@ async def test_a_client_that_leaves_is_no_fault_of_the_credential(running: Fault
     assert running.simulator.record.of(key_of(place.names[0]))[0].ended_by == "client"
     assert [found[name].word() for name in place.names] == ["ready"] * 3
     assert running.inside.strikes(place.names[0]) == 0
+    running.inside.services.traces.settle()
+    assert metrics.abandoned == before[0] + 1
+    assert metrics.cancelled_s > before[1]
+    assert metrics.after_departure_s > before[2]

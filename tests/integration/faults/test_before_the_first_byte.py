@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.faults.before import FAULTS
-from tests.support.faults.fault import CANARY, Address, Fault, key_of
+from proxy.simulator.faults.before import FAULTS
+from proxy.simulator.faults.fault import CANARY, Address, Fault, key_of
+from proxy.simulator.faults.told import Told
 from tests.support.faults.places import PLACES, WAYS, FaultyHouse, Place, Way, is_whole, logged
-from tests.support.faults.told import Told
 from tests.support.house import Answer, CredentialView
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("openssl")]

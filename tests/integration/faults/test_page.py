@@ -5,8 +5,9 @@ import re
 import pytest
 
 from proxy.settings import ALL_SETTINGS
-from tests.support.faults.after import CUTS, HARMLESS
-from tests.support.faults.before import FAULTS
+from proxy.simulator.faults.after import CUTS
+from proxy.simulator.faults.before import FAULTS
+from tests.support.faults.harmless import HARMLESS
 from tests.support.faults.page import PAGE, renewed
 
 

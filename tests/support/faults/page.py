@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.support.faults.after import CUTS, HARMLESS, Cut
-from tests.support.faults.before import ANSWERS, CONNECTIONS, SILENCE, STATUSES
-from tests.support.faults.fault import Address, Fault
-from tests.support.faults.told import NO_MODEL, Envelopes, Told
+from proxy.simulator.faults.after import CUTS, Cut
+from proxy.simulator.faults.before import ANSWERS, CONNECTIONS, SILENCE, STATUSES
+from proxy.simulator.faults.fault import Address, Fault
+from proxy.simulator.faults.told import NO_MODEL, Envelopes, Told
+from tests.support.faults.harmless import HARMLESS
 from tests.support.house import Spoken
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "reliability.md"

@@ -2,24 +2,24 @@
 
 import asyncio
 import random
-import socket
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 
 from proxy.simulator import Simulator, Step
+from proxy.simulator.faults.after import CUTS
+from proxy.simulator.faults.before import FAULTS
+from proxy.simulator.faults.elsewhere import Elsewhere, elsewhere_made
+from proxy.simulator.faults.fault import Address, asked_by, key_of, organization_of
 from proxy.telemetry.redaction import REDACTOR
 from proxy.telemetry.requests import RequestLine
 from tests.support.clock import LoopClock
-from tests.support.faults.after import CUTS, HARMLESS
-from tests.support.faults.before import FAULTS
-from tests.support.faults.fault import Address, asked_by, key_of, organization_of
-from tests.support.faults.tls import speaking_plainly, speaking_tls
+from tests.support.faults.harmless import HARMLESS
 from tests.support.house import Answer, CredentialView, House, Spoken, until
 from tests.support.inside import Circumstances, Inside, house_inside
 
@@ -108,60 +108,6 @@ def _places() -> Iterator[tuple[str, Place]]:
 
 
 PLACES: Final = dict(_places())
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Addresses at which no simulated Claude answers."""
-
-    closed: str
-    swallowing: str
-    no_tls: str
-    self_signed: str
-
-    def url(self, address: Address, url: str, number: int) -> str:
-        """The base URL of a credential, where the simulated Claude has `url` and the place is number `number`."""
-        match address:
-            case Address.SHARED:
-                return url
-            case Address.OWN:
-                return f"{url}/{number}"
-            case Address.CLOSED:
-                return self.closed
-            case Address.SWALLOWING:
-                return self.swallowing
-            case Address.NAMELESS:
-                # too long for a name, so that nobody is asked for it
-                return f"http://{'.'.join(['n' * 60] * 5)}.invalid"
-            case Address.NO_TLS:
-                return self.no_tls
-            case Address.SELF_SIGNED:
-                return self.self_signed
-            case _:
-                assert_never(address)
-
-
-@asynccontextmanager
-async def _elsewhere(folder: Path) -> AsyncIterator[Elsewhere]:
-    async with AsyncExitStack() as held:
-        no_tls = await held.enter_async_context(speaking_plainly())
-        self_signed = await held.enter_async_context(speaking_tls(folder))
-        closed, full = (
-            held.enter_context(closing(socket.socket())),
-            held.enter_context(closing(socket.socket())),
-        )
-        for one in (closed, full):
-            one.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for _ in range(3):
-            filler = held.enter_context(closing(socket.socket()))
-            filler.setblocking(False)
-            filler.connect_ex(full.getsockname())
-        yield Elsewhere(_url(closed), _url(full), no_tls, self_signed)
-
-
-def _url(bound: socket.socket) -> str:
-    return f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 def _entries(elsewhere: Elsewhere, url: str) -> Iterator[dict[str, object]]:
@@ -276,7 +222,7 @@ async def faulty_house(folder: Path) -> AsyncIterator[FaultyHouse]:
     loop = asyncio.get_running_loop()
     clock = LoopClock(loop)
     circumstances = Circumstances(clock, _Shortest(0), lambda ended: lines.append(ended.line()), patient=True)
-    async with _elsewhere(folder) as elsewhere:
+    async with elsewhere_made(folder) as elsewhere:
         settings = {**SETTINGS, "API_KEY": ",".join(place.client_key for place in PLACES.values())}
         async with house_inside(
             folder,

@@ -1,6 +1,8 @@
 """Which command runs, and with which flags."""
 
 import importlib
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from proxy import __version__
 from proxy.commands.main import main
+from tests.support.program import ROOT
 
 
 @pytest.fixture
@@ -75,8 +78,52 @@ def test_asking_about_the_program_starts_nothing(
     assert "carousel" in capsys.readouterr().out
 
 
+def test_a_server_loads_nothing_that_only_other_commands_and_scrapes_need() -> None:
+    """Protects the memory of an idle server."""
+    code = (
+        "import sys, proxy.commands, proxy.server.app\n"
+        "sys.exit(', '.join({'proxy.commands.console', 'prometheus_client', 'opentelemetry'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     """Protects bug reports."""
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out.strip() == f"carousel {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "name", "expected"),
+    [
+        (["check"], "check", "check", {"flags": {}, "env_file": None}),
+        (
+            ["check", "--sessions", "f.json", "--env-file", "x.env"],
+            "check",
+            "check",
+            {"flags": {"SESSIONS_FILE": "f.json"}, "env_file": Path("x.env")},
+        ),
+        (["drill"], "drill", "drill", {"flags": {}, "env_file": None, "only": "", "report": None}),
+        (
+            ["drill", "--only", "429", "--html", "r.html"],
+            "drill",
+            "drill",
+            {"flags": {}, "env_file": None, "only": "429", "report": Path("r.html")},
+        ),
+    ],
+)
+def test_the_commands_that_look_get_their_flags(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], module: str, name: str, expected: dict[str, object]
+) -> None:
+    """Protects the words of `check` and `drill`, which people have in scripts."""
+    found: list[dict[str, object]] = []
+
+    def command(flags: Mapping[str, str], **options: object) -> int:
+        found.append({"flags": dict(flags), **options})
+        return 7
+
+    monkeypatch.setattr(importlib.import_module(f"proxy.commands.{module}"), name, command)
+    assert main(words) == 7
+    assert found == [expected]

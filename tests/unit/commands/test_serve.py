@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.commands.serve import CannotStart, _loop_factory, _require_fast_parser
+from proxy.commands.configuration import CannotStart
+from proxy.commands.serve import _loop_factory, _require_fast_parser
 from tests.support.program import ROOT, finished, started
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
 from proxy.server.app import ROUTES
 from proxy.server.context import Services
@@ -26,6 +27,8 @@ _NAMES = (
     "carousel_retries_suppressed_total",
     "carousel_abandoned_requests_total",
     "carousel_dropped_fields_total",
+    "carousel_cancelled_upstream_seconds_total",
+    "carousel_upstream_seconds_after_departure_total",
     "carousel_tokens_total",
     "carousel_cost_usd_total",
     "carousel_unpriced_answers_total",
@@ -65,6 +68,15 @@ async def asked(shared: Services) -> AsyncIterator[Client]:
         yield found
 
 
+async def test_openmetrics_is_spoken_to_who_asks_for_it(asked: Client) -> None:
+    """Protects scrapers of either format: the whole page is read by Prometheus' own reader."""
+    headers = {**ADMINISTRATOR, "accept": "application/openmetrics-text; version=1.0.0"}
+    answer = await asked.get("/metrics", headers=headers)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    families = {family.name for family in openmetrics(await answer.text())}  # type: ignore[no-untyped-call] # the library has no types for its reader
+    assert families == {name.removesuffix("_total") for name in _NAMES}
+
+
 async def _scraped(asked: Client) -> list[str]:
     answer = await asked.get("/metrics", headers=ADMINISTRATOR)
     assert answer.status == 200
@@ -82,16 +94,16 @@ async def test_a_request_shows_in_the_next_scrape(asked: Client) -> None:
     """Protects what is scraped from being a batch behind, and the pool's states from being those of the start."""
     assert (await asked.post("/v1/messages", data=body(), headers=AUTHORIZED)).status == 200
     lines = await _scraped(asked)
-    route = 'route="/v1/messages",dialect="anthropic"'
-    assert f'carousel_requests_total{{{route},model_class="sonnet-5-5",status="200"}} 1' in lines
-    assert 'carousel_attempts_total{credential="api-1",outcome="rate"} 1' in lines
-    assert 'carousel_attempts_total{credential="api-2",outcome="success"} 1' in lines
-    assert "carousel_retries_sent_total 1" in lines
-    assert 'carousel_tokens_total{sort="output"} 7' in lines
-    assert 'carousel_credentials{state="cooling"} 1' in lines
-    assert 'carousel_credential_state{credential="api-1",kind="anthropic",state="cooling"} 1' in lines
-    assert 'carousel_credential_state{credential="api-1",kind="anthropic",state="ready"} 0' in lines
-    assert 'carousel_leases_ended_total{credential="api-2",outcome="succeeded"} 1' in lines
+    labels = 'dialect="anthropic",model_class="sonnet-5-5",route="/v1/messages",status="200"'
+    assert f"carousel_requests_total{{{labels}}} 1.0" in lines
+    assert 'carousel_attempts_total{credential="api-1",outcome="rate"} 1.0' in lines
+    assert 'carousel_attempts_total{credential="api-2",outcome="success"} 1.0' in lines
+    assert "carousel_retries_sent_total 1.0" in lines
+    assert 'carousel_tokens_total{sort="output"} 7.0' in lines
+    assert 'carousel_credentials{state="cooling"} 1.0' in lines
+    assert 'carousel_credential_state{credential="api-1",kind="anthropic",state="cooling"} 1.0' in lines
+    assert 'carousel_credential_state{credential="api-1",kind="anthropic",state="ready"} 0.0' in lines
+    assert 'carousel_leases_ended_total{credential="api-2",outcome="succeeded"} 1.0' in lines
 
 
 async def test_ten_thousand_made_up_words_make_no_series(asked: Client, shared: Services) -> None:

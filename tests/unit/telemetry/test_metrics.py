@@ -1,5 +1,6 @@
 """What is counted of requests, under labels nobody outside can choose."""
 
+import msgspec
 import pytest
 
 from proxy.telemetry.exposition import Histogram, Metric
@@ -112,3 +113,13 @@ def test_a_request_nobody_could_read_has_no_class(subject: RequestMetrics) -> No
     found = _counted(subject)
     assert list(found["carousel_requests_total"].series) == [("/v1/messages", "anthropic", "", "400")]
     assert not found["carousel_first_event_seconds"].series
+
+
+def test_what_was_ended_with_its_client_is_counted_in_seconds(subject: RequestMetrics) -> None:
+    """Protects the figure that says whether calls are paid for that nobody reads."""
+    left = msgspec.structs.replace(ended("server", "abandoned"), after_departure_s=0.25)
+    stayed = msgspec.structs.replace(ended("success"), after_departure_s=9.0)
+    subject.count([left, stayed])
+    found = _counted(subject)
+    assert found["carousel_cancelled_upstream_seconds_total"].series == {(): 0.002}
+    assert found["carousel_upstream_seconds_after_departure_total"].series == {(): 0.25}

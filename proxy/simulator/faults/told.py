@@ -4,9 +4,15 @@ Sources: the errors pages of Anthropic's and OpenAI's API documentation for type
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
-from tests.support.house import Spoken
+
+class Spoken(StrEnum):
+    """The dialect a client speaks, by the path it asks."""
+
+    CHAT = "/v1/chat/completions"
+    MESSAGES = "/v1/messages"
 
 
 @dataclass(frozen=True, slots=True)

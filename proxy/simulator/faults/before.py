@@ -7,8 +7,7 @@ What a failure means for the credential and for further attempts is this project
 from dataclasses import replace
 from typing import Final
 
-from proxy.simulator import Step
-from tests.support.faults.fault import (
+from proxy.simulator.faults.fault import (
     CANARY,
     PAGE,
     Address,
@@ -28,7 +27,7 @@ from tests.support.faults.fault import (
     unknown,
     unreachable,
 )
-from tests.support.faults.told import (
+from proxy.simulator.faults.told import (
     DOWN,
     INVALID,
     NO_MODEL,
@@ -38,6 +37,7 @@ from tests.support.faults.told import (
     UNPROCESSABLE,
     UNUSABLE,
 )
+from proxy.simulator.script import Step
 
 _STREAM: Final = {"content-type": "text/event-stream"}
 _QUOTING: Final = "max_tokens: no, {key} of {org}"

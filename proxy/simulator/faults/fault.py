@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.simulator import Step
-from tests.support.faults.told import (
+from proxy.simulator.faults.told import (
     BROKEN,
     CHALLENGED,
     DENIED,
@@ -18,6 +17,7 @@ from tests.support.faults.told import (
     UNUSABLE,
     Envelopes,
 )
+from proxy.simulator.script import Step
 
 CANARY: Final = "c4n4ry"
 """Stands in every key, every organization's name and every text of an upstream that no client may see."""
@@ -89,11 +89,12 @@ class Fault:
         return self.calls > 1 or self.address is Address.OWN
 
 
-def asked_by(step: Step, key: str) -> Step:
-    """`step` as `key` meets it."""
+def asked_by(step: Step, key: str, organization: str | None = None) -> Step:
+    """`step` as `key` meets it; `organization` is the key's where that is not the one made of it."""
+    owner = organization or organization_of(key)
 
     def named(text: str) -> str:
-        return text.replace("{key}", key).replace("{org}", organization_of(key))
+        return text.replace("{key}", key).replace("{org}", owner)
 
     return msgspec.structs.replace(
         step,
