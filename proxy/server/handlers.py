@@ -112,7 +112,7 @@ class ClientCall:
 
     async def _read_body(self) -> bytes:
         """The request's body, before anything in it is looked at."""
-        return await read_body(self._request, self._services.settings.policy.body_max_bytes, self._watch)
+        return await read_body(self._request, self._services.settings.policy, self._watch)
 
     def end(self) -> None:
         """Close the books: what the request was is kept as it is, for who writes it down and who asks for it."""

@@ -44,20 +44,15 @@ async def upload_file(asked: ObjectRequest) -> web.StreamResponse:
             "A file has to be sent as multipart/form-data with a boundary.", param="content-type"
         )
     policy = asked.services.settings.policy
-    upload = Upload(asked.request, policy.file_max_bytes, taken_within_s=policy.unary_timeout_s)
+    upload = Upload(asked.request, policy.file_max_bytes, policy)
     return await _finished(asked, upload, content_type)
 
 
 async def create_batch(asked: ObjectRequest) -> web.StreamResponse:
     """``POST /v1/messages/batches``."""
-    policy = asked.services.settings.policy
+    services = asked.services
     upload = BatchUpload(
-        asked.request,
-        policy.batch_max_bytes,
-        taken_within_s=policy.unary_timeout_s,
-        element_max_bytes=policy.body_max_bytes,
-        ownership=asked.services.ownership,
-        tenant=asked.tenant,
+        asked.request, services.settings.policy, ownership=services.ownership, tenant=asked.tenant
     )
     return await _finished(asked, upload, "application/json")
 
