@@ -20,6 +20,7 @@ AT_MOST_S: Final = 1.0
 """How soon for every one."""
 
 _LINGER_RESET: Final = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+_TEXT: Final = "Hello!"
 _TIME_WAIT: Final = "06"
 _SLOW: Final = Pace(first_token_delay_s=0.0, tokens_per_s=5.0, events=200)
 
@@ -62,20 +63,17 @@ class Endpoint:
 
     path: str
     prompt: dict[str, object] = field(
-        default_factory=lambda: {"messages": [{"role": "user", "content": "Hello!"}]}
+        default_factory=lambda: {"messages": [{"role": "user", "content": _TEXT}]}
     )
     limit: str | None = None
     streams: bool = True
 
-    def body(self, *, stream: bool) -> bytes:
-        """A small request."""
+    def request(self, *, stream: bool, text: str = _TEXT, model: str = MODEL) -> bytes:
+        """A small request, head and body; `text` is what is said, in letters JSON takes as they are."""
         limit = {} if self.limit is None else {self.limit: 100}
         streamed = {"stream": True} if stream else {}
-        return msgspec.json.encode({"model": MODEL, **self.prompt, **limit, **streamed})
-
-    def request(self, *, stream: bool) -> bytes:
-        """The same with its head."""
-        body = self.body(stream=stream)
+        fields = {"model": model, **self.prompt, **limit, **streamed}
+        body = msgspec.json.encode(fields).replace(_TEXT.encode(), text.encode())
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
             f"anthropic-version: 2023-06-01\r\nAuthorization: Bearer {CLIENT_KEY}\r\n"
@@ -90,10 +88,10 @@ ENDPOINTS: Final = {
     "hf chat": Endpoint("/hf/v1/chat/completions"),
     "hf messages": Endpoint("/hf/v1/messages", limit="max_tokens"),
     "deployment": Endpoint(f"/openai/deployments/{MODEL}/chat/completions"),
-    "completions": Endpoint("/v1/completions", {"prompt": "Hello!"}),
-    "responses": Endpoint("/v1/responses", {"input": "Hello!"}),
+    "completions": Endpoint("/v1/completions", {"prompt": _TEXT}),
+    "responses": Endpoint("/v1/responses", {"input": _TEXT}),
     "count": Endpoint("/v1/messages/count_tokens", streams=False),
-    "responses count": Endpoint("/v1/responses/input_tokens", {"input": "Hello!"}, streams=False),
+    "responses count": Endpoint("/v1/responses/input_tokens", {"input": _TEXT}, streams=False),
 }
 
 
