@@ -73,7 +73,11 @@ class Policy:
     )
     stream_wall_s: float = _of(14_400.0, "RELAY_STREAM_WALL_S", 1, 604_800, "Longest life of one stream.")
     write_stall_s: float = _of(
-        60.0, "RELAY_WRITE_STALL_S", 1, 3600, "Time a client may take no bytes before it is cut off."
+        60.0,
+        "RELAY_WRITE_STALL_S",
+        1,
+        3600,
+        "Time a client may take no byte of an answer before it is cut off.",
     )
     head_timeout_s: float = _of(
         30.0, "RELAY_HEAD_TIMEOUT_S", 2, 3600, "Time a new connection has for the head of its first request."
