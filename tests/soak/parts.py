@@ -93,7 +93,7 @@ PARTS: Final[dict[str, Part[Streams] | Part[Departures] | Part[Readers] | Part[O
         "cut off.",
         readers,
         Readers(50, 1024, 50, Streams(100, 10, 75), stall_s=60),
-        Readers(20, 1024, 10, Streams(20, 10, 5), stall_s=2),
+        Readers(20, 8192, 20, Streams(20, 10, 7), stall_s=3),
     ),
     "overload": Part(
         "Of five times what fits, what is taken takes at most twice its usual time, and the rest is refused within "
