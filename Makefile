@@ -12,7 +12,7 @@ T ?= tests
 help: ## Show what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-run: .venv/.runtime ## Start the server; without any credential, a simulated Claude answers
+run: .venv/.runtime $(if $(CLAUDE_CODE),.venv/.claude-code) ## Start the server; without any credential, a simulated Claude answers; CLAUDE_CODE=1 adds Claude Code
 	@exec $(BIN)/python app.py serve --demo-if-unconfigured
 
 test: .venv/.dev ## Run the tests, or a part of them: make test T=tests/unit
@@ -51,6 +51,10 @@ clean: ## Remove what the tools left
 	$(PIP) -r requirements.txt
 	@touch $@
 
-.venv/.dev: requirements.txt requirements-dev.txt requirements-claude-code.txt | .venv/bin/python
-	$(PIP) -r requirements.txt -r requirements-dev.txt -r requirements-claude-code.txt
+.venv/.claude-code: requirements.txt requirements-claude-code.txt | .venv/bin/python
+	$(PIP) -r requirements.txt -r requirements-claude-code.txt
+	@touch $@ .venv/.runtime
+
+.venv/.dev: requirements.txt requirements-dev.txt requirements-claude-code.txt requirements-opentelemetry.txt | .venv/bin/python
+	$(PIP) -r requirements.txt -r requirements-dev.txt -r requirements-claude-code.txt -r requirements-opentelemetry.txt
 	@touch $@ .venv/.runtime

@@ -13,3 +13,8 @@ compile requirements.txt pyproject.toml
 compile requirements-dev.txt --constraint requirements.txt --group dev
 compile requirements-claude-code.txt --constraint requirements.txt --constraint requirements-dev.txt \
     --extra claude-code pyproject.toml
+compile requirements-opentelemetry.txt --constraint requirements.txt --constraint requirements-dev.txt \
+    --extra opentelemetry pyproject.toml
+compile requirements-fuzz.txt --constraint requirements-dev.txt --group fuzz
+# semgrep pins what others need newer: it lives in a room of its own
+compile requirements-semgrep.txt --group semgrep

@@ -54,6 +54,8 @@ Tap
     The part of the verbatim lane that reads usage, stop reason and errors from bytes it does not change.
 Event
     One step of a streamed answer in the canonical form, Anthropic's Messages stream.
+Feature
+    Something a client can ask for; which kinds carry it stands in one table, the capabilities.
 Dropped
     A field a path could not carry, with the reason; the client is told.
 """

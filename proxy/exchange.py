@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from proxy.credentials import Kind
 from proxy.dialects.common import Dialect, Envelope
 
 Conversation = tuple[str, str, bytes]
@@ -23,6 +24,26 @@ class Operation(StrEnum):
     COUNT_TOKENS = "count_tokens"
     FILES = "files"
     BATCHES = "batches"
+
+
+class Belonging(msgspec.Struct, kw_only=True):
+    """What a client call belongs to beyond itself.
+
+    Attributes:
+        conversation: id of the conversation whose next turn it is; empty for none.
+        kinds: whose answers are turns of it; None for those of all kinds.
+        told: whether the answer in hand is one, so that it is remembered and the client is told.
+        session: id of the session it counts for; empty for none.
+    """
+
+    conversation: str = ""
+    kinds: frozenset[Kind] | None = None
+    told: bool = False
+    session: str = ""
+
+    def asks(self, kind: Kind) -> None:
+        """A credential of this kind is asked now."""
+        self.told = bool(self.conversation) and (self.kinds is None or kind in self.kinds)
 
 
 class Exchange(msgspec.Struct, kw_only=True):
@@ -50,6 +71,7 @@ class Exchange(msgspec.Struct, kw_only=True):
         credentials: aliases of the credentials the client key may use; empty for all.
         permits: whether the client key may ask for a model; None where it may ask for every one.
         rewritten: whether the top level of the body is written anew, so that the upstream reads the same model as we.
+        belongs: the conversation and the session it is part of; None where it is part of neither.
     """
 
     id: str
@@ -72,6 +94,7 @@ class Exchange(msgspec.Struct, kw_only=True):
     credentials: frozenset[str] = frozenset()
     permits: Callable[[str], bool] | None = None
     rewritten: bool = False
+    belongs: Belonging | None = None
 
     @property
     def stream(self) -> bool:
@@ -80,6 +103,6 @@ class Exchange(msgspec.Struct, kw_only=True):
 
     @property
     def continuing(self) -> bool:
-        """Whether earlier turns of this conversation were answered somewhere: the history or a name for it says so."""
+        """Whether earlier turns were answered somewhere: the history says so, or whom this one follows."""
         envelope = self.envelope
-        return envelope.continuing or bool(envelope.thread) or "conversation_id" in envelope.own_fields
+        return envelope.continuing or bool(envelope.thread)

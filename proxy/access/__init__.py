@@ -4,7 +4,9 @@ from proxy.access.clients import ANONYMOUS, Client, ClientKeys
 from proxy.access.desk import Desk
 from proxy.access.guessing import Guesses
 from proxy.access.keys import Keys, load_or_make_keys, presented_key
-from proxy.access.limits import Ask, Grant, Limiter, LimitReached
+from proxy.access.limits import Ask, Grant, Limiter
+from proxy.access.logins import Login, Logins
+from proxy.access.refusals import LimitReached
 from proxy.access.rules import Period, Rules
 from proxy.access.stored import NameTaken, StoredKeys
 
@@ -19,6 +21,8 @@ __all__ = [
     "Keys",
     "LimitReached",
     "Limiter",
+    "Login",
+    "Logins",
     "NameTaken",
     "Period",
     "Rules",

@@ -1,5 +1,6 @@
 """What clients have spent of their budgets: in memory while it is asked for, written behind as soon as it changes."""
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -40,6 +41,10 @@ class Budgets:
 
     A request is let in while less than the budget is spent and reserved, so that it is overspent by no more than what
     the requests under way cost above their reservations, and the last one above what was left.
+
+    Attributes:
+        tell: is told what the store knows a client to have spent, with the period's name, each time that changes; None
+            where nobody wants to know.
     """
 
     def __init__(self, store: AccessStore, clock: Clock) -> None:
@@ -47,6 +52,7 @@ class Budgets:
         self._clock = clock
         self._accounts: dict[str, _Account] = {}
         self._writing = False
+        self.tell: Callable[[str, str, int], None] | None = None
 
     async def restore(self) -> None:
         """Take over what was spent before the start. Raises StoreError."""
@@ -59,6 +65,7 @@ class Budgets:
             began_ms, ends_ms = period.bounds(now_ms)
             if row.began_unix_ms == began_ms:
                 self._accounts[row.client] = _Account(period, began_ms, ends_ms, spent=row.micro_usd)
+                self._told(row.client, self._accounts[row.client], row.micro_usd)
 
     def left(self, client: str, rules: Rules) -> int:
         """What is left of a client's budget, in millionths of a US dollar; not below zero."""
@@ -73,6 +80,10 @@ class Budgets:
         """Seconds until the budget is whole again; None if it never will be."""
         ends_ms = self._account(client, rules.period).ends_unix_ms
         return None if ends_ms is None else max(ends_ms - self._clock.unix_ms(), 0) / 1000
+
+    def period_name(self, client: str, rules: Rules) -> str:
+        """The present period of a client's budget, told from all others."""
+        return _name_of(self._account(client, rules.period))
 
     def reserve(self, client: str, rules: Rules, micro_usd: int) -> None:
         """Set something apart for a request that begins."""
@@ -124,3 +135,12 @@ class Budgets:
         if total is not None and account.began_unix_ms == began_ms:
             # other processes of the same folder spend from the same budget
             account.spent = total + account.unwritten
+            self._told(client, account, total)
+
+    def _told(self, client: str, account: _Account, total: int) -> None:
+        if self.tell is not None:
+            self.tell(client, _name_of(account), total)
+
+
+def _name_of(account: _Account) -> str:
+    return f"{account.period}:{account.began_unix_ms}"

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 _BYTES_A_TOKEN: Final = 4
 _ATTACHMENT_BYTES: Final = 4096
 _ATTACHMENT_TOKENS: Final = 1600
@@ -22,6 +24,32 @@ def input_tokens(body: bytes) -> int:
                 size -= len(text)
                 attachments += 1
     return max(size // _BYTES_A_TOKEN, 1) + attachments * _ATTACHMENT_TOKENS
+
+
+class _Params(msgspec.Struct, frozen=True):
+    max_tokens: int | None = None
+
+
+class _Batched(msgspec.Struct):
+    params: _Params = _Params()
+
+
+_batched = msgspec.json.Decoder(_Batched)
+
+
+def batch_tokens(length_bytes: int) -> int:
+    """Tokens of a batch that is yet to come, at least 1, by the length of its body."""
+    return max(length_bytes // _BYTES_A_TOKEN, 1)
+
+
+def batched_tokens(request: bytes) -> int:
+    """Tokens of one request of a batch and of its answer."""
+    try:
+        allowed = _batched.decode(request).params.max_tokens
+    except (ValueError, RecursionError):
+        # the upstream will refuse it
+        allowed = None
+    return input_tokens(request) + output_tokens(allowed)
 
 
 def output_tokens(max_tokens: int | None) -> int:

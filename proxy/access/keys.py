@@ -124,6 +124,10 @@ class Keys:
         """Whether this is the administrator's key."""
         return hmac.compare_digest(self._admin_digest, digest_of(presented))
 
+    def login_key(self) -> bytes:
+        """What signs the logins of administrators: another one for another admin key."""
+        return hmac.digest(self.secret_key, b"admin login\0" + self._admin_digest, "sha256")
+
     def secrets(self) -> tuple[Secret, ...]:
         """Every key there is, for the redaction of logs."""
         return (*(own.key for own in self._client_keys), self._admin.key, Secret(self.secret_key.decode()))

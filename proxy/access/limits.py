@@ -5,25 +5,29 @@ Nothing here runs for a client that nothing limits.
 
 import math
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 from limits import RateLimitItemPerMinute
 from limits.strategies import MovingWindowRateLimiter
 
 from proxy.access.budgets import Budgets
+from proxy.access.refusals import (
+    SERVER,
+    Line,
+    budget_reserved,
+    budget_spent,
+    concurrency_reached,
+    limit_headers,
+    requests_reached,
+    tokens_reached,
+    too_many_tokens,
+)
 from proxy.access.rules import Rules
 from proxy.access.windows import ClockedStorage, TokenWindow
 from proxy.clock import Clock
-from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.model.message import Usage
 from proxy.model.pricing import Pricing
 from proxy.settings import LimitSettings
-
-_LONG_WAIT_S: Final = 60.0
-_BUSY_RETRY_S: Final = 1.0
-_SERVER: Final = ""
-"""In a client's name's place, for what counts for the whole server."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -43,21 +47,6 @@ class Ask(msgspec.Struct, frozen=True):
     def tokens(self) -> int:
         """All of them."""
         return self.input_tokens + self.output_tokens
-
-
-class LimitReached(GatewayError):
-    """A limit of the client or of the server is reached; `headers` say how they stand."""
-
-    def __init__(self, message: str, headers: dict[str, str], *, retry_after_s: float) -> None:
-        super().__init__(
-            429,
-            ErrorKind.RATE_LIMIT,
-            message,
-            code="rate_limit_exceeded",
-            retry_after_s=retry_after_s,
-            should_retry=False if retry_after_s > _LONG_WAIT_S else None,
-        )
-        self.headers = headers
 
 
 class Grant:
@@ -97,12 +86,11 @@ class _Held(msgspec.Struct, frozen=True):
     windows: tuple[tuple[TokenWindow, int], ...]
 
 
-class _Line(msgspec.Struct, frozen=True):
-    """How one limit stands: what it allows, what of it is left, and the seconds until all of it is."""
+class Limits(msgspec.Struct, frozen=True):
+    """The limits a request is counted against, by the name of whose they are: the client, or the server."""
 
-    limit: int
-    left: int
-    whole_in_s: float
+    requests: tuple[tuple[str, int], ...]
+    tokens: tuple[tuple[str, int], ...]
 
 
 class Limiter:
@@ -113,37 +101,49 @@ class Limiter:
         self._budgets = budgets
         self._pricing = pricing
         self._server = limits
-        self._requests = MovingWindowRateLimiter(ClockedStorage(clock))
+        self._storage = ClockedStorage(clock)
+        self._requests = MovingWindowRateLimiter(self._storage)
         self._items: dict[int, RateLimitItemPerMinute] = {}
         self._tokens: dict[str, TokenWindow] = {}
         self._running: dict[str, int] = {}
 
-    def admit(self, client: str, rules: Rules, ask: Ask) -> Grant:
+    def admit(self, client: str, rules: Rules, ask: Ask, *, share: int = 1) -> Grant:
         """Reserve for a request that is to begin, from all limits or from none.
+
+        `share` divides what is a minute's or is held at the same time, where others let in the rest of it.
 
         Raises LimitReached; InvalidRequest for one larger than a limit of tokens that is not untouched; GatewayError
         402 where the budget is spent.
         """
-        token_limits = self._token_limits(client, rules) if ask.tokens else ()
-        request_limits = self._request_limits(client, rules)
-        self._check_concurrency(client, rules, request_limits, token_limits)
+        limits = limits_of(client, rules, self._server, ask, share=share)
+        concurrency = None if rules.concurrency is None else max(rules.concurrency // share, 1)
+        self._check_concurrency(client, concurrency, limits)
         if ask.tokens:
             self._check_budget(client, rules)
-        for name, limit in token_limits:
-            self._check_tokens(name, limit, ask.tokens, request_limits, token_limits)
-        self._count_request(request_limits, token_limits)
+        for name, limit in limits.tokens:
+            self._check_tokens(name, limit, ask.tokens, limits)
+        self._count_request(limits)
         self._running[client] = self._running.get(client, 0) + 1
         windows = tuple(
-            (window, window.add(ask.tokens)) for window in (self._window(name) for name, _ in token_limits)
+            (window, window.add(ask.tokens)) for window in (self._window(name) for name, _ in limits.tokens)
         )
-        reserved = 0
-        if rules.budget_micro_usd is not None and ask.tokens:
-            usage = Usage(input_tokens=ask.input_tokens, output_tokens=ask.output_tokens)
-            reserved = self._pricing.assumed_micro_usd(ask.model, usage)
+        reserved = reserved_micro_usd(self._pricing, rules, ask)
+        if reserved:
             self._budgets.reserve(client, rules, reserved)
         held = _Held(client, rules, ask.tokens, reserved, windows)
-        headers = self._headers(request_limits, token_limits)
-        return Grant(headers, lambda model, usage, partial: self._settle(held, model, usage, partial=partial))
+        return Grant(
+            self._headers(limits),
+            lambda model, usage, partial: self._settle(held, model, usage, partial=partial),
+        )
+
+    def note(self, client: str, rules: Rules, ask: Ask, *, share: int) -> None:
+        """Count a request that all processes together have let in, for when this one has to decide by itself."""
+        limits = limits_of(client, rules, self._server, ask, share=share)
+        for name, limit in limits.requests:
+            item = self._item(limit)
+            self._storage.incr(item.key_for(name), item.get_expiry())
+        for name, _ in limits.tokens:
+            self._window(name).add(ask.tokens)
 
     def _settle(self, held: _Held, model: str, usage: Usage | None, *, partial: bool) -> None:
         self._running[held.client] -= 1
@@ -157,113 +157,51 @@ class Limiter:
             least = held.micro_usd if partial else 0
             self._budgets.settle(held.client, held.rules, held.micro_usd, max(cost, least))
 
-    def _request_limits(self, client: str, rules: Rules) -> tuple[tuple[str, int], ...]:
-        return _limits((client, rules.requests_per_minute), (_SERVER, self._server.requests_per_minute))
-
-    def _token_limits(self, client: str, rules: Rules) -> tuple[tuple[str, int], ...]:
-        return _limits((client, rules.tokens_per_minute), (_SERVER, self._server.tokens_per_minute))
-
-    def _check_concurrency(
-        self,
-        client: str,
-        rules: Rules,
-        request_limits: tuple[tuple[str, int], ...],
-        token_limits: tuple[tuple[str, int], ...],
-    ) -> None:
-        if rules.concurrency is not None and self._running.get(client, 0) >= rules.concurrency:
-            raise LimitReached(
-                f"The client key may have {rules.concurrency} requests under way at the same time, and has.",
-                self._headers(request_limits, token_limits),
-                retry_after_s=_BUSY_RETRY_S,
-            )
+    def _check_concurrency(self, client: str, concurrency: int | None, limits: Limits) -> None:
+        if concurrency is not None and self._running.get(client, 0) >= concurrency:
+            raise concurrency_reached(concurrency, self._headers(limits))
 
     def _check_budget(self, client: str, rules: Rules) -> None:
         budget = rules.budget_micro_usd
         if budget is None or self._budgets.left(client, rules) > 0:
             return
         if self._budgets.spent(client, rules) < budget:
-            raise LimitReached(
-                "What is left of the client key's budget is set apart for its requests under way.",
-                {},
-                retry_after_s=_BUSY_RETRY_S,
-            )
-        raise GatewayError(
-            402,
-            ErrorKind.BILLING,
-            f"The client key has spent its budget of {budget / 1e6:.2f} USD ({rules.period}).",
-            code="insufficient_quota",
-            retry_after_s=self._budgets.next_period_s(client, rules),
-            should_retry=False,
-        )
+            raise budget_reserved()
+        raise budget_spent(rules, self._budgets.next_period_s(client, rules))
 
-    def _check_tokens(
-        self,
-        name: str,
-        limit: int,
-        tokens: int,
-        request_limits: tuple[tuple[str, int], ...],
-        token_limits: tuple[tuple[str, int], ...],
-    ) -> None:
+    def _check_tokens(self, name: str, limit: int, tokens: int, limits: Limits) -> None:
         window = self._window(name)
         used = window.used()
         if used + tokens <= limit or used < 1:
             return
-        whose = "the server (TOKENS_PER_MINUTE)" if name is _SERVER else "the client key"
         if tokens > limit:
-            raise InvalidRequest(
-                f"The request has about {tokens} tokens, and {whose} is limited to {limit} tokens a minute: "
-                "it can run only in a minute without any other.",
-                code="tokens_per_minute_exceeded",
-            )
-        wait_s = window.wait_s(tokens, limit)
-        raise LimitReached(
-            f"The limit of {limit} tokens a minute of {whose} is reached. "
-            f"Try again in {math.ceil(wait_s)} seconds.",
-            self._headers(request_limits, token_limits),
-            retry_after_s=wait_s,
-        )
+            raise too_many_tokens(tokens, name, limit)
+        raise tokens_reached(name, limit, window.wait_s(tokens, limit), self._headers(limits))
 
-    def _count_request(
-        self, request_limits: tuple[tuple[str, int], ...], token_limits: tuple[tuple[str, int], ...]
-    ) -> None:
-        for name, limit in request_limits:
+    def _count_request(self, limits: Limits) -> None:
+        for name, limit in limits.requests:
             if not self._requests.test(self._item(limit), name):
                 wait_s = self._requests_line(name, limit).whole_in_s
-                whose = "the server (REQUESTS_PER_MINUTE)" if name is _SERVER else "the client key"
-                raise LimitReached(
-                    f"The limit of {limit} requests a minute of {whose} is reached. "
-                    f"Try again in {math.ceil(wait_s)} seconds.",
-                    self._headers(request_limits, token_limits),
-                    retry_after_s=wait_s,
-                )
-        for name, limit in request_limits:
+                raise requests_reached(name, limit, wait_s, self._headers(limits))
+        for name, limit in limits.requests:
             self._requests.hit(self._item(limit), name)
 
-    def _headers(
-        self, request_limits: tuple[tuple[str, int], ...], token_limits: tuple[tuple[str, int], ...]
-    ) -> dict[str, str]:
-        """Of each sort the limit with the least left. Source: "Rate limits" in OpenAI's documentation."""
-        lines = {
-            "requests": [self._requests_line(name, limit) for name, limit in request_limits],
-            "tokens": [self._tokens_line(name, limit) for name, limit in token_limits],
-        }
-        headers = {}
-        for sort, found in lines.items():
-            if found:
-                line = min(found, key=lambda each: each.left)
-                headers[f"x-ratelimit-limit-{sort}"] = str(line.limit)
-                headers[f"x-ratelimit-remaining-{sort}"] = str(line.left)
-                headers[f"x-ratelimit-reset-{sort}"] = duration(line.whole_in_s)
-        return headers
+    def _headers(self, limits: Limits) -> dict[str, str]:
+        return limit_headers(
+            {
+                "requests": [self._requests_line(name, limit) for name, limit in limits.requests],
+                "tokens": [self._tokens_line(name, limit) for name, limit in limits.tokens],
+            }
+        )
 
-    def _requests_line(self, name: str, limit: int) -> _Line:
+    def _requests_line(self, name: str, limit: int) -> Line:
         stats = self._requests.get_window_stats(self._item(limit), name)
-        return _Line(limit, stats.remaining, max(stats.reset_time - self._clock.monotonic_s(), 0.0))
+        return Line(limit, stats.remaining, max(stats.reset_time - self._clock.monotonic_s(), 0.0))
 
-    def _tokens_line(self, name: str, limit: int) -> _Line:
+    def _tokens_line(self, name: str, limit: int) -> Line:
         window = self._window(name)
         used = window.used()
-        return _Line(limit, max(limit - math.ceil(used), 0), window.wait_s(limit, limit) if used else 0.0)
+        return Line(limit, max(limit - math.ceil(used), 0), window.wait_s(limit, limit) if used else 0.0)
 
     def _item(self, limit: int) -> RateLimitItemPerMinute:
         item = self._items.get(limit)
@@ -278,8 +216,25 @@ class Limiter:
         return window
 
 
-def _limits(*found: tuple[str, int | None]) -> tuple[tuple[str, int], ...]:
-    return tuple((name, limit) for name, limit in found if limit is not None)
+def limits_of(client: str, rules: Rules, server: LimitSettings, ask: Ask, *, share: int = 1) -> Limits:
+    """Which limits a request is counted against; one without tokens against none of those."""
+    tokens = _shared(share, (client, rules.tokens_per_minute), (SERVER, server.tokens_per_minute))
+    return Limits(
+        _shared(share, (client, rules.requests_per_minute), (SERVER, server.requests_per_minute)),
+        tokens if ask.tokens else (),
+    )
+
+
+def _shared(share: int, *found: tuple[str, int | None]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, max(limit // share, 1)) for name, limit in found if limit is not None)
+
+
+def reserved_micro_usd(pricing: Pricing, rules: Rules, ask: Ask) -> int:
+    """What is to be set apart for a request, in millionths of a US dollar; 0 where there is no budget."""
+    if rules.budget_micro_usd is None or not ask.tokens:
+        return 0
+    usage = Usage(input_tokens=ask.input_tokens, output_tokens=ask.output_tokens)
+    return pricing.assumed_micro_usd(ask.model, usage)
 
 
 def counted_tokens(usage: Usage) -> int:
@@ -288,11 +243,3 @@ def counted_tokens(usage: Usage) -> int:
     Source: "Rate limits" in Anthropic's API documentation, whose own limits count the same way.
     """
     return (usage.input_tokens or 0) + (usage.cache_creation_input_tokens or 0) + (usage.output_tokens or 0)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as OpenAI's ``x-ratelimit-reset-*`` headers have them: ``120ms``, ``12s``, ``6m0s``."""
-    if seconds < 1:
-        return f"{math.ceil(seconds * 1000)}ms"
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -122,7 +122,12 @@ class StoredKeys:
 
     async def revoke(self, name: str) -> bool:
         """End a key, at once in this process. False if there is none of this name that is good. Raises StoreError."""
-        revoked = await self._store.revoke_key(name, self._clock.unix_ms())
+        try:
+            revoked = await self._store.revoke_key(name, self._clock.unix_ms())
+        except StoreError:
+            # it may have been revoked in part: the next look is to see it
+            self._writes = None
+            raise
         if revoked:
             self._take(await self._store.load_keys())
         return revoked

@@ -121,10 +121,7 @@ class TokenWindow:
     def wait_s(self, tokens: int, limit: int) -> float:
         """Seconds until so many tokens fit under the limit, if nothing is added and they fit at all."""
         fraction = self._turn()
-        room = max(limit - tokens, 0)
-        if self._current <= room:
-            return max(_faded(self._previous, room - self._current) - fraction, 0.0) * WINDOW_S
-        return (1 - fraction + _faded(self._current, room)) * WINDOW_S
+        return wait_s(self._current, self._previous, fraction, max(limit - tokens, 0))
 
     def _bucket(self) -> int:
         return math.floor(self._clock.monotonic_s() / WINDOW_S)
@@ -138,6 +135,13 @@ class TokenWindow:
             self._current = 0
             self._number = number
         return position - number
+
+
+def wait_s(current: int, previous: int, fraction: float, room: int) -> float:
+    """Seconds until two buckets count for no more than `room`; `fraction` of the present minute has passed."""
+    if current <= room:
+        return max(_faded(previous, room - current) - fraction, 0.0) * WINDOW_S
+    return (1 - fraction + _faded(current, room)) * WINDOW_S
 
 
 def _faded(bucket: int, room: int) -> float:

@@ -31,6 +31,7 @@ def banner(
         lines += ["", *_DEMO.splitlines()]
     lines += ["", *keys.notices(show_made=out.isatty())]
     lines += [
+        f"Dashboard: {url}/dashboard, opened by the admin key.",
         "",
         "Try it:",
         f"  curl {url}/v1/chat/completions \\",

@@ -13,19 +13,22 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
+from urllib.parse import unquote, urlsplit
 
 from proxy.access import Keys, load_or_make_keys
 from proxy.clock import SystemClock
 from proxy.commands.banner import banner
 from proxy.commands.demo import demo_credentials, demo_simulator
+from proxy.commands.terminal import has_terminal
+from proxy.commands.workers import ALONE, Supervisor, Worker
 from proxy.credentials import Credential, CredentialSource
-from proxy.dispatch.reloading import Reloader, mask, usable, warnings_of
+from proxy.dispatch.reloading import Reloader, checked, mask
 from proxy.log import get_logger
 from proxy.model.catalog import Catalog, CatalogError
 from proxy.secrets import Secret
 from proxy.server.app import Parts, build_app
 from proxy.server.context import SERVICES
-from proxy.server.run import Stopping, run
+from proxy.server.run import Stopping, reserved, run
 from proxy.settings import ConfigurationError, Settings, load_settings
 from proxy.settings.shapes import Address
 from proxy.store.base import StoreError
@@ -38,7 +41,6 @@ from proxy.telemetry.requests import HasLine
 _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
 _MOST_DESCRIPTORS: Final = 65_536
-_STANDARD_INPUT: Final = 0
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
 _NO_CREDENTIAL: Final = """\
 No credential is configured, so there is nothing to answer with.
@@ -79,7 +81,9 @@ def serve(flags: Mapping[str, str], *, env_file: Path | None, demo: bool, demo_i
         print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
         return 1
     try:
-        return _run_in_loop(_serve(configured, sys.stdout))
+        if configured.settings.workers == 1:
+            return _run_in_loop(_serve(configured, sys.stdout, ALONE))
+        return _supervised(configured)
     except OSError as error:
         print(f"Cannot listen on {configured.settings.address}: {error.strerror}.", file=sys.stderr)  # noqa: T201 - for a person
         return 1
@@ -88,15 +92,32 @@ def serve(flags: Mapping[str, str], *, env_file: Path | None, demo: bool, demo_i
         return 1
 
 
+def _supervised(configured: Configured) -> int:
+    """Have as many processes serve as were asked for. Raises OSError when they cannot listen."""
+    settings = configured.settings
+    listener, address = reserved(settings.address)
+    with listener:
+        one = replace(configured, settings=replace(settings, address=address))
+
+        def work(worker: Worker) -> int:
+            try:
+                return _run_in_loop(_serve(one, sys.stdout, worker))
+            except StoreError as error:
+                print(error, file=sys.stderr)  # noqa: T201 - for a person
+                return 1
+
+        return Supervisor(settings.workers, work, SystemClock()).run()
+
+
 def _configure(
     flags: Mapping[str, str], env_file: Path | None, *, demo: bool, demo_if_unconfigured: bool
 ) -> Configured:
     settings = load_settings(flags, os.environ, Path.cwd(), env_file=env_file)
     record = configure_logging(settings.log_level, settings.log_format)
     source = CredentialSource(settings, os.environ)
-    found = source.load()
+    found = checked(source.load())
     demo = demo or (demo_if_unconfigured and not found.found and settings.address.loopback)
-    credentials = demo_credentials() if demo else usable(found.found)
+    credentials = demo_credentials() if demo else found.found
     if not credentials:
         raise CannotStart(_NO_CREDENTIAL)
     ensure_private_dir(settings.data_dir)
@@ -104,7 +125,7 @@ def _configure(
     REDACTOR.learn(_secrets(settings))
     REDACTOR.learn(keys.secrets())
     mask((*found.found, *credentials))
-    for warning in (*settings.warnings, *warnings_of(found)):
+    for warning in (*settings.warnings, *found.warnings):
         _log.warning(warning)
     catalog = _catalog(settings.model_catalog_file)
     if catalog.outdated(_today()):
@@ -134,9 +155,13 @@ def _secrets(settings: Settings) -> Iterator[Secret]:
     sources = settings.sources
     yield from sources.variables.values()
     yield from (secret for secret in (sources.claude_api_keys, sources.way_out) if secret is not None)
+    if (redis_url := settings.redis_url) is not None:
+        yield redis_url
+        if (password := urlsplit(redis_url.reveal()).password) is not None:
+            yield from {Secret(password), Secret(unquote(password))}
 
 
-async def _serve(configured: Configured, out: TextIO) -> int:
+async def _serve(configured: Configured, out: TextIO, worker: Worker) -> int:
     stopping = Stopping()
     stopping.listen()
     async with AsyncExitStack() as opened:
@@ -159,15 +184,31 @@ async def _serve(configured: Configured, out: TextIO) -> int:
             rng=random.Random(),  # noqa: S311 - jitter
             record=configured.record,
             demo=configured.demo,
+            takes_up_before_unix_ms=worker.takes_up_before_unix_ms,
         )
 
         def announce(address: Address) -> None:
-            banner(out, address, configured.keys, credentials, demo=configured.demo)
+            if worker.first:
+                banner(out, address, configured.keys, credentials, demo=configured.demo)
 
         app = await build_app(parts)
         _listen_for_hangups(app[SERVICES].reloader, stopping)
+        if worker.parent is not None:
+            _end_with(worker.parent, stopping)
         _settle_memory()
-        return await run(app, settings, stopping, announce)
+        return await run(app, settings, stopping, announce, shared=worker.parent is not None)
+
+
+def _end_with(parent: int, stopping: Stopping) -> None:
+    """Drain when the process at the other end of this descriptor is no more."""
+    loop = asyncio.get_running_loop()
+
+    def on_end() -> None:
+        loop.remove_reader(parent)
+        if not stopping.first.is_set():
+            stopping.on_signal(signal.SIGTERM)
+
+    loop.add_reader(parent, on_end)
 
 
 def _listen_for_hangups(reloader: Reloader | None, stopping: Stopping) -> None:
@@ -175,10 +216,10 @@ def _listen_for_hangups(reloader: Reloader | None, stopping: Stopping) -> None:
 
     The same signal comes when somebody closes the terminal the server runs in; then it ends.
     """
-    in_terminal = _has_terminal()
+    in_terminal = has_terminal()
 
     def on_hangup() -> None:
-        if in_terminal and not _has_terminal():
+        if in_terminal and not has_terminal():
             # the terminal and the shell in it may both send one, and a second word would cut the drain short
             if not stopping.first.is_set():
                 stopping.on_signal(signal.SIGTERM)
@@ -186,14 +227,6 @@ def _listen_for_hangups(reloader: Reloader | None, stopping: Stopping) -> None:
             reloader.on_hangup()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
-
-
-def _has_terminal() -> bool:
-    try:
-        os.tcgetpgrp(_STANDARD_INPUT)
-    except OSError:
-        return False
-    return True
 
 
 def _allow_many_connections() -> None:

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from proxy.secrets import Secret
+
+_LOGIN_TOKEN: Final = "sk-ant-oat"  # noqa: S105 - how such tokens begin
 
 
 class Kind(StrEnum):
@@ -72,3 +75,11 @@ class Credential:
         """
         secret = self.secret or Secret(f"\0{self.config_dir or ''}")
         return secret.fingerprint(key, f"credential\0{self.kind}\0{self.base_url}")
+
+
+def is_login(secret: Secret | None) -> bool:
+    """Whether a Claude Code credential is its owner's own login, which nothing but the program itself can use.
+
+    That is one without a token, and one with a token of ``claude setup-token``; any other token is an API's key.
+    """
+    return secret is None or secret.reveal().startswith(_LOGIN_TOKEN)

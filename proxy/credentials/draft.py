@@ -1,9 +1,9 @@
 """A credential as it was found, before names and defaults are settled."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, assert_never
 
-from proxy.credentials.credential import Credential, Kind
+from proxy.credentials.credential import Credential, Kind, is_login
 from proxy.secrets import Secret
 from proxy.settings import CredentialSources
 
@@ -13,7 +13,7 @@ NAME_PREFIX: Final = {
     Kind.CLAUDE_CODE: "code",
     Kind.OPENAI: "fallback",
 }
-_ONE_AT_A_TIME: Final = frozenset({Kind.CLAUDE_WEB, Kind.CLAUDE_CODE})
+_KEYS_PLACES: Final = 4
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Draft:
             weight=self.weight,
             tier=self.tier,
             models=self.models,
-            max_concurrency=self.max_concurrency or (1 if self.kind in _ONE_AT_A_TIME else None),
+            max_concurrency=self.max_concurrency or self._places(),
             requests_per_minute=self.requests_per_minute,
             way_out=self.way_out or sources.way_out,
             organization=self.organization,
@@ -71,9 +71,24 @@ class Draft:
             model=self.model,
             fallback=self.fallback or self.kind is Kind.OPENAI,
             working_dir=self.working_dir,
-            cli_path=self.cli_path,
+            cli_path=self._program(sources),
             config_dir=self.config_dir,
         )
+
+    def _places(self) -> int | None:
+        """How many requests it takes at one time where nothing is said: a person's login one."""
+        match self.kind:
+            case Kind.CLAUDE_WEB:
+                return 1
+            case Kind.CLAUDE_CODE:
+                return 1 if is_login(self.secret) else _KEYS_PLACES
+            case Kind.ANTHROPIC | Kind.OPENAI:
+                return None
+            case _:
+                assert_never(self.kind)
+
+    def _program(self, sources: CredentialSources) -> str | None:
+        return self.cli_path or (sources.claude_program if self.kind is Kind.CLAUDE_CODE else None)
 
     def _address(self, sources: CredentialSources) -> str:
         web = self.kind is Kind.CLAUDE_WEB

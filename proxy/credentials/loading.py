@@ -14,7 +14,7 @@ from proxy.credentials.sessions import session_warnings
 from proxy.secrets import Secret
 from proxy.settings import ConfigurationError, Findings, Settings, read_text, warn_if_readable
 
-_IDLE_FIELDS: Final = {"requests_per_minute": frozenset(Kind), "model": frozenset({Kind.CLAUDE_CODE})}
+_IDLE_FIELDS: Final = {"requests_per_minute": frozenset(Kind)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,9 @@ def load_credentials(settings: Settings, environ: Mapping[str, str]) -> Credenti
     from_settings, problems = drafts_from_settings(sources)
     findings.problems += [*reader.problems, *problems]
     once = _without_repeats(drafts + from_settings, settings, findings)
+    if not once and sources.claude_code_implied:
+        once = [Draft(where="CLAUDE_CODE", kind=Kind.CLAUDE_CODE, number=1)]
+        findings.warn("No other credential is configured: this machine's own Claude Code login is used.")
     names = _Names(once, findings)
     found = tuple(draft.settled(names.of(draft), sources) for draft in once)
     if findings.problems:

@@ -151,6 +151,7 @@ class Translated(msgspec.Struct, frozen=True):
         demand: what the answer has to hold, where the model can only be asked for it in words.
         form: what the answer looks like to the client.
         auto_cache: whether breakpoints may be set that the client has not set.
+        invents_tools: whether its tools are none of the client's, and only stand for those of earlier calls.
     """
 
     request: Request
@@ -158,6 +159,11 @@ class Translated(msgspec.Struct, frozen=True):
     demand: Demand | None = None
     form: AnswerForm = PLAIN_FORM
     auto_cache: bool = True
+    invents_tools: bool = False
+
+
+def _untold(_loss: Dropped) -> None:
+    pass
 
 
 class Rendering(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +177,8 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
         include_usage: whether a streamed answer ends with a usage chunk (Chat Completions).
         keep: remembers the thinking of a turn by the id of its first tool call; None where it cannot be lost.
         form: what the client's request says of it.
+        conversation: the conversation the answer belongs to, shown to clients of Chat Completions; empty for none.
+        tell: takes what of the answer has no place in the client's dialect.
     """
 
     request_id: str
@@ -180,6 +188,8 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool = False
     keep: Callable[[str, Sequence[Thought]], None] | None = None
     form: AnswerForm = PLAIN_FORM
+    conversation: str = ""
+    tell: Callable[[Dropped], None] = _untold
 
 
 @dataclass(frozen=True, slots=True)

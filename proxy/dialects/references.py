@@ -21,7 +21,7 @@ _MARK: Final = re.compile(rb'"(?:image_url|url)"\s*:\s*"(?:/|\\/|file:)|"file_da
 _FILE_SCHEME: Final = "file:"
 _LISTS: Final[tuple[str, ...]] = ("messages", "input")
 _CONTENTS: Final[tuple[str, ...]] = ("content", "output")
-_URL_FIELDS: Final = frozenset({"url", "image_url", "file_url"})
+_URL_FIELDS: Final = frozenset({"url", "image_url", "file_url", "file_data"})
 _DEPTH_MAX: Final = 12
 
 

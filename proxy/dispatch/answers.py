@@ -112,6 +112,13 @@ def no_credential_allowed(model: str = "") -> GatewayError:
     )
 
 
+def nobody_keeps(path: str) -> NotFound:
+    """No credential is of the one kind that has files and batches, whatever its state."""
+    return NotFound(
+        f"{path}: only keys of Anthropic's API have this, and none that you may use is configured."
+    )
+
+
 def model_not_allowed(model: str, allowed: tuple[str, ...]) -> GatewayError:
     """The client key is limited to other models."""
     names = ", ".join(allowed[:40])

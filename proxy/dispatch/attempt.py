@@ -3,11 +3,12 @@
 import msgspec
 
 from proxy.clock import Clock
-from proxy.dialects.common import Demand, Observed, Rendering, StreamBroken
+from proxy.dialects.common import PLAIN_FORM, Demand, Dropped, Observed, Rendering, StreamBroken
 from proxy.dialects.upstream import MessageBroken, UpstreamDialect
 from proxy.dispatch.demands import is_met
 from proxy.dispatch.lanes import SPOKEN, StreamLane, TranslatedLane, VerbatimLane
 from proxy.dispatch.prepare import Prepared
+from proxy.dispatch.recording import RecordedLane, Said, said_in, with_name
 from proxy.dispatch.spelled import SpelledReply
 from proxy.dispatch.streams import Frames, RunningStream, StreamCut
 from proxy.dispatch.trace import Trace
@@ -60,6 +61,7 @@ class UnaryOpened(msgspec.Struct):
         lacks: what the client demanded and it does not hold.
         place_free: whether its place was given back while the question was asked once more.
         message_id: its id; empty for an answer that was translated.
+        said: what it says, where that is remembered; else None.
     """
 
     lease: Lease
@@ -70,15 +72,25 @@ class UnaryOpened(msgspec.Struct):
     lacks: Demand | None = None
     place_free: bool = False
     message_id: str = ""
+    said: Said | None = None
 
 
 class StreamOpened(msgspec.Struct):
-    """A streamed answer whose first real event has come."""
+    """A streamed answer whose first real event has come.
+
+    Attributes:
+        lease: the place it comes from.
+        source: who answers.
+        stream: what goes to the client.
+        reply: what comes from the upstream.
+        recorded: what it says, where that is remembered; else None.
+    """
 
     lease: Lease
     source: Source
     stream: Frames
     reply: ByteReply
+    recorded: RecordedLane | None = None
 
     @property
     def message_id(self) -> str:
@@ -123,8 +135,8 @@ class Attempt(msgspec.Struct, frozen=True):
         try:
             if not stream:
                 return await self._whole(reply, due_s)
-            if self.prepared.collect and self.prepared.rendering is not None:
-                return await self._collected(reply, due_s, self.prepared.rendering)
+            if self.prepared.collect and (rendering := self._rendering) is not None:
+                return await self._collected(reply, due_s, rendering)
             return await self._streamed(reply, due_s)
         except UpstreamFault as fault:
             reply.close()
@@ -147,20 +159,41 @@ class Attempt(msgspec.Struct, frozen=True):
                 raise self._failed(Fault.GARBAGE, reply)
             return UnaryOpened(self.lease, reply.source, body, None)
         try:
-            rendering = self.prepared.rendering
+            rendering = self._rendering
             if rendering is None:
-                summary = self._spoken.summarize(body)
-                return UnaryOpened(
-                    self.lease,
-                    reply.source,
-                    body,
-                    summary.usage,
-                    summary.stop_reason,
-                    message_id=summary.message_id,
-                )
+                return self._passed(body, reply)
             return self._rendered(self._spoken.decode_message(body), reply, rendering)
         except MessageBroken:
             raise self._no_message(body, reply) from None
+
+    def _passed(self, body: bytes, reply: ByteReply) -> UnaryOpened:
+        """An answer that goes to the client as it came, but for the conversation it belongs to."""
+        summary = self._spoken.summarize(body)
+        opened = UnaryOpened(
+            self.lease,
+            reply.source,
+            body,
+            summary.usage,
+            summary.stop_reason,
+            message_id=summary.message_id,
+        )
+        if (conversation := self._conversation) is not None:
+            opened.said = said_in(body, self._spoken)
+            opened.body = with_name(body, self.exchange.dialect, conversation)
+        return opened
+
+    @property
+    def _conversation(self) -> str | None:
+        """The conversation this answer is a turn of; None where it is none."""
+        belongs = self.exchange.belongs
+        return belongs.conversation if belongs is not None and belongs.told else None
+
+    @property
+    def _rendering(self) -> Rendering | None:
+        rendering = self.prepared.rendering
+        if rendering is None or self.exchange.belongs is None:
+            return rendering
+        return msgspec.structs.replace(rendering, conversation=self._conversation or "")
 
     def _no_message(self, body: bytes, reply: ByteReply) -> AttemptFailed:
         """What a body with status 200 means that is no message: the error it tells, or nothing at all."""
@@ -176,10 +209,13 @@ class Attempt(msgspec.Struct, frozen=True):
         return AttemptFailed(failure, reply.source)
 
     def _rendered(self, message: Message, reply: ByteReply, rendering: Rendering) -> UnaryOpened:
-        body = self.exchange.dialect.encode_message(message, rendering)
+        body = self.exchange.dialect.encode_message(message, self._telling(rendering))
         demand = self.prepared.demand
         lacks = demand if demand is not None and not is_met(demand, message) else None
-        return UnaryOpened(self.lease, reply.source, body, message.usage, message.stop_reason, lacks)
+        said = Said(message, rendering.form) if rendering.conversation else None
+        return UnaryOpened(
+            self.lease, reply.source, body, message.usage, message.stop_reason, lacks, said=said
+        )
 
     async def _collected(self, reply: ByteReply, due_s: float, rendering: Rendering) -> UnaryOpened:
         """Read a stream to its end for a client that wants one whole answer; all of it can still be retried."""
@@ -213,9 +249,12 @@ class Attempt(msgspec.Struct, frozen=True):
             reply = await self._spelled(reply, due_s)
         self._demand_event_stream(reply)
         verbatim = self.prepared.rendering is None
+        lane, recorded = self._lane(), None
+        if self.exchange.belongs is not None and self._conversation is not None:
+            lane = recorded = self._recorded(lane)
         stream = RunningStream(
             reply,
-            self._lane(),
+            lane,
             self.policy,
             self.clock,
             self.watch,
@@ -227,7 +266,7 @@ class Attempt(msgspec.Struct, frozen=True):
             await stream.prime(self._left_s(due_s))
         except StreamCut as cut:
             raise AttemptFailed(cut.failure, reply.source) from None
-        return StreamOpened(self.lease, reply.source, stream, reply)
+        return StreamOpened(self.lease, reply.source, stream, reply, recorded)
 
     async def _spelled(self, reply: ByteReply, due_s: float) -> SpelledReply:
         """Read the whole answer of an upstream that has overheard the wish for a stream."""
@@ -258,7 +297,22 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def _lane(self) -> StreamLane:
         prepared, event_max_bytes = self.prepared, self.policy.event_max_bytes
-        if (rendering := prepared.rendering) is None:
+        if (rendering := self._rendering) is None:
             return VerbatimLane(event_max_bytes, self._spoken, hides_usage=prepared.hides_usage)
-        encoder = self.exchange.dialect.stream_encoder(rendering)
+        encoder = self.exchange.dialect.stream_encoder(self._telling(rendering))
         return TranslatedLane(encoder, event_max_bytes, self._spoken)
+
+    def _recorded(self, lane: StreamLane) -> RecordedLane:
+        """The same lane, whose answer is remembered."""
+        rendering = self.prepared.rendering
+        form = PLAIN_FORM if rendering is None else rendering.form
+        return RecordedLane(lane, self._spoken.stream_decoder(self.policy.event_max_bytes), form)
+
+    def _telling(self, rendering: Rendering) -> Rendering:
+        """The same, so that what the answer loses on its way is told with what the question lost."""
+        return msgspec.structs.replace(rendering, tell=self._lost)
+
+    def _lost(self, loss: Dropped) -> None:
+        trace = self.trace
+        if loss not in trace.dropped:
+            trace.dropped = (*trace.dropped, loss)

@@ -16,6 +16,7 @@ from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files
 from proxy.dispatch import answers
 from proxy.dispatch.attempt import Attempt, AttemptFailed, StreamOpened, UnaryOpened, judged
+from proxy.dispatch.fitting import fitted
 from proxy.dispatch.hold import Hold
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.places import Places
@@ -26,7 +27,7 @@ from proxy.dispatch.trace import MODEL_MAX, FailedAttempt, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Exchange, Operation, turn_of_thread
 from proxy.log import get_logger
-from proxy.model.catalog import Catalog
+from proxy.model.catalog import CLAUDE_CODE, Catalog
 from proxy.model.names import ModelNames
 from proxy.pool import (
     Abandoned,
@@ -73,6 +74,7 @@ class Tools:
         defaults: what the operator fills in where a client is silent.
         memory: the thinking of turns that called tools.
         media: images and documents that requests only name.
+        policies: the numbers of kinds that have their own.
     """
 
     pool: Pool
@@ -87,6 +89,7 @@ class Tools:
     defaults: RequestDefaults
     memory: ThinkingMemory
     media: Media = field(default_factory=Media)
+    policies: Mapping[Kind, Policy] = field(default_factory=dict)
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -175,6 +178,8 @@ class Dispatcher:
             exchange.model, exchange.limit_class, exchange.client, exchange.owner, exchange.credentials
         )
         sorts = tools.pool.sorts(want)
+        if sorts.kinds:
+            want = await fitted(want, sorts.kinds, exchange, tools.catalog, tools.defaults, tools.media)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
         if sorts.ordinary:
             trace.dropped = (prepared.first() or await prepared.first_off_loop()).dropped
@@ -191,6 +196,8 @@ class Dispatcher:
             walk.spare_the_provider()
         elif exchange.continuing:
             home = tools.pool.affinity.preferred(exchange.conversation)
+            if home is None and tools.places.shared:
+                home = await tools.places.home(exchange.conversation)
         question = _Question(exchange, prepared, want, walk, trace, hold, watch, home, spared_s)
         opened = await self._answered(question)
         if isinstance(opened, UnaryOpened) and opened.lacks and self._may_ask_again(opened, question):
@@ -232,7 +239,7 @@ class Dispatcher:
         while True:
             at_home = question.home is not None and not trace.attempts
             lease = None if at_home else tools.places.take(want, walk)
-            if not isinstance(lease, Lease) or lease.credential.kind in NEEDS_BYTES:
+            if not isinstance(lease, Lease) or lease.credential.kind in NEEDS_BYTES or tools.places.shared:
                 lease = await self._place(question, lease, at_home=at_home)
             if not isinstance(lease, Lease):
                 raise _Unanswered(self._nobody(lease, question), walk)
@@ -275,6 +282,9 @@ class Dispatcher:
                 lease = await self._at_home(question.home, question)
             else:
                 lease = found or await places.wait(want, walk, question.watch)
+            if places.shared and isinstance(lease, Lease) and not await places.permitted(lease, walk):
+                found = None if at_home else places.take(want, walk)
+                continue
             if not isinstance(lease, Lease) or lease.credential.kind not in NEEDS_BYTES:
                 return lease
             try:
@@ -326,12 +336,12 @@ class Dispatcher:
         trace.dropped = prepared.dropped
         trace.attempts += 1
         trace.began_s = tools.clock.monotonic_s()
+        kind, watch = lease.credential.kind, question.watch
+        if (belongs := question.exchange.belongs) is not None:
+            belongs.asks(kind)
         question.hold.attempt_started()
-        upstream = tools.upstreams[lease.credential.kind]
-        watch = question.watch
-        return Attempt(
-            question.exchange, prepared, lease, upstream, tools.policy, tools.clock, watch, trace
-        ).run()
+        upstream, policy = tools.upstreams[kind], tools.policies.get(kind, tools.policy)
+        return Attempt(question.exchange, prepared, lease, upstream, policy, tools.clock, watch, trace).run()
 
     async def _called_plainly(
         self, failed: AttemptFailed, question: "_Question", lease: Lease
@@ -421,7 +431,7 @@ class Dispatcher:
         """Ids of the models the pool can be asked for now."""
         tools = self._tools
         today = datetime.datetime.fromtimestamp(tools.clock.unix_ms() / 1000, datetime.UTC).date()
-        return tools.pool.servable(tools.catalog.known_ids(today))
+        return tools.pool.servable((*tools.catalog.known_ids(today), CLAUDE_CODE))
 
     def _judge(self, lease: Lease, *, overloaded: bool) -> None:
         if lease.credential.kind is Kind.OPENAI:

@@ -1,12 +1,14 @@
 """Changes of health, written down before anyone is told of them."""
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from proxy.clock import Clock
 from proxy.log import get_logger
 from proxy.pool import HealthChange, Reason, State
 from proxy.store.base import HealthRow, Store, StoreError
+from proxy.store.shared import SharedHealth
 from proxy.tasks import detach
 
 _log = get_logger("journal")
@@ -14,10 +16,15 @@ _SHORT_COOLING_MS = 30_000
 
 
 class Journal:
-    """Saves what must survive a restart, and tells the log of every change."""
+    """Saves what must survive a restart, and tells the log of every change.
+
+    Attributes:
+        share: where other processes are told; None where there are none.
+    """
 
     def __init__(self, store: Store, clock: Clock, fingerprints: Mapping[str, str]) -> None:
         """`fingerprints` are those of the credentials, by alias: health follows the key, not the name."""
+        self.share: SharedHealth | None = None
         self._store = store
         self._clock = clock
         self._fingerprints = fingerprints
@@ -31,7 +38,13 @@ class Journal:
         """
         followed = self._fingerprints if fingerprints is None else fingerprints
         names = {fingerprint: name for name, fingerprint in followed.items()}
-        rows = await self._store.load_health()
+        rows = list(await self._store.load_health())
+        if self.share is not None:
+            told = {
+                (row.fingerprint, row.limit_class, row.model) for row in self.share.rows if not row.way_out
+            }
+            rows = [row for row in rows if (row.fingerprint, row.limit_class, row.model) not in told]
+            rows += self.share.rows
         found = (_change(row, names[row.fingerprint]) for row in rows if row.fingerprint in names)
         return tuple(change for change in found if change is not None)
 
@@ -71,9 +84,31 @@ class Journal:
         """
         self._note(changes)
         await self._save_noted()
+        if self.share is not None:
+            await self.share.flush()
 
-    def _note(self, changes: Sequence[HealthChange]) -> None:
-        """Tell the log, and put the rows down for the next save, in which only the latest of a thing counts."""
+    def heard(self, rows: Iterable[HealthRow]) -> tuple[HealthChange, ...]:
+        """Record what other processes tell of the credentials there are here; gives it as changes.
+
+        It is saved like a change of our own, so that it outlives their end.
+        """
+        names = {fingerprint: name for name, fingerprint in self._fingerprints.items()}
+        found = (_change(row, names[row.fingerprint]) for row in rows if row.fingerprint in names)
+        changes = tuple(
+            replace(change, durable=change.model is None and not change.way_out)
+            for change in found
+            if change is not None
+        )
+        self._note(changes, shared=False)
+        if self._noted:
+            detach(self._save(), name="save health of others")
+        return changes
+
+    def _note(self, changes: Sequence[HealthChange], *, shared: bool = True) -> None:
+        """Tell the log, and put the rows down for the next save, in which only the latest of a thing counts.
+
+        `shared` says that other processes are to be told too.
+        """
         for change in changes:
             _log.warning(
                 "credential changed state",
@@ -88,6 +123,8 @@ class Journal:
             if change.durable:
                 row = self._row(change)
                 self._noted[row.fingerprint, row.limit_class, row.model] = row
+            if self.share is not None and shared and change.shared:
+                self.share.put(self._row(change))
 
     def _lasts(self, change: HealthChange) -> bool:
         until_ms = change.until_unix_ms
@@ -134,6 +171,7 @@ class Journal:
             since_unix_ms=change.since_unix_ms,
             until_unix_ms=change.until_unix_ms,
             rung=change.rung,
+            way_out=change.way_out,
         )
 
 
@@ -152,4 +190,5 @@ def _change(row: HealthRow, name: str) -> HealthChange | None:
         since_unix_ms=row.since_unix_ms,
         until_unix_ms=row.until_unix_ms,
         rung=row.rung,
+        way_out=row.way_out,
     )

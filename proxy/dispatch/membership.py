@@ -1,6 +1,6 @@
 """Who is in the pool, changed while it serves, with everything that was made for who leaves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from proxy.credentials import Credential, Kind
 from proxy.dispatch.journal import Journal
@@ -14,8 +14,15 @@ from proxy.upstreams.http import WaysOut
 _log = get_logger("membership")
 
 
+def no_follower(_: Sequence[Credential]) -> None:
+    """Nobody else needs to know."""
+
+
 class Membership:
-    """Puts other credentials into the pool, and clears away after those that left it."""
+    """Puts other credentials into the pool, and clears away after those that left it.
+
+    `follow` is told who is there from now on.
+    """
 
     def __init__(
         self,
@@ -26,6 +33,7 @@ class Membership:
         upstreams: Mapping[Kind, Upstream],
         ways_out: WaysOut,
         fingerprint_key: bytes,
+        follow: Callable[[Sequence[Credential]], None] = no_follower,
     ) -> None:
         self._pool = pool
         self._places = places
@@ -33,6 +41,7 @@ class Membership:
         self._upstreams = upstreams
         self._ways_out = ways_out
         self._key = fingerprint_key
+        self._follow = follow
 
     @property
     def leaving(self) -> tuple[Credential, ...]:
@@ -46,6 +55,7 @@ class Membership:
         # nobody else runs from here until all agree on who is there
         replaced = self._pool.replace(credentials, stored)
         gone = self._journal.follow(fingerprints)
+        self._follow(credentials)
         self._places.carry_out(replaced.settled)
         await self._journal.forget(gone)
         return replaced.difference

@@ -183,16 +183,24 @@ class ObjectCalls:
         walk = Walk(self.policy, self.clock, self.budget, due_s, self.rng)
         if asked.rather is not None:
             preferred = await self.places.take_at(asked.rather, want, walk)
-            if isinstance(preferred, Lease):
+            if isinstance(preferred, Lease) and await self.places.permitted(preferred, walk):
                 return preferred
         found = self.places.take(want, walk) or await self.places.wait(want, walk, watch)
+        while isinstance(found, Lease) and not await self.places.permitted(found, walk):
+            found = self.places.take(want, walk) or await self.places.wait(want, walk, watch)
         if isinstance(found, Exhausted):
-            if asked.only and not self.pool.sorts(want).anybody:
-                anyones = msgspec.structs.replace(want, only=frozenset())
-                if self.pool.sorts(anyones).anybody:
-                    raise answers.no_credential_allowed()
+            if not self.pool.sorts(want).anybody:
+                self._check_anybody(asked, want)
             raise answers.owner_out(found, None, model="") if asked.owner else _nobody(found)
         return found
+
+    def _check_anybody(self, asked: Asked, want: Want) -> None:
+        """Raises GatewayError where it is not for the moment that nobody can be asked."""
+        anyones = msgspec.structs.replace(want, only=frozenset())
+        if asked.only and self.pool.sorts(anyones).anybody:
+            raise answers.no_credential_allowed()
+        if asked.owner is None:
+            raise answers.nobody_keeps(f"/{asked.call.path}")
 
     async def _opened(self, asked: Asked, lease: Lease, watch: Watch) -> HttpReply:
         """Send the call. There is a limit on each piece of a body, and one on the whole of it."""

@@ -48,12 +48,14 @@ class Held(msgspec.Struct, frozen=True):
         credential: alias of the credential that holds it; None when that one is configured no more.
         media_type: of a file's content; empty where it is not known.
         certain: whether it is the very key that made it; else another key has its alias now.
+        usage_counted: whether what it used, where it is a batch, is in the books.
     """
 
     id: str
     credential: str | None
     media_type: str
     certain: bool
+    usage_counted: bool = False
 
 
 class Bound(msgspec.Struct, frozen=True):
@@ -175,13 +177,22 @@ class Ownership:
         except StoreError as error:
             _log.error("object not forgotten", problem=str(error))
 
+    async def count_usage(self, client: str, kind: Operation, id: str) -> bool:  # noqa: A002 - the wire's own word
+        """Whether what an object used is to be counted now, by the caller; a store that cannot tell is reported."""
+        try:
+            return await self._store.count_usage(client, kind, id)
+        except StoreError as error:
+            _log.error("usage of a batch not counted", problem=str(error))
+            return False
+
     def _placed(self, row: ObjectRow) -> Held:
         known = self._journal.fingerprints
         alias = next((alias for alias, print_ in known.items() if print_ == row.fingerprint), None)
         if alias is not None:
-            return Held(row.id, alias, row.media_type, certain=True)
+            return Held(row.id, alias, row.media_type, certain=True, usage_counted=row.usage_counted)
         # a key that was replaced by another of the same workspace, as keys are from time to time
-        return Held(row.id, row.alias if row.alias in known else None, row.media_type, certain=False)
+        present = row.alias if row.alias in known else None
+        return Held(row.id, present, row.media_type, certain=False, usage_counted=row.usage_counted)
 
 
 def _unreadable(error: StoreError) -> GatewayError:

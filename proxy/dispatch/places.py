@@ -3,7 +3,10 @@
 import asyncio
 
 from proxy.dispatch import answers
+from proxy.dispatch.homes import SharedHomes
 from proxy.dispatch.journal import Journal
+from proxy.dispatch.permission import Permission
+from proxy.exchange import Conversation
 from proxy.pool import Abandoned, Exhausted, Lease, Outcome, Pool, Saturated, Settled, Ticket, Walk, Want
 from proxy.settings import Policy
 from proxy.tasks import detach
@@ -19,9 +22,24 @@ _Place = asyncio.Future[Lease | Exhausted | None]
 
 
 class Places:
-    """The pool's leases, for callers that can wait."""
+    """The pool's leases, for callers that can wait.
 
-    def __init__(self, pool: Pool, policy: Policy, journal: Journal) -> None:
+    Attributes:
+        shared: whether there may be other processes, so that `permitted` and `home` are to be asked.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        policy: Policy,
+        journal: Journal,
+        permission: Permission | None = None,
+        homes: SharedHomes | None = None,
+    ) -> None:
+        """`permission` and `homes` are asked where other processes use the same credentials; None where none do."""
+        self._permission = permission
+        self._homes = homes
+        self.shared = permission is not None
         self._pool = pool
         self._policy = policy
         self._journal = journal
@@ -41,9 +59,28 @@ class Places:
             await asyncio.sleep(_LOOK_EVERY_S)
         return self._pool.pick_at(name, want, walk)
 
+    async def home(self, conversation: Conversation) -> str | None:
+        """The alias of the credential a conversation belongs to, as far as other processes know."""
+        return None if self._homes is None else await self._homes.home(conversation)
+
+    async def permitted(self, lease: Lease, walk: Walk) -> bool:
+        """Whether other processes leave this lease to us; else it has been taken back, and another may be had."""
+        if self._permission is None:
+            return True
+        try:
+            settled = await self._permission.given(lease, walk)
+        except BaseException:
+            self.end(lease, Abandoned())
+            raise
+        if settled is not None:
+            self.carry_out(settled)
+        return settled is None
+
     async def give_back(self, lease: Lease, outcome: Outcome) -> None:
         """End a lease, wake whoever gets its place, and have what changed written down before anyone is told."""
         settled = self._pool.settle(lease, outcome)
+        if self._permission is not None:
+            self._permission.ended(lease)
         self._grant(settled)
         if settled.changes:
             await self._journal.write(settled.changes)
@@ -55,7 +92,10 @@ class Places:
 
     def end(self, lease: Lease, outcome: Outcome) -> None:
         """End a lease when nobody is left to wait for its record to be written."""
-        self.carry_out(self._pool.settle(lease, outcome))
+        settled = self._pool.settle(lease, outcome)
+        if self._permission is not None:
+            self._permission.ended(lease)
+        self.carry_out(settled)
 
     async def order(self, settled: Settled) -> None:
         """Carry out what an operator changed: whoever waits is served, and the change is on disk when this returns.

@@ -11,6 +11,7 @@ from proxy.dialects.splicing import splice
 from proxy.dispatch import answers
 from proxy.dispatch.prepare import (
     Prepared,
+    for_claude_code,
     plan_session,
     prepare,
     prepare_chat,
@@ -32,7 +33,7 @@ NEEDS_BYTES: Final = frozenset({Kind.CLAUDE_WEB, Kind.CLAUDE_CODE})
 
 _OPTIONS = "claude_options"
 _LARGE_BYTES = 128 * 1024
-_URL_SOURCE: Final = re.compile(rb'"url"\s*:')
+_URL_SOURCE: Final = re.compile(rb'"(?:url|file_url)"\s*:|"(?:image_url|file_data)"\s*:\s*"[Hh]')
 
 
 class _Options(msgspec.Struct):
@@ -196,7 +197,8 @@ class Preparations:
             asked = read_session(self._exchange, self._catalog, self._defaults, model=model)
             return plan_session(self._exchange, self._defaults, asked)
         named = None if model is None else self._names.resolve(model).model
-        return prepare(self._exchange, self._catalog, self._defaults, self._memory, model=named)
+        made = prepare(self._exchange, self._catalog, self._defaults, self._memory, model=named)
+        return for_claude_code(made) if kind is Kind.CLAUDE_CODE else made
 
     def _check_options(self) -> None:
         if _OPTIONS not in self._exchange.envelope.own_fields or self._defaults.fallback_drops_claude_options:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from proxy.clock import Clock
-from proxy.credentials import Credential, Credentials, CredentialSource, Look
+from proxy.credentials import Credential, Credentials, CredentialSource, Kind, Look
 from proxy.dispatch.membership import Membership
 from proxy.log import get_logger
 from proxy.pool import Difference
@@ -13,7 +14,7 @@ from proxy.secrets import Secret
 from proxy.settings import ConfigurationError, Problem
 from proxy.tasks import detach, spawn
 from proxy.telemetry.redaction import REDACTOR
-from proxy.upstreams import SERVED
+from proxy.upstreams.claude_code.program import Unusable, find_program
 
 _log = get_logger("reload")
 _LOOK_EVERY_S: Final = 0.25
@@ -32,7 +33,7 @@ class Reloader:
         self._membership = membership
         self._clock = clock
         self._found = source.loaded.found
-        self._told = frozenset(warnings_of(source.loaded))
+        self._told = frozenset(source.loaded.warnings)
         self._masked_until_s: float | None = None
         self._lock = asyncio.Lock()
 
@@ -91,10 +92,10 @@ class Reloader:
             )
             return error
         mask(found.found)
-        difference = await self._membership.replace(usable(found.found))
+        difference = await self._membership.replace(found.found)
         self._found = found.found
         self._masked_until_s = self._clock.monotonic_s() + _MASKED_LONGER_S
-        self._warn(warnings_of(found))
+        self._warn(found.warnings)
         if difference or asked_by != "file":
             _log.warning(
                 "credentials taken over",
@@ -106,8 +107,8 @@ class Reloader:
         return difference
 
     def _load(self) -> Credentials:
-        found = self._source.load()
-        if not usable(found.found):
+        found = checked(self._source.load())
+        if not found.found:
             raise ConfigurationError([Problem(self._source.file.name, "leaves no credential to answer with")])
         return found
 
@@ -128,19 +129,20 @@ class Reloader:
         REDACTOR.keep(_secrets_of(self._found), topic=_TOPIC)
 
 
-def usable(found: Iterable[Credential]) -> tuple[Credential, ...]:
-    """Those of a kind this version speaks to."""
-    return tuple(credential for credential in found if credential.kind in SERVED)
-
-
-def warnings_of(found: Credentials) -> tuple[str, ...]:
-    """Sentences for the operator; they hold no secret."""
-    unsupported = (
-        f"{credential.name}: credentials of kind {credential.kind} are not supported in this version."
-        for credential in found.found
-        if credential.kind not in SERVED
-    )
-    return (*found.warnings, *unsupported)
+def checked(found: Credentials) -> Credentials:
+    """The same with Claude Code credentials switched off whose program is missing or too old. Blocks."""
+    credentials: list[Credential] = []
+    warnings: list[str] = []
+    for credential in found.found:
+        usable_here = credential
+        if credential.kind is Kind.CLAUDE_CODE and credential.enabled:
+            try:
+                find_program(credential)
+            except (Unusable, OSError) as problem:
+                usable_here = replace(credential, enabled=False)
+                warnings.append(f"{credential.name}: Claude Code cannot be used: {problem}.")
+        credentials.append(usable_here)
+    return Credentials(tuple(credentials), (*found.warnings, *warnings))
 
 
 def mask(credentials: Iterable[Credential]) -> None:

@@ -1,7 +1,7 @@
 """What one exchange went through, for its headers, its log line and its explanation."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -14,6 +14,12 @@ SUCCESS: Final = "success"
 CLIENT_LEFT: Final = 499
 MODEL_MAX: Final = 129
 """Characters that are kept of a model's name: one more than any name has that is shown in a header or counted."""
+CacheWord = Literal["hit", "miss", "off"]
+"""What the cache of answers did for an exchange (``x-carousel-cache``)."""
+
+HIT: Final = "hit"
+MISS: Final = "miss"
+OFF: Final = "off"
 _UNTOLD: Final = Usage()
 
 
@@ -57,6 +63,7 @@ class Trace(msgspec.Struct):
         stop_reason: why the answer ended.
         spilled: whether it came from another credential than the conversation's own for want of a free place there, or
             because it has none of its own yet.
+        cache: what the cache of answers did. A hit made no attempt of its own.
     """
 
     credential: str = ""
@@ -72,6 +79,7 @@ class Trace(msgspec.Struct):
     observed: Observed | None = None
     stop_reason: str | None = None
     spilled: bool = True
+    cache: CacheWord = OFF
 
     def charged(self) -> Charge | None:
         """What the last attempt has used so far; None where it has told of nothing."""
@@ -91,9 +99,10 @@ class Trace(msgspec.Struct):
             status: of the answer; 499 where the client left before there was one.
             free: whether answers to it cost nothing.
         """
+        begun = self.first_event_s is not None
         last = self.charged()
         further = [each.charge for each in self.failed if each.charge is not None]
-        if self.first_event_s is None:
+        if not begun or not self.attempts:
             if last is not None:
                 further.append(last)
             answered = None
@@ -101,14 +110,16 @@ class Trace(msgspec.Struct):
             answered = Charge(self.credential, self.model, None)
         else:
             answered = last or self._untold()
-        left = status == CLIENT_LEFT or (answered is not None and self.outcome == ABANDONED)
+        left = status == CLIENT_LEFT or (begun and self.outcome == ABANDONED)
         return Settlement(
             client=client,
             model=model,
             answered=answered,
             further=further,
-            failed=not left and (answered is None or self.outcome != SUCCESS),
+            failed=not left and (not begun or self.outcome != SUCCESS),
             abandoned=left,
+            cache_hit=begun and self.cache == HIT,
+            cache_miss=self.cache == MISS,
         )
 
     def _untold(self) -> Charge:

@@ -43,7 +43,7 @@ def _opened(block: Block) -> tuple[Block, list[Delta]]:
     """The block as it begins, and what fills it. What is not told in deltas begins whole."""
     match block:
         case TextBlock():
-            empty = msgspec.structs.replace(block, text="", citations=None)
+            empty = msgspec.structs.replace(block, text="", citations=None if block.citations is None else [])
             cited: list[Delta] = [CitationsDelta(citation) for citation in block.citations or ()]
             return empty, [TextDelta(block.text), *cited]
         case ThinkingBlock():

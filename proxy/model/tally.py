@@ -42,6 +42,8 @@ class Tally(msgspec.Struct):
         cache_write_1h_tokens: written to the cache for an hour.
         web_searches: searches the provider made.
         cost_micro_usd: millionths of a US dollar, of the answers whose cost is known.
+        cache_hits: requests answered from memory, or by a call that an equal request had made.
+        cache_misses: requests that were looked for in memory and asked for upstream.
     """
 
     requests: int = 0
@@ -58,6 +60,8 @@ class Tally(msgspec.Struct):
     cache_write_1h_tokens: int = 0
     web_searches: int = 0
     cost_micro_usd: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
 
     @property
     def tokens(self) -> int:

@@ -5,7 +5,7 @@ price. The memory is soft: it never keeps a request from being answered elsewher
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Final
 
 import msgspec
@@ -36,13 +36,16 @@ class _Binding(msgspec.Struct):
 class Affinity:
     """The bindings of conversations to credentials; the one that was idle longest is forgotten first.
 
+    Attributes:
+        tell: is told where each conversation belongs with each of its answers; None where nobody wants to know.
+
     Args:
         clock: the time.
         entries_max: how many are kept.
         idle_s: seconds without an answer after which one is forgotten.
     """
 
-    __slots__ = ("_bindings", "_clock", "_entries_max", "_first_event_s", "_idle_s")
+    __slots__ = ("_bindings", "_clock", "_entries_max", "_first_event_s", "_idle_s", "tell")
 
     def __init__(self, clock: Clock, *, entries_max: int = _ENTRIES_MAX, idle_s: float = _IDLE_S) -> None:
         self._clock = clock
@@ -50,9 +53,19 @@ class Affinity:
         self._idle_s = idle_s
         self._bindings: OrderedDict[Hashable, _Binding] = OrderedDict()
         self._first_event_s: dict[str, float] = {}
+        self.tell: Callable[[Hashable, str], None] | None = None
 
     def __len__(self) -> int:
         return len(self._bindings)
+
+    def __contains__(self, conversation: Hashable) -> bool:
+        return conversation in self._bindings
+
+    def bind(self, conversation: Hashable, name: str) -> None:
+        """Take over from elsewhere where a conversation belongs."""
+        now_s = self._clock.monotonic_s()
+        self._forget_old(now_s)
+        self._bindings[conversation] = _Binding(name, now_s)
 
     def preferred(self, conversation: Hashable) -> str | None:
         """The alias of the credential a conversation belongs to.
@@ -84,9 +97,15 @@ class Affinity:
         now_s = self._clock.monotonic_s()
         binding = self._bindings.get(conversation)
         if binding is None:
-            self._forget_old(now_s)
-            self._bindings[conversation] = _Binding(name, now_s)
-            return
+            self.bind(conversation, name)
+        else:
+            self._went_on(conversation, binding, name, now_s, spilled=spilled)
+        if self.tell is not None:
+            self.tell(conversation, self._bindings[conversation].name)
+
+    def _went_on(
+        self, conversation: Hashable, binding: _Binding, name: str, now_s: float, *, spilled: bool
+    ) -> None:
         self._bindings.move_to_end(conversation)
         binding.used_s = now_s
         if binding.name == name:

@@ -17,17 +17,25 @@ from proxy.pool.retry import Walk
 from proxy.settings import Strategy
 
 Group = tuple[Seat, ...]
+Losses = tuple[tuple[Kind, int], ...]
 Turn = Callable[[Group, str, float], Seat | Availability]
 # the lookup of a class's attribute is a tenth of a turn's cost
 _FREE: Final = Availability.FREE
+_USABLE: Final = frozenset({Availability.FREE, Availability.BUSY})
 
 
 @dataclass(frozen=True, slots=True)
 class Sorts:
-    """Which sorts of credentials there are for a request: those asked in turn, and those of last resort."""
+    """Which sorts of credentials there are for a request: those asked in turn, and those of last resort.
+
+    Attributes:
+        ordinary, fallback: whether there are any of the sort.
+        kinds: the kinds among which there is a choice; empty where each sort has one kind at most.
+    """
 
     ordinary: bool
     fallback: bool
+    kinds: frozenset[Kind] = frozenset()
 
     @property
     def anybody(self) -> bool:
@@ -40,12 +48,13 @@ class Plan:
     """The seats that can serve one sort of request, whatever their health.
 
     Attributes:
-        tiers: those of ordinary credentials by tier, lowest first.
-        fallbacks: those of last resort by tier, lowest first.
+        tiers: those of ordinary credentials by what their kind would lose of the request, then by tier, lowest first.
+        fallbacks: those of last resort in the same order.
         groups: both together.
         fallback_names: the aliases of the fallbacks.
         sorts: which of the two there are.
         sessions: those of claude.ai sessions, of any tier.
+        losses: what each kind would lose; empty where all lose the same.
     """
 
     tiers: tuple[Group, ...]
@@ -54,6 +63,7 @@ class Plan:
     fallback_names: frozenset[str]
     sorts: Sorts
     sessions: Group = ()
+    losses: Losses = ()
 
     @property
     def seats(self) -> Iterator[Seat]:
@@ -62,25 +72,34 @@ class Plan:
             yield from group
 
 
-def make_plan(seats: Sequence[Seat]) -> Plan:
-    """Group `seats` by tier, fallbacks apart; inside a tier their order is kept."""
-    tiers = _by_tier([seat for seat in seats if not seat.member.fallback])
-    fallbacks = _by_tier([seat for seat in seats if seat.member.fallback])
+def make_plan(seats: Sequence[Seat], losses: Losses = ()) -> Plan:
+    """Group `seats` by what they would lose and by tier, fallbacks apart; inside a group their order is kept."""
+    ordinary = [seat for seat in seats if not seat.member.fallback]
+    last = [seat for seat in seats if seat.member.fallback]
+    tiers, fallbacks = _grouped(ordinary, losses), _grouped(last, losses)
     return Plan(
         tiers=tiers,
         fallbacks=fallbacks,
         groups=tiers + fallbacks,
-        fallback_names=frozenset(seat.member.name for seat in seats if seat.member.fallback),
-        sorts=Sorts(bool(tiers), bool(fallbacks)),
+        fallback_names=frozenset(seat.member.name for seat in last),
+        sorts=Sorts(bool(tiers), bool(fallbacks), _choice(ordinary) | _choice(last)),
         sessions=tuple(seat for seat in seats if seat.member.credential.kind is Kind.CLAUDE_WEB),
+        losses=losses,
     )
 
 
-def _by_tier(seats: Sequence[Seat]) -> tuple[Group, ...]:
-    tiers: dict[int, list[Seat]] = {}
+def _grouped(seats: Sequence[Seat], losses: Losses) -> tuple[Group, ...]:
+    lost = dict(losses)
+    groups: dict[tuple[int, int], list[Seat]] = {}
     for seat in seats:
-        tiers.setdefault(seat.member.credential.tier, []).append(seat)
-    return tuple(tuple(tiers[tier]) for tier in sorted(tiers))
+        credential = seat.member.credential
+        groups.setdefault((lost.get(credential.kind, 0), credential.tier), []).append(seat)
+    return tuple(tuple(groups[place]) for place in sorted(groups))
+
+
+def _choice(seats: Sequence[Seat]) -> frozenset[Kind]:
+    kinds = frozenset(seat.member.credential.kind for seat in seats)
+    return kinds if len(kinds) > 1 else frozenset()
 
 
 class Chooser:
@@ -124,6 +143,19 @@ def passed_over(plan: Plan, seat: Seat, model: str, now_s: float) -> bool:
         return False
     group = next(group for group in plan.groups if seat in group)
     return any(rank_of(other, now_s) < rank for other in _free(group, model, now_s))
+
+
+def outdone(plan: Plan, seat: Seat, model: str, walk: Walk, now_s: float) -> bool:
+    """Whether another seat that this walk may ask, free or soon so, would lose less of the request."""
+    lost = dict(plan.losses)
+    least = lost.get(seat.member.credential.kind, 0)
+    return any(
+        lost.get(other.member.credential.kind, 0) < least
+        and other.member.fallback is seat.member.fallback
+        and not walk.excludes(other.member)
+        and availability(other, model, now_s) in _USABLE
+        for other in plan.seats
+    )
 
 
 def _left(plan: Plan, walk: Walk) -> Iterator[Group]:

@@ -302,6 +302,9 @@ class HealthChange:
         rung: how far up its ladder it is.
         durable: whether it is to be kept over a restart. What belongs to a model or a way out is not: it is soon
             found out anew.
+        shared: whether it holds for other processes with the same credentials. A way out is each process's own matter,
+            but a claude.ai session that met a challenge is to be left alone by all of them.
+        way_out: whether it is about the credential's way out.
     """
 
     name: str
@@ -314,3 +317,5 @@ class HealthChange:
     cause: str = ""
     rung: int = 0
     durable: bool = True
+    shared: bool = True
+    way_out: bool = False

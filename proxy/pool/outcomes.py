@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from proxy.credentials import Kind
 from proxy.pool.failure import Failure
 from proxy.pool.health import HealthChange
 from proxy.pool.members import Lease
@@ -20,6 +21,8 @@ class Want(msgspec.Struct, frozen=True):
         client: the name of the client key.
         credential: alias of the only one that will do; None for any.
         only: aliases of the credentials the client key may use; empty for all.
+        losses: how much of the request each kind would lose, from 0; those that lose more are asked after the others.
+            Empty where all lose the same.
     """
 
     model: str
@@ -27,6 +30,7 @@ class Want(msgspec.Struct, frozen=True):
     client: str
     credential: str | None = None
     only: frozenset[str] = frozenset()
+    losses: tuple[tuple[Kind, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class Plans:
                 self._restraints.share(seat)
                 self._verdicts.join(seat, epoch=epoch)
                 seats.append(seat)
-        return make_plan(seats)
+        return make_plan(seats, want.losses)
 
     def _forget(self) -> None:
         # model ids come from clients: what they make us remember has to have an end

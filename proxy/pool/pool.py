@@ -13,8 +13,9 @@ from typing import Final, assert_never
 
 from proxy.clock import Clock
 from proxy.credentials import Credential
+from proxy.pool import trials
 from proxy.pool.affinity import Affinity
-from proxy.pool.choosing import Chooser, Plan, Sorts, passed_over
+from proxy.pool.choosing import Chooser, Plan, Sorts, outdone, passed_over
 from proxy.pool.explain import Outlook, Question, explain, outlook
 from proxy.pool.headroom import LimitHeaders
 from proxy.pool.health import BY_OPERATOR, CoolingTimes, Effect, HealthChange, Reason, effect_of
@@ -41,7 +42,7 @@ from proxy.pool.outcomes import (
 from proxy.pool.plans import Plans
 from proxy.pool.queue import Queue
 from proxy.pool.replacing import Replaced, compare, succeed
-from proxy.pool.restoring import restore_row
+from proxy.pool.restoring import Restoring
 from proxy.pool.restraint import Restraints
 from proxy.pool.retry import Walk
 from proxy.pool.verdicts import EARLY_PROOF, Verdicts
@@ -87,14 +88,17 @@ class Pool:
     ) -> None:
         self._policy = policy
         self._clock = clock
-        self._times = CoolingTimes(policy, rng)
+        times = CoolingTimes(policy, rng)
         self._strategy = strategy
         self._chooser = Chooser(strategy, rng)
         self._restraints = Restraints(policy)
         self._members, self._leaving = succeed({}, credentials, {})
         self._by_name = {member.name: member for member in self._members}
         self._verdicts = Verdicts(
-            self._members, policy=policy, clock=clock, times=self._times, restraints=self._restraints
+            self._members, policy=policy, clock=clock, times=times, restraints=self._restraints
+        )
+        self._restoring = Restoring(
+            self._verdicts, self._restraints, times, clock, window_s=policy.strike_window_s
         )
         self._plans = Plans(
             self._members,
@@ -121,9 +125,7 @@ class Pool:
         found = self._chooser.choose(plan, want.model, walk, now_s, spill=spill, restrained=restrained)
         if isinstance(found, Seat):
             return self._grant(found, plan, want, walk, now_s)
-        if found:
-            return Saturated(len(self._queue))
-        return explain(plan, want.model, now_s)
+        return Saturated(len(self._queue)) if found else explain(plan, want.model, now_s)
 
     def pick_at(self, name: str, want: Want, walk: Walk) -> Lease | Saturated | None:
         """A lease of one credential, outside the rotation; None when it cannot serve this request now."""
@@ -133,6 +135,8 @@ class Pool:
         if seat is None or walk.excludes(seat.member) or walk.avoids(seat.member):
             return None
         if now_s < self._restraints.until_s and passed_over(plan, seat, want.model, now_s):
+            return None
+        if plan.losses and outdone(plan, seat, want.model, walk, now_s):
             return None
         match availability(seat, want.model, now_s):
             case Availability.FREE:
@@ -170,7 +174,7 @@ class Pool:
         self._restraints.reached(lease.member.way_out)
         self._verdicts.lift(lease, EARLY_PROOF, now_s)
         if all(standing.ready for standing in standings_of(lease.seat, lease.model)):
-            self._end_trial(lease)
+            trials.end(lease)
         return self._settled(now_s)
 
     def settle(self, lease: Lease, outcome: Outcome) -> Settled:
@@ -182,7 +186,7 @@ class Pool:
         member.in_flight -= 1
         now_s = self._clock.monotonic_s()
         if lease.trial:
-            self._end_trial(lease)
+            trials.end(lease)
         if lease.trial or lease.slow_start is not None:
             self._end_restraint(lease, outcome, now_s)
         if member.retired:
@@ -263,10 +267,22 @@ class Pool:
         """Leases that are out."""
         return sum(member.in_flight for members in (self._members, self._leaving) for member in members)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a place."""
+        return len(self._queue)
+
     def disable(self, name: str) -> Settled:
         """Put a credential out of use by hand. Raises KeyError for an unknown alias."""
         self._verdicts.disable(self._by_name[name], Reason.MANUAL, cause=BY_OPERATOR)
         return self._settled(self._clock.monotonic_s())
+
+    def tried_elsewhere(self, lease: Lease) -> Settled:
+        """Take back a lease that was to try what another process is trying; for a second nobody here does."""
+        until_s = self._clock.monotonic_s() + trials.ELSEWHERE_S
+        trials.leave_to_others(lease, until_s)
+        self._verdicts.next_deadline_s = min(self._verdicts.next_deadline_s, until_s)
+        return self.settle(lease, Abandoned())
 
     def enable(self, name: str) -> Settled:
         """Bring a disabled credential back, whoever disabled it. Raises KeyError for an unknown alias.
@@ -285,12 +301,15 @@ class Pool:
     def restore(self, rows: Iterable[HealthChange]) -> None:
         """Take stored states over at the start. Rows that do not fit are passed over, deadlines are bounded."""
         for row in rows:
-            if (member := self._by_name.get(row.name)) is None:
-                continue
-            window_s = self._policy.strike_window_s
-            until_s = restore_row(member, row, times=self._times, clock=self._clock, window_s=window_s)
-            if until_s is not None:
-                self._verdicts.next_deadline_s = min(self._verdicts.next_deadline_s, until_s)
+            if (member := self._by_name.get(row.name)) is not None:
+                self._restoring.restore(member, row)
+
+    def adopt(self, rows: Iterable[HealthChange]) -> Settled:
+        """Follow what other processes found out about the same credentials; nothing of it is a change of our own."""
+        for row in rows:
+            if (member := self._by_name.get(row.name)) is not None:
+                self._restoring.adopt(member, row, epoch=self._serial)
+        return self._settled(self._clock.monotonic_s())
 
     def replace(self, credentials: Sequence[Credential], stored: Iterable[HealthChange] = ()) -> Replaced:
         """Go on with another configuration; aliases are unique in it.
@@ -356,24 +375,12 @@ class Pool:
 
     def _start_trial(self, lease: Lease, now_s: float) -> None:
         until_s = now_s + self._policy.trial_s
-        for standing in standings_of(lease.seat, lease.model):
-            if not standing.ready:
-                standing.take_permit(lease.serial, until_s)
-                lease.trial = True
-        if lease.trial:
-            lease.member.probe = lease.serial
-            lease.member.probe_until_s = until_s
+        if trials.begin(lease, until_s):
             self._verdicts.next_deadline_s = min(self._verdicts.next_deadline_s, until_s)
 
     def _end_restraint(self, lease: Lease, outcome: Outcome, now_s: float) -> None:
         fault = isinstance(outcome, Failed) and effect_of(outcome.failure) is Effect.STRIKE
         self._restraints.ended(lease, now_s, whole=isinstance(outcome, Success), fault=fault)
-
-    def _end_trial(self, lease: Lease) -> None:
-        for standing in standings_of(lease.seat, lease.model):
-            standing.give_back(lease.serial)
-        if lease.member.probe == lease.serial:
-            lease.member.probe = 0
 
     def _settled(self, now_s: float) -> Settled:
         changes = self._verdicts.take_changes()

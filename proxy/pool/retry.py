@@ -231,6 +231,12 @@ class Walk:
         self.attempts -= 1
         self._excluded.names.add(lease.name)
 
+    def turn_back(self, lease: Lease) -> None:
+        """The credential was not called after all, and may be asked later."""
+        self.attempts -= 1
+        if not lease.member.fallback:
+            self._asked.discard(lease.name)
+
     def spare_the_provider(self) -> None:
         """Ask nothing but fallbacks, because the provider itself is in trouble."""
         self.marked = self.fallbacks_only = True

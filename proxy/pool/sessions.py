@@ -25,7 +25,7 @@ def while_told(plan: Plan, model: str, now_s: float) -> Plan:
     """The plan without the sessions that may not stand in for one that was told to stop."""
     if len(plan.sessions) < 2 or not (told := told_to_stop(plan, model, now_s)):
         return plan
-    return make_plan([seat for seat in plan.seats if _may_be_asked(seat, told)])
+    return make_plan([seat for seat in plan.seats if _may_be_asked(seat, told)], plan.losses)
 
 
 def _may_be_asked(seat: Seat, told: tuple[Seat, ...]) -> bool:

@@ -248,13 +248,17 @@ class Verdicts:
         time_s = self._times.step(member.auth_ladder, self._times.auth_s)
         self._cool(member, member.standing, Reason.AUTH, now_s + time_s, _cause(failure))
 
-    def _may_disable(self, member: Member, now_s: float) -> bool:
-        if not any(
-            other is not member
-            and other.credential.kind is member.credential.kind
-            and not other.standing.disabled
+    def last_of_its_kind(self, member: Member) -> bool:
+        """Whether every other credential of its kind is disabled."""
+        kind = member.credential.kind
+        return all(
+            other is member or other.standing.disabled
             for other in self.members
-        ):
+            if other.credential.kind is kind
+        )
+
+    def _may_disable(self, member: Member, now_s: float) -> bool:
+        if self.last_of_its_kind(member):
             return False
         counted = refused = 0
         for other in self.members:
@@ -328,7 +332,7 @@ class Verdicts:
             self._eject(seat, failure, now_s)
 
     def _eject(self, seat: Seat, failure: Failure, now_s: float) -> None:
-        if not self._may_eject(seat, now_s):
+        if not self.may_eject(seat, now_s):
             seat.held = True
             if seat.standing.reason is Reason.FAULTS:
                 self._recover(seat, "", seat.standing, now_s)
@@ -349,7 +353,8 @@ class Verdicts:
             limit_class=seat.limit_class,
         )
 
-    def _may_eject(self, seat: Seat, now_s: float) -> bool:
+    def may_eject(self, seat: Seat, now_s: float) -> bool:
+        """Whether faults may take this seat out of use without more than half of its peers being so."""
         mine = seat.member
         counted = ejected = 0
         for member in self.members:
@@ -417,6 +422,8 @@ class Verdicts:
                 until_unix_ms=until_unix_ms,
                 rung=_rung(member, standing, limit_class),
                 durable=model is None and standing is not member.way_standing,
+                shared=standing is not member.way_standing or member.credential.kind is Kind.CLAUDE_WEB,
+                way_out=standing is member.way_standing,
             )
         )
 

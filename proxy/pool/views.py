@@ -33,6 +33,21 @@ class StateView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitView:
+    """One limit of a credential.
+
+    Attributes:
+        name: as the upstream calls it: ``requests``, ``input-tokens``, ``unified-5h``.
+        share_left: the least that is left of it in any limit class, 0 to 1.
+        reset_unix_ms: when that is full again; None where that was not said.
+    """
+
+    name: str
+    share_left: float
+    reset_unix_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberView:
     """One credential.
 
@@ -47,6 +62,7 @@ class MemberView:
         classes: of each limit class that was asked for.
         closed_models: models it may not use for a while.
         headroom: the least share that is left of any of its limits, 0 to 1; None while that is unknown.
+        limits: each of its limits that an answer has told of.
         strikes: faults in a row, for each limit class in which there are any.
         succeeded, failed, abandoned: leases given back so since the start.
     """
@@ -63,10 +79,16 @@ class MemberView:
     classes: Mapping[str, StateView]
     closed_models: Mapping[str, StateView]
     headroom: float | None
+    limits: tuple[LimitView, ...]
     strikes: Mapping[str, int]
     succeeded: int
     failed: int
     abandoned: int
+
+    @property
+    def worst(self) -> State:
+        """The worst state it is in as a whole or in any limit class."""
+        return max((self.state.state, *(each.state for each in self.classes.values())), key=_WORST_LAST.index)
 
 
 def view_of(member: Member, clock: Clock) -> MemberView:
@@ -85,6 +107,7 @@ def view_of(member: Member, clock: Clock) -> MemberView:
         classes={name: _state_view(seat.standing, clock) for name, seat in member.seats.items()},
         closed_models={model: _state_view(standing, clock) for model, standing in member.closed.items()},
         headroom=_headroom(member, clock.monotonic_s()),
+        limits=_limits(member, clock.unix_ms()),
         strikes={name: seat.strikes for name, seat in member.seats.items() if seat.strikes},
         succeeded=member.succeeded,
         failed=member.failed,
@@ -95,6 +118,22 @@ def view_of(member: Member, clock: Clock) -> MemberView:
 def _headroom(member: Member, now_s: float) -> float | None:
     shares = [seat.allowance.share_left(now_s) for seat in member.seats.values()]
     return min((share for share in shares if share is not None), default=None)
+
+
+def _limits(member: Member, now_unix_ms: int) -> tuple[LimitView, ...]:
+    found: dict[str, LimitView] = {}
+    for seat in member.seats.values():
+        for window in seat.allowance.windows:
+            over = window.reset_unix_ms is not None and window.reset_unix_ms <= now_unix_ms
+            view = LimitView(
+                name=window.name,
+                share_left=1.0 if over else window.share_left,
+                reset_unix_ms=None if over else window.reset_unix_ms,
+            )
+            known = found.get(window.name)
+            if known is None or view.share_left < known.share_left:
+                found[window.name] = view
+    return tuple(found.values())
 
 
 def word_of(member: Member, clock: Clock) -> str:

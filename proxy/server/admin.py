@@ -16,7 +16,7 @@ from proxy.server.context import CALLER, SERVICES, Services
 from proxy.server.extras import json_response
 from proxy.server.query import demand_known, number, word
 from proxy.server.routes import Handler
-from proxy.store.base import StoreError
+from proxy.store.base import NotShared, StoreError
 from proxy.telemetry.traces import KEPT
 
 _log = get_logger("admin")
@@ -29,8 +29,8 @@ async def pool(request: web.Request) -> web.Response:
     """``GET /admin/pool``: every credential by alias, with its state and times; what is left at claude.ai."""
     services = request.app[SERVICES]
     owed = services.deletions.owed if services.deletions is not None else 0
-    shown = [_shown(view) for view in services.pool.snapshot()]
-    return _answer(request, {"credentials": shown, "owed_deletions": owed})
+    credentials = [shown(view) for view in services.pool.snapshot()]
+    return _answer(request, {"credentials": credentials, "owed_deletions": owed})
 
 
 async def explain(request: web.Request) -> web.Response:
@@ -119,6 +119,14 @@ def order(action: str, change: Callable[[Pool, str], Settled]) -> Handler:
                 remote=services.admission.addresses.of(request),
                 request_id=request_id,
             )
+        except NotShared as error:
+            _log.error("order not told to others", action=action, credential=alias, problem=str(error))
+            raise GatewayError(
+                503,
+                ErrorKind.API,
+                f"{alias} was changed here; the other processes cannot be told before Redis is back.",
+                code="not_shared",
+            ) from None
         except StoreError as error:
             _log.error("order not kept", action=action, credential=alias, problem=str(error))
             raise GatewayError(
@@ -127,7 +135,7 @@ def order(action: str, change: Callable[[Pool, str], Settled]) -> Handler:
                 f"{alias} was changed, but that could not be written down and ends with the next restart.",
                 code="not_kept",
             ) from None
-        return _answer(request, _shown(view) if view is not None else None)
+        return _answer(request, shown(view) if view is not None else None)
 
     return handle
 
@@ -157,7 +165,7 @@ def _view(services: Services, alias: str) -> MemberView | None:
     return next((view for view in services.pool.snapshot() if view.name == alias), None)
 
 
-def _shown(view: MemberView) -> MemberView:
+def shown(view: MemberView) -> MemberView:
     """A credential as it is told: of an organization only as much as tells it from the others."""
     return replace(view, organization=_short(view.organization), workspace=_short(view.workspace))
 

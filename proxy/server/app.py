@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from aiohttp import web
@@ -12,12 +13,15 @@ from proxy.access import Keys
 from proxy.clock import Clock
 from proxy.credentials import Credential, CredentialSource, Kind
 from proxy.dispatch.bookkeeper import Bookkeeper
+from proxy.dispatch.cache import AnswerCache
+from proxy.dispatch.conversations import Conversations
 from proxy.dispatch.dispatcher import Dispatcher, Tools
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.membership import Membership, fingerprints_of
 from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
 from proxy.dispatch.places import Places
+from proxy.dispatch.projects import Projects
 from proxy.dispatch.reloading import Reloader
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.exchange import Operation
@@ -27,15 +31,19 @@ from proxy.model.catalog import Catalog
 from proxy.model.names import ModelNames
 from proxy.model.pricing import Pricing
 from proxy.pool import Pool, RetryBudget
-from proxy.server import admin, clients, extras, usage
-from proxy.server.admission import make_admission
+from proxy.server import admin, capabilities, clients, extras, metrics, usage
+from proxy.server.admission import Admission, make_admission
 from proxy.server.context import SERVICES, Services
+from proxy.server.conversations import CONVERSATION_ROUTES
+from proxy.server.dashboard.feed import FEED, Feed
+from proxy.server.dashboard.pages import DASHBOARD_ROUTES
 from proxy.server.gate import Gate
 from proxy.server.handlers import chat_handler
 from proxy.server.inflight import Inflight
 from proxy.server.objects import OBJECT_ROUTES
 from proxy.server.openapi import OPENAPI, Description, openapi
 from proxy.server.orders import once
+from proxy.server.projects import PROJECT_ROUTES
 from proxy.server.reload import reload
 from proxy.server.responses import responses_routes
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, OPENAI_TEXT, Access, Route, RouteTable
@@ -49,9 +57,14 @@ from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.anthropic_objects import AnthropicObjects
 from proxy.upstreams.base import Upstream
+from proxy.upstreams.claude_code.machine import limits_of, policy_of
+from proxy.upstreams.claude_code.upstream import ClaudeCode
 from proxy.upstreams.claude_web.upstream import ClaudeWeb, WebMeans
 from proxy.upstreams.http import WaysOut
 from proxy.upstreams.media import Media
+
+if TYPE_CHECKING:
+    from proxy.server.sharing import Sharing
 
 _log = get_logger("app")
 _V1 = ("", "/hf")
@@ -79,12 +92,17 @@ ROUTES = (
     ),
     *responses_routes(_V1),
     *OBJECT_ROUTES,
+    *CONVERSATION_ROUTES,
+    *PROJECT_ROUTES,
     Route("GET", "/v1/models", extras.models, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1, by_version=True),
+    Route("GET", "/v1/capabilities", capabilities.capabilities, Access.CLIENT, prefixes=_V1),
     Route("GET", "/health", extras.health, Access.PUBLIC),
     Route("GET", "/live", extras.health, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
     Route("GET", "/stats", usage.stats, Access.EITHER),
+    *DASHBOARD_ROUTES,
+    Route("GET", "/metrics", metrics.metrics, Access.ADMIN),
     Route("GET", "/openapi.json", openapi, Access.EITHER),
     Route("GET", "/admin/usage", usage.usage, Access.ADMIN),
     Route("POST", "/admin/pool/reload", once(reload), Access.ADMIN),
@@ -117,6 +135,8 @@ class Parts:
         rng: jitter.
         record: takes the line of each request.
         demo: whether the simulated Claude answers.
+        takes_up_before_unix_ms: what was left at claude.ai before this moment is taken up; None for all of it. Of
+            several processes with one database only one may, and not what the others have just begun.
     """
 
     settings: Settings
@@ -129,6 +149,7 @@ class Parts:
     source: CredentialSource | None = None
     record: Callable[[HasLine], None] = no_request_line
     demo: bool = False
+    takes_up_before_unix_ms: int | None = None
 
 
 async def build_app(parts: Parts) -> web.Application:
@@ -138,21 +159,17 @@ async def build_app(parts: Parts) -> web.Application:
     journal = Journal(parts.store, clock, fingerprints_of(parts.credentials, parts.keys.secret_key))
     pool.restore(await journal.restored())
     ways_out = WaysOut(policy)
-    places = Places(pool, policy, journal)
+    sharing = await _sharing(parts)
+    places = await _places(parts, sharing, pool, journal)
     sessions = _sessions(parts, ways_out)
-    upstreams = _upstreams(parts, ways_out, sessions)
-    membership = Membership(
-        pool=pool,
-        places=places,
-        journal=journal,
-        upstreams=upstreams,
-        ways_out=ways_out,
-        fingerprint_key=parts.keys.secret_key,
-    )
+    code = _claude_code(parts, ways_out)
+    upstreams = _upstreams(parts, ways_out, sessions, code)
+    conversations = Conversations(parts.store.conversations, clock, settings.conversations)
+    conversations.follow(parts.credentials)
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
     dispatcher = _dispatcher(parts, pool, places, journal, upstreams, names)
     pricing = Pricing(parts.catalog)
-    admission = make_admission(parts.keys, settings.limits, parts.store.access, clock, pricing)
+    admission = _admission(parts, sharing, pricing)
     await admission.restore()
     services = Services(
         settings=settings,
@@ -160,26 +177,97 @@ async def build_app(parts: Parts) -> web.Application:
         pool=pool,
         dispatcher=dispatcher,
         objects=_object_calls(parts, pool, places, ways_out, dispatcher.budget),
-        ownership=Ownership(parts.store.objects, journal, clock),
+        ownership=Ownership((sharing or parts.store).objects, journal, clock),
+        conversations=conversations,
+        projects=Projects(parts.store.projects, clock, settings.conversations, pricing),
         catalog=parts.catalog,
         names=names,
         clock=clock,
         inflight=Inflight(),
         record=parts.record,
         started_s=clock.monotonic_s(),
-        reloader=Reloader(parts.source, membership, clock) if parts.source is not None else None,
+        reloader=_reloader(parts, pool, places, journal, upstreams, ways_out, conversations),
         places=places,
         bookkeeper=Bookkeeper(UsageLedger(pricing, clock), parts.store, clock),
         admission=admission,
+        sharing=sharing,
         common_headers={istr("server"): "carousel", **({istr("x-carousel-demo"): "1"} if parts.demo else {})},
     )
-    return _application(services, _Background(places, ways_out, parts.store, sessions))
+    return _application(
+        services, _Background(places, ways_out, parts.store, sessions, code, parts.takes_up_before_unix_ms)
+    )
 
 
-def _upstreams(parts: Parts, ways_out: WaysOut, sessions: ClaudeWeb) -> dict[Kind, Upstream]:
+def _reloader(
+    parts: Parts,
+    pool: Pool,
+    places: Places,
+    journal: Journal,
+    upstreams: Mapping[Kind, Upstream],
+    ways_out: WaysOut,
+    conversations: Conversations,
+) -> Reloader | None:
+    """What follows the file of credentials; None where they come from nothing that could change."""
+    if parts.source is None:
+        return None
+    membership = Membership(
+        pool=pool,
+        places=places,
+        journal=journal,
+        upstreams=upstreams,
+        ways_out=ways_out,
+        fingerprint_key=parts.keys.secret_key,
+        follow=conversations.follow,
+    )
+    return Reloader(parts.source, membership, parts.clock)
+
+
+async def _sharing(parts: Parts) -> "Sharing | None":
+    """What is shared with other processes; None where this one is alone, which then imports nothing for it."""
+    if (url := parts.settings.redis_url) is None:
+        return None
+    from proxy.server.sharing import Sharing  # noqa: PLC0415 - see above
+
+    return await Sharing.open(url, parts.settings, parts.store, parts.clock, parts.keys.secret_key)
+
+
+async def _places(parts: Parts, sharing: "Sharing | None", pool: Pool, journal: Journal) -> Places:
+    """How leases are waited for, with the pool as others know it."""
+    if sharing is None:
+        return Places(pool, parts.settings.policy, journal)
+    places = sharing.places_of(pool, journal)
+    await sharing.begin(pool, places, journal)
+    return places
+
+
+def _admission(parts: Parts, sharing: "Sharing | None", pricing: Pricing) -> Admission:
+    keys, limits, clock = parts.keys, parts.settings.limits, parts.clock
+    if sharing is None:
+        return make_admission(keys, limits, parts.store.access, clock, pricing)
+    return make_admission(keys, limits, sharing.access, clock, pricing, sharing.counters)
+
+
+def _upstreams(
+    parts: Parts, ways_out: WaysOut, sessions: ClaudeWeb, code: ClaudeCode
+) -> dict[Kind, Upstream]:
     """How each kind of credential is asked."""
     others = {kind: make(ways_out, parts.settings.policy) for kind, make in UPSTREAMS.items()}
-    return {**others, Kind.CLAUDE_WEB: sessions}
+    return {**others, Kind.CLAUDE_WEB: sessions, Kind.CLAUDE_CODE: code}
+
+
+def _claude_code(parts: Parts, ways_out: WaysOut) -> ClaudeCode:
+    """The upstream of all Claude Code credentials; it starts nothing before it is asked."""
+    settings = parts.settings
+    return ClaudeCode(
+        ways_out,
+        settings.policy,
+        parts.clock,
+        folder=settings.data_dir / "claude-code",
+        limits=limits_of(settings.claude_code),
+        credentials=tuple(
+            each for each in parts.credentials if each.kind is Kind.CLAUDE_CODE and each.enabled
+        ),
+    )
 
 
 def _sessions(parts: Parts, ways_out: WaysOut) -> ClaudeWeb:
@@ -220,6 +308,7 @@ def _dispatcher(
             defaults=settings.defaults,
             memory=ThinkingMemory(parts.clock),
             media=Media(settings.media),
+            policies={Kind.CLAUDE_CODE: policy_of(settings.claude_code, settings.policy)},
         )
     )
 
@@ -246,21 +335,31 @@ class _Background:
     ways_out: WaysOut
     store: Storage
     sessions: ClaudeWeb
+    code: ClaudeCode
+    takes_up_before_unix_ms: int | None
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
-        await self.sessions.restore()
+        await self.sessions.restore(self.takes_up_before_unix_ms)
         working = [
             spawn(self.places.sweep_for_ever(), name="sweep the pool"),
             spawn(services.bookkeeper.run(), name="write down usage"),
+            spawn(
+                services.loop_lag.run(services.traces.settle),
+                name="count requests",
+            ),
             spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),
+            spawn(self.code.work_for_ever(), name="look after Claude Code"),
             spawn(services.admission.desk.stored.watch(), name="look after the client keys"),
         ]
         if not await services.ownership.found_files():
             working.append(spawn(services.ownership.look_for_files(), name="look for a first file"))
+        if services.sharing is not None:
+            working += services.sharing.work()
         if services.reloader is not None:
             working.append(spawn(services.reloader.run(), name="look after the credentials"))
         services.deletions = self.sessions.deletions
+        services.claude_code = self.code
         services.ready = True
         yield
         services.ready = False
@@ -268,10 +367,13 @@ class _Background:
             task.cancel()
         await self.sessions.deletions.settle(within_s=_LAST_WORK_S)
         await self.sessions.close()
+        await self.code.close()
         await finish_all(within_s=_LAST_WORK_S)
         await services.bookkeeper.flush()
         await self.ways_out.close()
         await services.dispatcher.close()
+        if services.sharing is not None:
+            await services.sharing.close()
         await self.store.close()
 
 
@@ -282,13 +384,19 @@ def _application(services: Services, background: _Background) -> web.Application
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
     gate.attach(RouteTable(app, ROUTES))
     app[SERVICES] = services
+    app[FEED] = Feed(services)
     app[OPENAPI] = Description(ROUTES)
+    kept_in = background.store if services.sharing is None else services.sharing.responses
     app[RESPONSES] = responses = StoredResponses(
-        background.store, services.clock, ttl_s=settings.responses_ttl_s, history_max_bytes=limit_bytes
+        kept_in, services.clock, ttl_s=settings.responses_ttl_s, history_max_bytes=limit_bytes
     )
+    if (kept := services.settings.cache).enabled:
+        services.cache = AnswerCache(kept, services.clock)
     if (cors := services.admission.cors) is not None:
         app.on_response_prepare.append(cors.expose)
     app.cleanup_ctx.append(lambda _: background.run(services))
+    app.cleanup_ctx.append(lambda _: services.conversations.run())
+    app.cleanup_ctx.append(lambda _: services.projects.run())
     app.cleanup_ctx.append(lambda _: responses.run())
     return app
 

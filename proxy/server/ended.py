@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.dispatch.trace import Trace
+from proxy.dispatch.trace import OFF, Trace
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import AttemptTrace, RequestTrace
 from proxy.telemetry.usage import Settlement
@@ -69,6 +69,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
             stop_reason=None if usage is None else trace.stop_reason,
             failed=[f"{each.credential}:{each.outcome}" for each in trace.failed] if trace.failed else [],
             dropped=[each.field for each in trace.dropped[:_DROPPED_MAX]] if trace.dropped else [],
+            cache=None if trace.cache is OFF else trace.cache,
         )
 
     def traced(self) -> RequestTrace:
@@ -102,4 +103,5 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
 
 def _tenths(seconds: float) -> float:
     """Milliseconds with one digit behind the point. The built-in way to round costs four times as much."""
-    return int(seconds * 10_000 + 0.5) / 10
+    # what another client's equal request began may be older than the one that asks
+    return int(seconds * 10_000 + 0.5) / 10 if seconds > 0 else 0.0

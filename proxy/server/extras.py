@@ -56,18 +56,27 @@ def raw_json_response(
 
 
 async def health(request: web.Request) -> web.Response:
-    """``/health`` and ``/live``: the process serves. Touches nothing else."""
+    """``/health`` and ``/live``: the process serves. Touches nothing else.
+
+    Where processes share a Redis, ``degraded`` tells that it could not be used when it was last asked.
+    """
     services = request.app[SERVICES]
-    return json_response(
-        request,
-        {
-            "status": "healthy",
-            "version": __version__,
-            "uptime_seconds": int(services.clock.monotonic_s() - services.started_s),
-            "claude_version": None,
-            "active_sessions": services.pool.in_flight,
-        },
-    )
+    told: dict[str, object] = {
+        "status": "healthy",
+        "version": __version__,
+        "uptime_seconds": int(services.clock.monotonic_s() - services.started_s),
+        "claude_version": services.claude_code.version if services.claude_code is not None else None,
+        "active_sessions": active_sessions(services),
+    }
+    if services.sharing is not None:
+        told["degraded"] = services.sharing.degraded
+    return json_response(request, told)
+
+
+def active_sessions(services: Services) -> int:
+    """The live Claude Code processes, where such credentials are used; else the requests under way."""
+    code = services.claude_code
+    return services.pool.in_flight if code is None or code.version is None else code.processes
 
 
 async def ready(request: web.Request) -> web.Response:

@@ -15,6 +15,7 @@ from proxy.dialects.common import Dialect
 from proxy.errors import ErrorKind, GatewayError, NotFound, TooLarge, Unauthorized
 from proxy.log import get_logger
 from proxy.server.context import CALLER, Caller, Services
+from proxy.server.dashboard.cookie import login_of
 from proxy.server.respond import retry_headers
 from proxy.server.routes import Access, Handler, Route, RouteTable, dialect_for_unknown
 from proxy.telemetry.redaction import REDACTOR
@@ -22,6 +23,9 @@ from proxy.telemetry.redaction import REDACTOR
 _log = get_logger("gate")
 _ID_BITS: Final = 96
 _ADMIN_NEEDED: Final = "This address needs the admin key."
+_ADMINISTRATORS: Final = frozenset({Access.ADMIN, Access.PAGE})
+_CLIENTS: Final = frozenset({Access.CLIENT, None})
+"""A missing route is answered as one of clients."""
 _OUR_REQUEST_ID: Final = istr("x-request-id")
 _REQUEST_ID: Final = istr("request-id")
 _HOST: Final = re.compile(r"[A-Za-z0-9._:\-\[\]]*")
@@ -90,13 +94,15 @@ class Gate:
             return None
         keys = self._services.keys
         presented = presented_key(headers)
+        if access not in _CLIENTS and self._administers(presented, request):
+            caller.admin = True
+            return None
+        if access is Access.PAGE:
+            return presented
         if access is Access.ADMIN:
             if presented is None:
                 raise Unauthorized(_ADMIN_NEEDED)
-            return None if keys.is_admin(presented) else presented
-        if access is Access.EITHER and presented is not None and keys.is_admin(presented):
-            caller.admin = True
-            return None
+            return presented
         client = keys.clients.match(presented)
         if client is not None:
             self._enter(client, caller)
@@ -106,6 +112,12 @@ class Gate:
         if route is None and keys.is_admin(presented):
             return None
         return presented
+
+    def _administers(self, presented: str | None, request: web.Request) -> bool:
+        """Whether the admin key is shown, or without any key a login with it; raises what `login_of` does."""
+        if presented is not None:
+            return self._services.keys.is_admin(presented)
+        return login_of(request, self._services.admission.logins) is not None
 
     def _enter(self, client: Client, caller: Caller) -> None:
         """A client has come in. Raises Unauthorized where its time is over."""
@@ -125,7 +137,7 @@ class Gate:
         services, keys = self._services, self._services.keys
         admission = services.admission
         stored = admission.desk.stored
-        administers = route is not None and route.access is Access.ADMIN
+        administers = route is not None and route.access in _ADMINISTRATORS
         client = keys.clients.match(presented) if administers else None
         if client is None:
             client = await stored.find(presented)

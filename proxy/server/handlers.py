@@ -1,6 +1,7 @@
 """One generic handler for every chat dialect and for counting tokens."""
 
 import asyncio
+import math
 from typing import Final
 
 from aiohttp import web
@@ -11,17 +12,22 @@ from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files, named_files
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
+from proxy.dispatch.cache import AnswerCache
+from proxy.dispatch.shared_calls import Caller as SharedCaller
+from proxy.dispatch.shared_calls import Seat
 from proxy.dispatch.trace import CLIENT_LEFT, MODEL_MAX, SUCCESS, Trace
 from proxy.errors import GatewayError
 from proxy.exchange import Conversation, Exchange, Operation, turn_of_thread
 from proxy.pool import Abandoned, Failed, Outcome, Success, after_commit
+from proxy.server.answers import Question, question_of
 from proxy.server.body import LARGE_BYTES, looked_at, read_body
 from proxy.server.context import CALLER, Caller, Services
 from proxy.server.ended import NAME_MAX, Ended
 from proxy.server.gate import error_response, identity_headers, internal_error
-from proxy.server.headers import BETA, VERSION, answer_headers, forwardable
+from proxy.server.headers import BETA, CONVERSATION, VERSION, answer_headers, forwardable
 from proxy.server.limiting import admitted, settle
 from proxy.server.object_request import tenant_of
+from proxy.server.remembering import Part
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
 from proxy.watch import Watch
@@ -73,6 +79,7 @@ class ClientCall:
         self._trace = Trace()
         self._exchange: Exchange | None = None
         self._grant: Grant | None = None
+        self._part: Part | None = None
         self._status = CLIENT_LEFT
         self._path = request.path[:NAME_MAX]
         self._began_s = self._services.clock.monotonic_s()
@@ -82,26 +89,28 @@ class ClientCall:
         services = self._services
         try:
             body = await self._read_body()
-            exchange = self._exchange = self._open_exchange(
-                body, self._dialect.peek(body) if len(body) < LARGE_BYTES else await self._peeked(body)
+            envelope = self._dialect.peek(body) if len(body) < LARGE_BYTES else await self._peeked(body)
+            belongs = (
+                envelope.own_fields or services.conversations.begins or CONVERSATION in self._request.headers
+            )
+            exchange = self._exchange = (
+                await self._joined(body, envelope) if belongs else self._open_exchange(body, envelope)
             )
             if self._caller.rules is not None:
-                self._grant = admitted(exchange, self._caller, self._caller.rules)
-            if services.ownership.some_files and may_name_files(body):
-                await self._bind(exchange, body)
+                grant = admitted(exchange, self._caller, self._caller.rules)
+                self._grant = grant if isinstance(grant, Grant) else await grant
             del body
+            if services.ownership.some_files and may_name_files(exchange.body):
+                await self._bind(exchange, exchange.body)
+            question = None if services.cache is None else await self._question(exchange, services.cache)
             if exchange.stream and exchange.operation is Operation.MESSAGES:
-                response = await self._stream(exchange)
+                response = await self._stream(exchange, question)
+            elif question is not None:
+                response = self._whole(exchange, await self._read_shared(exchange, question))
             else:
                 response = await self._unary(exchange)
         except GatewayError as error:
-            response = error_response(error, self._dialect, self._caller, services)
-            if self._exchange is not None and self._trace.attempts:
-                answer_headers(response.headers, self._exchange, self._trace)
-            if self._grant is not None:
-                response.headers.update(self._grant.headers)
-            elif isinstance(error, LimitReached):
-                response.headers.update(error.headers)
+            response = self._refused(error)
         except (ConnectionResetError, BrokenPipeError):
             raise
         except Exception:
@@ -114,9 +123,21 @@ class ClientCall:
         """The request's body, before anything in it is looked at."""
         return await read_body(self._request, self._services.settings.policy, self._watch)
 
+    def _refused(self, error: GatewayError) -> web.Response:
+        response = error_response(error, self._dialect, self._caller, self._services)
+        if self._exchange is not None and self._trace.attempts:
+            answer_headers(response.headers, self._exchange, self._trace)
+        if self._grant is not None:
+            response.headers.update(self._grant.headers)
+        elif isinstance(error, LimitReached):
+            response.headers.update(error.headers)
+        return response
+
     def end(self) -> None:
         """Close the books: what the request was is kept as it is, for who writes it down and who asks for it."""
         self._watch.close()
+        if self._part is not None:
+            self._part.end(self._exchange, self._trace)
         services, exchange, trace = self._services, self._exchange, self._trace
         if self._grant is not None and exchange is not None:
             settle(self._grant, exchange, trace)
@@ -137,6 +158,13 @@ class ClientCall:
         services.bookkeeper.ledger.enter(ended)
         services.traces.keep(ended)
         services.record(ended)
+
+    async def _joined(self, body: bytes, envelope: Envelope) -> Exchange:
+        """The exchange of a request that may name a conversation or a session, or begin one."""
+        part = self._part = Part(self._request, self._dialect, self._operation, self._watch)
+        exchange = self._open_exchange(*await part.joined(body, envelope))
+        exchange.belongs = part.belonging
+        return exchange
 
     async def _peeked(self, body: bytes) -> Envelope:
         return await looked_at(len(body), lambda: self._dialect.peek(body))
@@ -203,17 +231,58 @@ class ClientCall:
         self._trace.outcome = SUCCESS
         self._trace.usage = opened.usage
         self._trace.stop_reason = opened.stop_reason
+        if self._part is not None:
+            await self._part.remember(opened, opened.said)
+        return self._whole(exchange, opened.body)
+
+    def _whole(self, exchange: Exchange, body: bytes) -> web.Response:
         headers = {
             _CONTENT_TYPE: "application/json",
-            **services.common_headers,
+            **self._services.common_headers,
             **identity_headers(self._dialect, exchange.id),
         }
         if self._grant is not None:
             headers.update(self._grant.headers)
         answer_headers(headers, exchange, self._trace)
-        return web.Response(body=opened.body, headers=headers)
+        return web.Response(body=body, headers=headers)
 
-    async def _stream(self, exchange: Exchange) -> web.StreamResponse:
+    async def _question(self, exchange: Exchange, cache: AnswerCache) -> Question | None:
+        """What may be answered from memory; nothing that is part of a conversation or a session."""
+        if exchange.belongs is not None or self._session(exchange.envelope):
+            return None
+        return await question_of(exchange, self._request, self._services, cache)
+
+    async def _read_shared(self, exchange: Exchange, question: Question) -> bytes:
+        """A whole answer that is kept, or that others get too."""
+        seat = question.seat(SharedCaller(exchange, self._trace, _NO_HOLD, self._watch))
+        try:
+            await self._begun(seat)
+            said = []
+            while (piece := await seat.frames(math.inf)) is not None:
+                said.append(piece)
+            self._trace.outcome = SUCCESS
+        finally:
+            self._trace = seat.leave()
+        return b"".join(said)
+
+    async def _relay_shared(self, answer: StreamAnswer, exchange: Exchange, question: Question) -> None:
+        """The same as a stream."""
+        seat = question.seat(SharedCaller(exchange, self._trace, answer, self._watch))
+        try:
+            await self._begun(seat)
+            failure = await answer.relay(seat)
+            self._trace.outcome = SUCCESS if failure is None else after_commit(failure).cls.value
+        except (ClientStalled, ConnectionResetError):
+            self._abort()
+        finally:
+            self._trace = seat.leave()
+
+    async def _begun(self, seat: Seat) -> None:
+        await seat.opened()
+        if self._trace.first_event_s is None:
+            self._trace.first_event_s = self._services.clock.monotonic_s()
+
+    async def _stream(self, exchange: Exchange, question: Question | None) -> web.StreamResponse:
         services = self._services
         common = {**services.common_headers, **identity_headers(self._dialect, exchange.id)}
         if self._grant is not None:
@@ -222,9 +291,12 @@ class ClientCall:
         answer = StreamAnswer(self._request, exchange, self._trace, policy, self._watch, common)
         services.inflight.stream_begins(answer)
         try:
-            opened = await services.dispatcher.open(exchange, self._trace, answer, self._watch)
-            self._note(opened)
-            await self._relay(answer, self._streamed(opened))
+            if question is not None:
+                await self._relay_shared(answer, exchange, question)
+            else:
+                opened = await services.dispatcher.open(exchange, self._trace, answer, self._watch)
+                self._note(opened)
+                await self._relay(answer, self._streamed(opened))
         except asyncio.CancelledError:
             if await answer.farewell():
                 return answer.response
@@ -243,6 +315,8 @@ class ClientCall:
 
     def _streamed(self, opened: UnaryOpened | StreamOpened) -> StreamOpened:
         if isinstance(opened, StreamOpened):
+            if self._part is not None:
+                opened.stream = self._part.kept_frames(opened)
             return opened
         self._services.dispatcher.end(opened, Abandoned())
         raise TypeError("a stream was answered whole")
@@ -250,17 +324,20 @@ class ClientCall:
     async def _relay(self, answer: StreamAnswer, opened: StreamOpened) -> None:
         outcome: Outcome = Abandoned()
         try:
-            failure = await answer.relay(opened)
+            failure = await answer.relay(opened.stream)
             outcome = Success() if failure is None else Failed(failure)
             self._trace.outcome = SUCCESS if failure is None else after_commit(failure).cls.value
         except (ClientStalled, ConnectionResetError):
-            if (transport := self._request.transport) is not None:
-                transport.abort()
+            self._abort()
         finally:
             observed = opened.stream.observed
             self._trace.usage = observed.usage
             self._trace.stop_reason = observed.stop_reason
             self._services.dispatcher.end(opened, outcome)
+
+    def _abort(self) -> None:
+        if (transport := self._request.transport) is not None:
+            transport.abort()
 
     def _note(self, opened: UnaryOpened | StreamOpened) -> None:
         self._trace.upstream_request_id = opened.source.request_id

@@ -23,8 +23,10 @@ _DROPPED: Final = istr("x-carousel-dropped")
 _UPSTREAM_REQUEST_ID: Final = istr("x-carousel-upstream-request-id")
 _HEADER_TEXT: Final = re.compile(r"[\x20-\x7e]{1,2048}")
 _USUAL_VERSION: Final = "2023-06-01"
+_SESSION: Final = istr("x-carousel-session")
 VERSION: Final = istr("anthropic-version")
 BETA: Final = istr("anthropic-beta")
+CONVERSATION: Final = istr("x-carousel-conversation")
 
 
 def answer_headers(headers: MutableMapping[str, str], exchange: Exchange, trace: Trace) -> None:
@@ -35,13 +37,18 @@ def answer_headers(headers: MutableMapping[str, str], exchange: Exchange, trace:
         headers[_MODEL] = model
     if trace.dropped:
         headers[_DROPPED] = dropped_value(trace.dropped)
+    if (belongs := exchange.belongs) is not None:
+        if belongs.told:
+            headers[CONVERSATION] = belongs.conversation
+        if belongs.session:
+            headers[_SESSION] = belongs.session
 
 
 def attempt_headers(headers: MutableMapping[str, str], trace: Trace) -> None:
     """Add who answered, and after how many attempts."""
     headers[_CREDENTIAL] = trace.credential
     headers[_ATTEMPTS] = str(trace.attempts)
-    headers[_CACHE] = "off"
+    headers[_CACHE] = trace.cache
     if trace.upstream_request_id and _REQUEST_ID.fullmatch(trace.upstream_request_id):
         headers[_UPSTREAM_REQUEST_ID] = trace.upstream_request_id
 

@@ -1,14 +1,16 @@
 """What a client's rules mean for one exchange: may it be asked at all, and what does it count for."""
 
+from collections.abc import Coroutine
+
 from proxy.access import Ask, Grant, Rules
-from proxy.access.estimate import input_tokens, output_tokens
+from proxy.access.estimate import batch_tokens, input_tokens, output_tokens
 from proxy.dispatch import answers
 from proxy.dispatch.trace import SUCCESS, Trace
 from proxy.exchange import Exchange, Operation
-from proxy.server.context import Caller
+from proxy.server.context import Caller, Services
 
 
-def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant:
+def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant | Coroutine[None, None, Grant]:
     """Hold an exchange to its client's rules, and reserve what it will probably use.
 
     Raises GatewayError 403 for a model the client may not ask for, and what `Limiter.admit` raises.
@@ -24,18 +26,34 @@ def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant:
     ):
         envelope = exchange.envelope
         ask = Ask(exchange.model, input_tokens(exchange.body), output_tokens(envelope.max_tokens))
-    return caller.services.admission.limiter.admit(caller.client, rules, ask)
+    return caller.services.admission.admit(caller.client, rules, ask)
 
 
-def admitted_object(caller: Caller, rules: Rules, *, makes_batch: bool) -> Grant:
-    """The same for a request about files or batches, which uses no tokens by itself.
+def admitted_object(
+    caller: Caller, rules: Rules, *, batch_bytes: int | None = None
+) -> Grant | Coroutine[None, None, Grant]:
+    """The same for a request about files or batches; of those only the making of a batch uses tokens.
 
-    What a batch asks for is not counted, so a key whose models, tokens or budget are limited makes none. Raises
-    GatewayError 403 for that, and what `Limiter.admit` raises.
+    What a batch asks for is read no further than for its size, so a key whose models, tokens or budget are limited
+    makes none. Raises GatewayError 403 for that, and what `Limiter.admit` raises.
+
+    Args:
+        caller: who asks.
+        rules: of the caller.
+        batch_bytes: length of the batch that is to be made, 0 where it is not known; None where none is made.
     """
-    if makes_batch and (rules.reads_model or rules.counts_tokens):
-        raise answers.no_batches_allowed()
-    return caller.services.admission.limiter.admit(caller.client, rules, Ask(""))
+    ask = Ask("")
+    if batch_bytes is not None:
+        if rules.reads_model or rules.counts_tokens:
+            raise answers.no_batches_allowed()
+        if counts_batches(caller.services):
+            ask = Ask("", batch_tokens(batch_bytes))
+    return caller.services.admission.admit(caller.client, rules, ask)
+
+
+def counts_batches(services: Services) -> bool:
+    """Whether it matters how large batches are."""
+    return services.settings.limits.tokens_per_minute is not None
 
 
 def settle(grant: Grant, exchange: Exchange, trace: Trace) -> None:

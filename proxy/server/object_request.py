@@ -9,11 +9,13 @@ from multidict import CIMultiDict
 
 from proxy.access import Grant, LimitReached, presented_key
 from proxy.access.clients import ANONYMOUS
+from proxy.dispatch.batch_usage import BatchUsage
 from proxy.dispatch.objects import Asked, ObjectOpened
 from proxy.dispatch.ownership import Held, shown
 from proxy.dispatch.trace import SUCCESS, Trace
 from proxy.errors import ErrorKind, GatewayError, NotFound
 from proxy.exchange import Operation
+from proxy.model.message import Usage
 from proxy.pool import Abandoned, Failed, Fault, Outcome, Success, classify_fault
 from proxy.secrets import Secret
 from proxy.server.context import CALLER, Caller, Services
@@ -73,6 +75,8 @@ class ObjectRequest:
         tenant: whose objects it may see.
         trace: what it went through.
         watch: its time limits.
+        tokens: what it counts for where tokens are limited.
+        uncertain: whether what it wanted may have been done, and nobody was there to hear of it.
     """
 
     def __init__(self, request: web.Request, kind: Operation) -> None:
@@ -83,6 +87,8 @@ class ObjectRequest:
         self.tenant = tenant_of(request, caller)
         self.trace = Trace()
         self.watch = Watch(request.task)
+        self.tokens = 0
+        self.uncertain = False
         self._caller = caller
         self._grant: Grant | None = None
         self._status = 499
@@ -91,7 +97,7 @@ class ObjectRequest:
     async def answered(self, work: Work) -> web.StreamResponse:
         """Do the work, or tell the client in its dialect why not."""
         try:
-            self._admit()
+            await self._admit()
             response = await work(self)
         except GatewayError as error:
             response = error_response(error, ANTHROPIC, self._caller, self.services)
@@ -113,7 +119,7 @@ class ObjectRequest:
         """Close the books: one log line for the request, and its place among the last ones."""
         self.watch.close()
         if self._grant is not None:
-            self._grant.settle("", None, partial=False)
+            self._grant.settle("", Usage(input_tokens=self.tokens), partial=self.uncertain)
         services = self.services
         ended = Ended(
             id=self._caller.request_id,
@@ -132,13 +138,15 @@ class ObjectRequest:
         services.traces.keep(ended)
         services.record(ended)
 
-    def _admit(self) -> None:
+    async def _admit(self) -> None:
         """Hold the request to its client's rules. Raises GatewayError."""
         if (rules := self._caller.rules) is not None:
             # a batch is made by the one POST that names none
             unnamed = "id" not in self.request.match_info
             makes_batch = self.kind is Operation.BATCHES and self.request.method == "POST" and unnamed
-            self._grant = admitted_object(self._caller, rules, makes_batch=makes_batch)
+            batch_bytes = (self.request.content_length or 0) if makes_batch else None
+            grant = admitted_object(self._caller, rules, batch_bytes=batch_bytes)
+            self._grant = grant if isinstance(grant, Grant) else await grant
 
     def call(
         self,
@@ -201,8 +209,16 @@ class ObjectRequest:
         headers = {**self._headers(), "cache-control": "no-store", "content-type": "application/json"}
         return web.Response(body=body, headers=headers)
 
-    async def streamed(self, opened: ObjectOpened) -> web.StreamResponse:
-        """Pass an answer on as it comes, as something to be saved. One that breaks off is broken off here too."""
+    def usage_of(self, held: Held) -> BatchUsage:
+        """The sums of a batch whose results are to pass."""
+        ledger = self.services.bookkeeper.ledger
+        return BatchUsage(ledger, self._caller.client, held.credential or "")
+
+    async def streamed(self, opened: ObjectOpened, usage: BatchUsage | None = None) -> web.StreamResponse:
+        """Pass an answer on as it comes, as something to be saved. One that breaks off is broken off here too.
+
+        `usage` is counted once all of it has passed, unless somebody else has counted it meanwhile.
+        """
         reply = opened.reply
         headers = CIMultiDict(
             {**self._headers(), **_HARMLESS, "content-type": _media_type(reply.content_type)}
@@ -214,7 +230,9 @@ class ObjectRequest:
         try:
             await response.prepare(self.request)
             if self.request.method != "HEAD":
-                await self._relay(opened, response)
+                await self._relay(opened, response, usage)
+                if usage is not None and await self._may_count():
+                    usage.count()
                 await response.write_eof()
             outcome = Success()
             self.trace.outcome = SUCCESS
@@ -228,7 +246,13 @@ class ObjectRequest:
             self.services.objects.end(opened, outcome)
         return response
 
-    async def _relay(self, opened: ObjectOpened, response: web.StreamResponse) -> None:
+    async def _may_count(self) -> bool:
+        wanted = self.request.match_info["id"]
+        return await self.services.ownership.count_usage(self.tenant, self.kind, wanted)
+
+    async def _relay(
+        self, opened: ObjectOpened, response: web.StreamResponse, usage: BatchUsage | None
+    ) -> None:
         """Raises UpstreamFault for an upstream that breaks off or stands still, TimeoutError for a client that does."""
         policy, within, reply = self.services.settings.policy, self.watch.within, opened.reply
         taking = taking_of(self.request, policy)
@@ -239,6 +263,8 @@ class ObjectRequest:
                 raise UpstreamFault(Fault.STALLED) from None
             if not piece:
                 return
+            if usage is not None:
+                usage.feed(piece)
             await within(taking.look_after_s, response.write(piece), taking)
 
     def _break_off(self) -> None:

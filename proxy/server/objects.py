@@ -15,6 +15,7 @@ from proxy.dispatch.ownership import Made
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.exchange import Operation
 from proxy.log import get_logger
+from proxy.server.limiting import counts_batches
 from proxy.server.object_list import list_objects
 from proxy.server.object_request import ObjectRequest, Work, object_handler
 from proxy.server.object_view import shown_batch
@@ -52,9 +53,20 @@ async def create_batch(asked: ObjectRequest) -> web.StreamResponse:
     """``POST /v1/messages/batches``."""
     services = asked.services
     upload = BatchUpload(
-        asked.request, services.settings.policy, ownership=services.ownership, tenant=asked.tenant
+        asked.request,
+        services.settings.policy,
+        ownership=services.ownership,
+        tenant=asked.tenant,
+        counts_tokens=counts_batches(services),
     )
-    return await _finished(asked, upload, "application/json")
+    try:
+        response = await _finished(asked, upload, "application/json")
+    except asyncio.CancelledError:
+        # it may have been made all the same
+        asked.uncertain = upload.ended
+        raise
+    asked.tokens = upload.tokens
+    return response
 
 
 async def _finished(asked: ObjectRequest, upload: Upload, content_type: str) -> web.StreamResponse:
@@ -159,18 +171,18 @@ async def delete_object(asked: ObjectRequest) -> web.StreamResponse:
 
 async def file_content(asked: ObjectRequest) -> web.StreamResponse:
     """``GET /v1/files/{id}/content``."""
-    return await _part(asked, "content")
+    held = await asked.named()
+    opened = await asked.open(asked.asked(asked.call("GET", held.id, "content"), held.credential))
+    return await asked.streamed(opened)
 
 
 async def batch_results(asked: ObjectRequest) -> web.StreamResponse:
     """``GET /v1/messages/batches/{id}/results``: a line of JSON for each request of the batch."""
-    return await _part(asked, "results")
-
-
-async def _part(asked: ObjectRequest, part: str) -> web.StreamResponse:
     held = await asked.named()
-    opened = await asked.open(asked.asked(asked.call("GET", held.id, part), held.credential))
-    return await asked.streamed(opened)
+    opened = await asked.open(asked.asked(asked.call("GET", held.id, "results"), held.credential))
+    if held.usage_counted:
+        return await asked.streamed(opened)
+    return await asked.streamed(opened, asked.usage_of(held))
 
 
 def _shown(kind: Operation, body: bytes) -> bytes:

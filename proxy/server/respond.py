@@ -7,12 +7,11 @@ connection is closed; it never becomes a second attempt, and never a clean-looki
 import asyncio
 import math
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from proxy.dispatch.attempt import StreamOpened
 from proxy.dispatch.streams import StreamCut
 from proxy.dispatch.trace import Trace
 from proxy.errors import ErrorKind, GatewayError
@@ -28,6 +27,22 @@ from proxy.watch import Watch
 
 class ClientStalled(Exception):
     """The client took no byte for too long."""
+
+
+class Frames(Protocol):
+    """A streamed answer that has begun."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer is whole and its last frames have been handed out."""
+        ...
+
+    async def frames(self, silence_s: float) -> bytes | None:
+        """The next frames; None after the whole answer; empty when `silence_s` seconds passed without any.
+
+        Raises StreamCut.
+        """
+        ...
 
 
 class StreamAnswer:
@@ -76,7 +91,7 @@ class StreamAnswer:
         self._shutting_down = True
         self._task.cancel()
 
-    async def relay(self, opened: StreamOpened) -> Failure | None:
+    async def relay(self, stream: Frames) -> Failure | None:
         """Send the answer to its end. Returns what cut it short, or None after a whole answer.
 
         Raises ClientStalled, and CancelledError when the client has left.
@@ -85,13 +100,13 @@ class StreamAnswer:
         response = self._response or await self._begin()
         self._exchange.body = b""
         keep_alive = self._exchange.dialect.keep_alive
-        frames = opened.stream.frames
+        frames = stream.frames
         silence_s, within = self._policy.keep_alive_s, self._watch.within
         taking = taking_of(self._request, self._policy)
         look_after_s = taking.look_after_s
         try:
             while (chunk := await frames(silence_s)) is not None:
-                if opened.stream.over:
+                if stream.over:
                     await within(look_after_s, response.write_eof(chunk), taking)
                     return None
                 await within(look_after_s, response.write(chunk or keep_alive), taking)

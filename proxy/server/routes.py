@@ -26,6 +26,7 @@ class Access(Enum):
     CLIENT = "a client key"
     ADMIN = "the admin key"
     EITHER = "a client key or the admin key"
+    PAGE = "the admin key; without any, the way to the login is shown"
 
 
 @dataclass(frozen=True, slots=True)

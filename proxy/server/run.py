@@ -46,9 +46,17 @@ class Stopping:
 
 
 async def run(
-    app: web.Application, settings: Settings, stopping: Stopping, announce: Callable[[Address], None]
+    app: web.Application,
+    settings: Settings,
+    stopping: Stopping,
+    announce: Callable[[Address], None],
+    *,
+    shared: bool = False,
 ) -> int:
-    """Serve until stopped. Returns the exit code: 0, or 130 when a second signal cut it short."""
+    """Serve until stopped. Returns the exit code: 0, or 130 when a second signal cut it short.
+
+    With `shared`, other processes listen on the same address, and the system spreads connections over them.
+    """
     runner = web.AppRunner(
         app,
         handler_cancellation=True,
@@ -57,7 +65,7 @@ async def run(
         shutdown_timeout=_AFTER_CUT_S,
     )
     await runner.setup()
-    listener = _bind(settings.address)
+    listener = _bind(settings.address, shared=shared)
     site = web.SockSite(runner, listener, backlog=_BACKLOG)
     await site.start()
     host, port = listener.getsockname()[:2]
@@ -98,14 +106,24 @@ async def _drain(inflight: Inflight, site: web.SockSite, settings: Settings, sto
     await inflight.drained(_AFTER_CUT_S)
 
 
-def _bind(address: Address) -> socket.socket:
-    """A listening socket. Raises OSError when the address is taken or not ours."""
+def reserved(address: Address) -> tuple[socket.socket, Address]:
+    """An address for several processes, and what keeps others from it; raises OSError when it is taken or not ours."""
+    # sharing is asked for with the first binding, and would be granted on another server's address
+    with _bind(address, shared=False) as free:
+        found = Address(address.host, free.getsockname()[1])
+    return _bind(found, shared=True), found
+
+
+def _bind(address: Address, *, shared: bool) -> socket.socket:
+    """A socket to listen on. Raises OSError when the address is taken or not ours."""
     family, kind, protocol, _, where = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(where)
     except OSError:
         listener.close()

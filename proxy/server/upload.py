@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from proxy.access.estimate import batched_tokens
 from proxy.dialects.elements import Elements
 from proxy.dialects.files import NamedFile, may_name_files, named_files
 from proxy.dispatch.ownership import Ownership
@@ -88,6 +89,9 @@ class BatchUpload(Upload):
 
     Its beginning is held until a file was named or 4 MiB have come, so that the batch can go to whoever holds that
     file; what comes later has to lie there too.
+
+    Attributes:
+        tokens: about what its requests and their answers take, as far as it has come; 0 where nobody counts it.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class BatchUpload(Upload):
         *,
         ownership: Ownership,
         tenant: str,
+        counts_tokens: bool = False,
     ) -> None:
         """One request of the batch is bounded as one that comes by itself; `tenant` is whose files it may name."""
         super().__init__(request, policy.batch_max_bytes, policy)
@@ -105,6 +110,8 @@ class BatchUpload(Upload):
         self._tenant = tenant
         self._held: list[bytes] = []
         self._number = 0
+        self._counts_tokens = counts_tokens
+        self.tokens = 0
 
     async def look_ahead(self, watch: Watch) -> tuple[str | None, str | None]:
         """Read the beginning. Raises GatewayError.
@@ -143,6 +150,8 @@ class BatchUpload(Upload):
         """The files named by the requests of the batch that end in this piece."""
         found: list[NamedFile] = []
         for element in self._elements.feed(piece):
+            if self._counts_tokens:
+                self.tokens += batched_tokens(element)
             if may_name_files(element):
                 at = f"requests[{self._number}]."
                 found += [

@@ -15,9 +15,11 @@ from proxy.dispatch.bookkeeper import KEPT_DAYS
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.log import get_logger
 from proxy.model.tally import COUNTED, Dimension, Tally
+from proxy.server.answers import owner_of_answers
 from proxy.server.context import CALLER, SERVICES
-from proxy.server.extras import json_response
+from proxy.server.extras import active_sessions, json_response
 from proxy.server.gate import identity_headers
+from proxy.server.object_request import tenant_of
 from proxy.server.query import demand_known, word
 from proxy.server.routes import OPENAI_CHAT
 from proxy.store.base import StoreError
@@ -57,12 +59,21 @@ async def stats(request: web.Request) -> web.Response:
             "tokens": tally.tokens,
             "cost_usd": _usd(tally),
             "unpriced": tally.unpriced,
-            "active_sessions": services.pool.in_flight,
-            # neither conversations nor answers are kept by this version
-            "conversations": 0,
-            "cache": {"entries": 0, "hits": 0, "misses": 0},
+            "active_sessions": active_sessions(services),
+            "conversations": await services.conversations.count(
+                None if caller.admin else tenant_of(request, caller)
+            ),
+            "cache": {"entries": _entries(request), "hits": tally.cache_hits, "misses": tally.cache_misses},
         },
     )
+
+
+def _entries(request: web.Request) -> int:
+    """How many answers are kept for the caller; for the administrator, how many there are."""
+    services, caller = request.app[SERVICES], request[CALLER]
+    if services.cache is None:
+        return 0
+    return services.cache.entries(None if caller.admin else owner_of_answers(request, services.keys))
 
 
 async def usage(request: web.Request) -> web.Response:

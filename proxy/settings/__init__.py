@@ -7,6 +7,8 @@ from proxy.settings.loader import load_settings
 from proxy.settings.media import FetchRule, MediaSettings
 from proxy.settings.model import (
     AccessSettings,
+    CacheSettings,
+    ClaudeCodeSettings,
     CredentialSources,
     Fallback,
     LimitSettings,
@@ -27,6 +29,8 @@ __all__ = [
     "POLICY_FIELDS",
     "AccessSettings",
     "Address",
+    "CacheSettings",
+    "ClaudeCodeSettings",
     "ConfigurationError",
     "CredentialSources",
     "Fallback",

@@ -8,10 +8,13 @@ from typing import Final, cast
 import msgspec
 
 from proxy.secrets import Secret
-from proxy.settings import fallbacks, later, limits, media, table, web
+from proxy.settings import caching, claude_code, conversations, fallbacks, limits, media, scale, table, web
+from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.model import (
     AccessSettings,
+    CacheSettings,
+    ClaudeCodeSettings,
     CredentialSources,
     Fallback,
     LimitSettings,
@@ -28,6 +31,7 @@ from proxy.settings.table import ALL_SETTINGS
 
 _SHORT_KEY_CHARACTERS: Final = 16
 _DATABASE: Final = "carousel.db"
+_PROJECTS: Final = "projects"
 
 
 def load_settings(
@@ -63,7 +67,13 @@ def load_settings(
     if findings.problems:
         raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
-    return replace(settings, media=found, warnings=tuple(findings.warnings))
+    return replace(
+        settings,
+        media=found,
+        claude_code=_claude_code(resolver),
+        conversations=_conversations(resolver, _Paths(working_dir), settings.data_dir),
+        warnings=tuple(findings.warnings),
+    )
 
 
 class _Paths:
@@ -117,7 +127,10 @@ def _settings(
         responses_ttl_s=resolver.get(table.RESPONSES_TTL),
         strategy=resolver.get(table.POOL_STRATEGY),
         policy=policy,
+        redis_url=resolver.get(scale.REDIS_URL),
+        workers=resolver.get(scale.WORKERS),
         warnings=(),
+        cache=_cache(resolver),
     )
 
 
@@ -170,6 +183,15 @@ def _limits(resolver: Resolver) -> LimitSettings:
     )
 
 
+def _cache(resolver: Resolver) -> CacheSettings:
+    return CacheSettings(
+        enabled=resolver.get(caching.CACHE_ENABLED),
+        ttl_s=resolver.get(caching.CACHE_TTL_SECONDS),
+        max_entries=resolver.get(caching.CACHE_MAX_ENTRIES),
+        max_bytes=resolver.get(caching.CACHE_MAX_BYTES),
+    )
+
+
 def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettings:
     roots: dict[Path, None] = {}
     for setting in (media.CLAUDE_CODE_ROOTS, media.ADDITIONAL_DIRS):
@@ -185,9 +207,34 @@ def _media(resolver: Resolver, paths: _Paths, findings: Findings) -> MediaSettin
     return MediaSettings(fetch=resolver.get(media.IMAGE_FETCH), roots=tuple(roots))
 
 
+def _conversations(resolver: Resolver, paths: _Paths, data_dir: Path) -> ConversationSettings:
+    root = resolver.get(conversations.PROJECT_ROOT)
+    return ConversationSettings(
+        mode=resolver.get(conversations.CONVERSATIONS),
+        most_messages=resolver.get(conversations.MAX_HISTORY_MESSAGES),
+        timeout_s=resolver.get(conversations.SESSION_TIMEOUT_MINUTES) * 60,
+        project_root=paths.at(root) if root else data_dir / _PROJECTS,
+    )
+
+
+def _claude_code(resolver: Resolver) -> ClaudeCodeSettings:
+    return ClaudeCodeSettings(
+        timeout_s=resolver.get(claude_code.TIMEOUT_SECONDS),
+        processes=resolver.get(claude_code.MAX_CONCURRENT_SESSIONS),
+        keeps=resolver.get(claude_code.USE_INTERACTIVE_SESSIONS),
+    )
+
+
+def _implies_claude_code(resolver: Resolver) -> bool:
+    """Whether the operator says how Claude Code is run, and not that it is none of the credentials."""
+    return not resolver.given(claude_code.CLAUDE_CODE) and any(map(resolver.given, claude_code.IMPLYING))
+
+
 def _check_workers(resolver: Resolver, findings: Findings) -> None:
-    if resolver.get(later.WORKERS) > 1 and not resolver.given(later.REDIS_URL):
+    if resolver.get(scale.WORKERS) > 1 and not resolver.given(scale.REDIS_URL):
         findings.wrong("WORKERS", "more than one process needs REDIS_URL")
+    if resolver.get(scale.REDIS_URL) is not None and not resolver.given(table.SECRET_KEY):
+        findings.wrong("SECRET_KEY", "is needed with REDIS_URL, the same for all that share it")
 
 
 def _web(resolver: Resolver) -> WebSettings:
@@ -211,8 +258,10 @@ def _sources(
         anthropic_base_url=resolver.get(table.ANTHROPIC_BASE_URL),
         web_sessions=resolver.get(web.SESSIONS),
         claude_web_base_url=resolver.get(web.CLAUDE_WEB_BASE_URL),
-        claude_api_keys=resolver.get(later.CLAUDE_API_KEYS),
-        claude_code=resolver.get(later.CLAUDE_CODE),
+        claude_api_keys=resolver.get(claude_code.CLAUDE_API_KEYS),
+        claude_code=resolver.get(claude_code.CLAUDE_CODE),
+        claude_code_implied=_implies_claude_code(resolver),
+        claude_program=resolver.get(claude_code.CLAUDE_BINARY_PATH) or resolver.get(claude_code.COMMAND),
         fallbacks=_fallbacks(resolver, findings),
         way_out=resolver.get(table.PROXY),
         variables={

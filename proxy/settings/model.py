@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.secrets import Secret
+from proxy.settings.conversations import ConversationSettings
 from proxy.settings.media import MediaSettings
 from proxy.settings.policy import Policy
 from proxy.settings.shapes import Address, ModelAliases, WebSession
@@ -84,6 +85,8 @@ class CredentialSources:
         claude_web_base_url: where they are used.
         claude_api_keys: the JSON text of ``CLAUDE_API_KEYS``, not yet read.
         claude_code: whether this machine's own login is a credential.
+        claude_code_implied: whether it is one where no other is configured, as other settings speak of it.
+        claude_program: the Claude Code program of every credential without its own; None for the bundled one.
         fallbacks: by number.
         way_out: the proxy of every credential without its own.
         variables: what ``.env`` holds beside settings, for ``$NAME`` references.
@@ -100,6 +103,24 @@ class CredentialSources:
     fallbacks: tuple[Fallback, ...]
     way_out: Secret | None
     variables: Mapping[str, Secret]
+    claude_code_implied: bool = False
+    claude_program: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaudeCodeSettings:
+    """How Claude Code is run.
+
+    Attributes:
+        timeout_s: in place of the times of other kinds of credentials: for a whole answer, and for silence in one
+            that is streamed; None for theirs.
+        processes: most of them in all; None for as many as the machine has cores and memory for.
+        keeps: whether processes serve more than one request.
+    """
+
+    timeout_s: float | None = None
+    processes: int | None = None
+    keeps: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +138,23 @@ class WebSettings:
     max_history_characters: int = 10_000
     role_prefixes: bool = True
     disable_artifacts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """The cache of answers.
+
+    Attributes:
+        enabled: whether there is one.
+        ttl_s: seconds an answer is kept.
+        max_entries: how many.
+        max_bytes: of all of them together, those included that are just being written.
+    """
+
+    enabled: bool = False
+    ttl_s: int = 3600
+    max_entries: int = 1000
+    max_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +205,11 @@ class Settings:
         policy: the numbers of the pool and the relay.
         warnings: sentences for the operator, each said once at start; they hold no secret.
         media: what is got for requests that name images and documents instead of holding them.
+        conversations: what is remembered of conversations.
+        cache: of answers.
+        claude_code: how Claude Code is run.
+        redis_url: of the Redis several processes share; None where this one is alone.
+        workers: how many processes serve.
     """
 
     address: Address
@@ -189,3 +232,8 @@ class Settings:
     policy: Policy
     warnings: tuple[str, ...]
     media: MediaSettings = field(default_factory=MediaSettings)
+    conversations: ConversationSettings = field(default_factory=ConversationSettings)
+    cache: CacheSettings = CacheSettings()
+    claude_code: ClaudeCodeSettings = ClaudeCodeSettings()
+    redis_url: Secret | None = field(default=None, repr=False)
+    workers: int = 1

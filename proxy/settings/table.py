@@ -5,11 +5,15 @@ from typing import Final, Literal, assert_never
 
 from proxy.secrets import Secret
 from proxy.settings import shapes, values
+from proxy.settings.caching import CACHE_SETTINGS
+from proxy.settings.claude_code import CLAUDE_CODE_SETTINGS
+from proxy.settings.conversations import CONVERSATION_SETTINGS
 from proxy.settings.fallbacks import FALLBACK_DROPS_CLAUDE_OPTIONS, FALLBACK_SETTINGS, MODEL_FALLBACKS
 from proxy.settings.later import LATER_SETTINGS
 from proxy.settings.limits import LIMIT_SETTINGS
 from proxy.settings.media import MEDIA_SETTINGS
 from proxy.settings.policy import POLICY_FIELDS, PolicyField
+from proxy.settings.scale import SCALE_SETTINGS
 from proxy.settings.setting import Group, Setting
 from proxy.settings.shapes import Address, ModelAliases
 from proxy.settings.web import WEB_SETTINGS
@@ -319,7 +323,15 @@ SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
     POOL_STRATEGY,
     *POLICY.values(),
     *LIMIT_SETTINGS,
+    *CACHE_SETTINGS,
 )
 
-ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (*SERVER_SETTINGS, *WEB_SETTINGS, *LATER_SETTINGS)
+ALL_SETTINGS: Final[tuple[Setting[object], ...]] = (
+    *SERVER_SETTINGS,
+    *WEB_SETTINGS,
+    *CLAUDE_CODE_SETTINGS,
+    *CONVERSATION_SETTINGS,
+    *LATER_SETTINGS,
+    *SCALE_SETTINGS,
+)
 """Every setting there is, in the order of the documentation."""

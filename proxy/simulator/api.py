@@ -235,7 +235,9 @@ class Api:
         asked, checked = read_request(params, MessagesRequest, dict(headers))
         self._answers += 1
         voice = Voice(number=self._answers, prefix=self._prefix, events=None, text=None)
-        return render.message(compose(asked, checked.model, voice))
+        answer = compose(asked, checked.model, voice)
+        answer.prompt_tokens = checked.prompt_tokens
+        return render.message(answer)
 
     def _admit(self, request: Request, organization: str, checked: Checked) -> None:
         model = checked.model.id

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from proxy.model.tally import Dimension, Tally, TallyRow
 from proxy.store.access import AccessStore
+from proxy.store.conversations import ConversationStore, ProjectStore
 
 
 class StoreError(Exception):
@@ -14,6 +15,10 @@ class StoreError(Exception):
     The text names the path and what to do, never what the file holds. Nothing is acknowledged by it; whether a
     write that ran out of time was carried out after all is not known.
     """
+
+
+class NotShared(StoreError):
+    """Other processes cannot be told or asked now: what was meant for them is not known to have happened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,7 @@ class HealthRow:
         since_unix_ms: when it began.
         until_unix_ms: when it ends; None if nobody knows.
         rung: how many steps up its ladder it is.
+        way_out: whether it is about the credential's way out, which is told to others and not kept.
     """
 
     fingerprint: str
@@ -41,6 +47,7 @@ class HealthRow:
     since_unix_ms: int
     until_unix_ms: int | None = None
     rung: int = 0
+    way_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +62,7 @@ class ObjectRow:
         alias: of that credential, when it was made.
         media_type: of a file's content; empty where it is not known.
         created_unix_ms: when it was made.
+        usage_counted: whether what it used, where it is a batch, is among the sums of usage; not saved with the row.
     """
 
     client: str
@@ -64,6 +72,7 @@ class ObjectRow:
     alias: str
     media_type: str = ""
     created_unix_ms: int
+    usage_counted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +110,10 @@ class ObjectStore(Protocol):
 
     async def forget(self, client: str, kind: str, id: str, now_unix_ms: int) -> None:  # noqa: A002 - the wire's own word
         """The object is no more."""
+        ...
+
+    async def count_usage(self, client: str, kind: str, id: str) -> bool:  # noqa: A002 - the wire's own word
+        """Note that what an object used is counted now. Gives whether it was not before: only one caller is told so."""
         ...
 
     async def any_files(self) -> bool:
@@ -203,6 +216,16 @@ class Store(DeletionLedger, HeldLedger, Protocol):
     @property
     def objects(self) -> ObjectStore:
         """Who owns which object."""
+        ...
+
+    @property
+    def conversations(self) -> ConversationStore:
+        """Histories of conversations."""
+        ...
+
+    @property
+    def projects(self) -> ProjectStore:
+        """Projects and sessions."""
         ...
 
     async def save_usage(self, rows: Sequence[TallyRow]) -> None:

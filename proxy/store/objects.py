@@ -19,22 +19,22 @@ ON CONFLICT (client, kind, id) DO UPDATE SET
     created_unix_ms = excluded.created_unix_ms, deleted_unix_ms = NULL
 """
 _FIND: Final = """
-SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms FROM objects
+SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms, usage_counted FROM objects
 WHERE client = ? AND kind = ? AND id IN (SELECT value FROM json_each(?)) AND deleted_unix_ms IS NULL
 """
 _FIRST: Final = """
-SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms FROM objects
+SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms, usage_counted FROM objects
 WHERE client = ? AND kind = ? AND deleted_unix_ms IS NULL
 ORDER BY created_unix_ms DESC, id DESC LIMIT CAST(? AS INTEGER)
 """
 _AFTER: Final = """
-SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms FROM objects
+SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms, usage_counted FROM objects
 WHERE client = ?1 AND kind = ?2 AND deleted_unix_ms IS NULL AND (created_unix_ms, id) <
     (SELECT created_unix_ms, id FROM objects WHERE client = ?1 AND kind = ?2 AND id = ?3)
 ORDER BY created_unix_ms DESC, id DESC LIMIT CAST(?4 AS INTEGER)
 """
 _BEFORE: Final = """
-SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms FROM objects
+SELECT client, kind, id, fingerprint, alias, media_type, created_unix_ms, usage_counted FROM objects
 WHERE client = ?1 AND kind = ?2 AND deleted_unix_ms IS NULL AND (created_unix_ms, id) >
     (SELECT created_unix_ms, id FROM objects WHERE client = ?1 AND kind = ?2 AND id = ?3)
 ORDER BY created_unix_ms, id LIMIT CAST(?4 AS INTEGER)
@@ -42,6 +42,9 @@ ORDER BY created_unix_ms, id LIMIT CAST(?4 AS INTEGER)
 _BOUND: Final = "SELECT 1 FROM objects WHERE client = ? AND kind = ? AND id = ?"
 _FORGET: Final = """
 UPDATE objects SET deleted_unix_ms = CAST(? AS INTEGER) WHERE client = ? AND kind = ? AND id = ?
+"""
+_COUNT: Final = """
+UPDATE objects SET usage_counted = 1 WHERE client = ? AND kind = ? AND id = ? AND usage_counted = 0 RETURNING 1
 """
 _CLEAR: Final = "DELETE FROM objects WHERE deleted_unix_ms < CAST(? AS INTEGER)"
 _ANY_FILES: Final = "SELECT 1 FROM objects WHERE kind = 'files' AND deleted_unix_ms IS NULL LIMIT 1"
@@ -89,6 +92,10 @@ class SqliteObjects:
         await self._run(_FORGET, str(now_unix_ms), client, kind, id)
         await self._run(_CLEAR, str(now_unix_ms - _BOUND_KEPT_MS))
 
+    async def count_usage(self, client: str, kind: str, id: str) -> bool:  # noqa: A002 - the wire's own word
+        """See `ObjectStore.count_usage`."""
+        return bool(tuple(await self._run(_COUNT, client, kind, id)))
+
     async def any_files(self) -> bool:
         """See `ObjectStore.any_files`."""
         return bool(tuple(await self._run(_ANY_FILES)))
@@ -104,6 +111,7 @@ def _rows(found: Iterable[sqlite3.Row]) -> tuple[ObjectRow, ...]:
             alias=row[4],
             media_type=row[5],
             created_unix_ms=row[6],
+            usage_counted=bool(row[7]),
         )
         for row in found
     )

@@ -22,6 +22,8 @@ from proxy.store.migrations import migrate, shipped_migrations
 from proxy.store.objects import SqliteObjects
 from proxy.store.responses import ResponseTable
 from proxy.store.sqlite_access import SqliteAccess, Value
+from proxy.store.sqlite_conversations import SqliteConversations
+from proxy.store.sqlite_projects import SqliteProjects
 from proxy.tasks import spawn
 
 CALL_TIMEOUT_S: Final = 2.0
@@ -116,6 +118,8 @@ class SqliteStore(ResponseTable):
         self._path = path
         self._closed = False
         self.objects: Final = SqliteObjects(self._run)
+        self.conversations: Final = SqliteConversations(self._run)
+        self.projects: Final = SqliteProjects(self._run)
 
     @property
     def access(self) -> SqliteAccess:

@@ -28,6 +28,7 @@ class RequestLine(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         stop_reason: why the answer ended.
         failed: ``alias:outcome`` of each failed attempt, in order.
         dropped: paths of the fields that could not be carried.
+        cache: ``hit`` or ``miss`` where the cache of answers was asked.
     """
 
     time: str
@@ -49,6 +50,7 @@ class RequestLine(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     stop_reason: str | None = None
     failed: list[str] = []
     dropped: list[str] = []
+    cache: str | None = None
 
     def told(self) -> dict[str, object]:
         """The fields that say something, in their order."""

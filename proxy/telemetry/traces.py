@@ -1,7 +1,7 @@
 """The last requests and the attempts made for each, for who asks why one of them failed. Nothing of their texts."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -106,22 +106,46 @@ class TraceView(msgspec.Struct, frozen=True, kw_only=True):
 class Traces:
     """The last requests; the oldest makes room. They are kept as they come, and put into words for who reads them.
 
+    A request is merely noted at its end. It takes its place, and is counted by those who watch, in a batch: at the
+    latest when anybody asks.
+
     Args:
         kept: how many.
     """
 
-    __slots__ = ("_ring", "keep")
+    __slots__ = ("_fresh", "_ring", "_watching", "keep")
 
     def __init__(self, kept: int = KEPT) -> None:
         self._ring: deque[Traceable] = deque(maxlen=kept)
+        self._fresh: list[Traceable] = []
+        self._watching: list[Callable[[Sequence[RequestTrace]], None]] = []
         # the method itself: it is called for every request
-        self.keep = self._ring.append
+        self.keep = self._fresh.append
 
     def __len__(self) -> int:
+        self.settle()
         return len(self._ring)
+
+    def subscribe(self, count: Callable[[Sequence[RequestTrace]], None]) -> None:
+        """Have `count` told every request from now on, once, in the order of their ends."""
+        self._watching.append(count)
+
+    def settle(self) -> None:
+        """Count what has ended since the last time."""
+        if not self._fresh:
+            return
+        ended = self._fresh.copy()
+        self._fresh.clear()
+        self._ring.extend(ended)
+        if not self._watching:
+            return
+        told = [each.traced() for each in ended]
+        for count in self._watching:
+            count(told)
 
     def newest(self, *, credential: str | None = None, statuses: range | None = None) -> Iterator[TraceView]:
         """From the newest to the oldest: those that asked a credential and were answered with one of `statuses`."""
+        self.settle()
         for ended in reversed(self._ring):
             if statuses is not None and ended.status not in statuses:
                 continue
@@ -131,6 +155,7 @@ class Traces:
 
     def find(self, request_id: str) -> TraceView | None:
         """The request of this id; None if it is not among them."""
+        self.settle()
         return next((view_of(ended.traced()) for ended in self._ring if ended.id == request_id), None)
 
 

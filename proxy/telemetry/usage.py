@@ -55,6 +55,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
         further: answers it did not get.
         failed: whether it ended in an error.
         abandoned: whether the client left before the end.
+        cache_hit: whether it was answered from memory, or by a call that another request had made.
+        cache_miss: whether it was looked for there and was not found.
     """
 
     client: str
@@ -63,6 +65,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     further: Sequence[Charge] = ()
     failed: bool = False
     abandoned: bool = False
+    cache_hit: bool = False
+    cache_miss: bool = False
 
 
 class Settleable(Protocol):
@@ -108,6 +112,20 @@ class UsageLedger:
         if len(self._entered) >= _ENTERED_MAX:
             self._settle_entered()
 
+    def charge(self, client: str, charge: Charge) -> None:
+        """Count an answer that belongs to no request of its own."""
+        self._count(self._hour(), client, charge)
+
+    def apart(self) -> "UsageLedger":
+        """An empty ledger of the same prices, whose sums can be taken over."""
+        return UsageLedger(self._pricing, self._clock)
+
+    def take_over(self, other: "UsageLedger") -> None:
+        """Count all that another ledger has counted, in the hour that is now."""
+        hour_unix_ms = self._hour()
+        for row in other.take_unsaved():
+            self._at(row.key._replace(hour_unix_ms=hour_unix_ms)).add(row.tally)
+
     def of(self, client: str) -> Tally:
         """All that a client has used since the start."""
         self._settle_entered()
@@ -145,8 +163,7 @@ class UsageLedger:
 
     def forget_written_hours(self) -> None:
         """Keep of the hours that are over, where all of them is written, only what each client used."""
-        now_ms = self._clock.unix_ms()
-        hour_unix_ms = now_ms - now_ms % HOUR_MS
+        hour_unix_ms = self._hour()
         over = [key for key in self._sums if key.hour_unix_ms != hour_unix_ms and key not in self._unsaved]
         if not over:
             return
@@ -155,6 +172,10 @@ class UsageLedger:
         # should the wall clock be set back, the hour begins again under another name, and overwrites nothing
         self._generation += 1
         self._writer = f"{self._name}.{self._generation}"
+
+    def _hour(self) -> int:
+        now_ms = self._clock.unix_ms()
+        return now_ms - now_ms % HOUR_MS
 
     def _settle(self, done: Settlement, ended_unix_ms: int) -> None:
         hour_unix_ms = ended_unix_ms - ended_unix_ms % HOUR_MS
@@ -169,6 +190,8 @@ class UsageLedger:
         tally.requests += 1
         tally.errors += done.failed
         tally.abandoned += done.abandoned
+        tally.cache_hits += done.cache_hit
+        tally.cache_misses += done.cache_miss
 
     def _settle_entered(self) -> None:
         entered, self._entered = self._entered, []

@@ -13,6 +13,4 @@ UPSTREAMS: Mapping[Kind, Callable[[WaysOut, Policy], Upstream]] = {
     Kind.ANTHROPIC: AnthropicApi,
     Kind.OPENAI: OpenAIApi,
 }
-
-SERVED: frozenset[Kind] = frozenset({*UPSTREAMS, Kind.CLAUDE_WEB})
-"""The kinds this version can ask. Sessions need more than connections, so that `proxy.server.app` makes theirs."""
+"""Kinds that need no more than connections; `proxy.server.app` makes the others."""

@@ -8,13 +8,13 @@ from typing import Final
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxy.credentials import Credential, Kind
-from proxy.dialects.anthropic import decode_error
+from proxy.credentials import Credential
 from proxy.exchange import Operation
-from proxy.pool import LIMIT_HEADERS, Fault, UpstreamError
+from proxy.pool import Fault
 from proxy.settings import Policy
-from proxy.upstreams.base import UpstreamCall, UpstreamFault, UpstreamRefused
+from proxy.upstreams.base import UpstreamCall, UpstreamFault
 from proxy.upstreams.http import Posting, WaysOut
+from proxy.upstreams.refusing import refusal
 from proxy.upstreams.reply import HttpReply
 from proxy.watch import Watch
 
@@ -22,17 +22,7 @@ _PATHS: Final = {
     Operation.MESSAGES: "v1/messages",
     Operation.COUNT_TOKENS: "v1/messages/count_tokens",
 }
-_TELLING_HEADERS: Final = (
-    "retry-after",
-    "retry-after-ms",
-    "x-should-retry",
-    "cf-mitigated",
-    "location",
-    "date",
-    *LIMIT_HEADERS,
-)
 _POSTINGS_MAX: Final = 256
-_HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 
 
 class AnthropicApi:
@@ -86,24 +76,3 @@ class AnthropicApi:
             headers["anthropic-beta"] = call.beta
         url = URL(f"{credential.base_url.rstrip('/')}/{_PATHS[call.operation]}")
         return self._ways_out.via(credential.way_out).posting(url, headers)
-
-
-async def refusal(reply: HttpReply, watch: Watch, limit_s: float) -> UpstreamRefused:
-    """What an answer other than success means, in terms that can be classified; the reply is closed."""
-    try:
-        body = await reply.read_error(watch, limit_s) if reply.plain else b""
-    finally:
-        reply.close()
-    facts = decode_error(body)
-    headers = reply.headers
-    error = UpstreamError(
-        status=reply.status,
-        type=facts.type,
-        message=facts.message,
-        code=facts.code,
-        details=facts.details,
-        headers={name: headers[name] for name in _TELLING_HEADERS if name in headers},
-        kind=Kind.ANTHROPIC,
-        html=reply.content_type in _HTML_TYPES,
-    )
-    return UpstreamRefused(error, reply.source)

@@ -13,9 +13,9 @@ from yarl import URL
 from proxy.credentials import Credential
 from proxy.exchange import Operation
 from proxy.pool import Fault
-from proxy.upstreams.anthropic_api import refusal
 from proxy.upstreams.base import UpstreamFault
 from proxy.upstreams.http import WaysOut
+from proxy.upstreams.refusing import refusal
 from proxy.upstreams.reply import HttpReply
 from proxy.watch import Watch
 

@@ -160,14 +160,14 @@ async def resolve_media(
     if not named:
         return messages
     if not media.fetches:
-        raise InvalidRequest(_FETCH_OFF, param=await _position(body, named[0]), code=_CODE)
+        raise await _refusal(_FETCH_OFF, body, named[0])
     if len(named) > _NAMED_MAX:
         raise _too_many(await _position(body, named[_NAMED_MAX]))
     sources: dict[Named, Base64Source] = {}
     left_bytes = _ALL_MAX_BYTES
     for each, content in zip(named, await asyncio.gather(*map(media.fetched, named)), strict=True):
         if content is None:
-            raise InvalidRequest(_URL_REFUSED, param=await _position(body, each), code=_CODE)
+            raise await _refusal(_URL_REFUSED, body, each)
         left_bytes -= content.length_bytes
         if left_bytes < 0:
             raise _too_much(await _position(body, each))
@@ -176,6 +176,12 @@ async def resolve_media(
         InputMessage(message.role, [_filled(block, sources) for block in message.content])
         for message in messages
     ]
+
+
+async def _refusal(why: str, body: bytes, named: Named) -> InvalidRequest:
+    """The 400 for what stands somewhere in the body; its words name the place too, for clients that see no param."""
+    at = await _position(body, named)
+    return InvalidRequest(why if at is None else f"{at}: {why}", param=at, code=_CODE)
 
 
 async def _position(body: bytes, named: Named) -> str | None:

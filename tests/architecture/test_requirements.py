@@ -10,7 +10,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).parents[2]
-FILES: Final = ("requirements.txt", "requirements-dev.txt", "requirements-claude-code.txt")
+TOGETHER: Final = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements-claude-code.txt",
+    "requirements-opentelemetry.txt",
+    "requirements-fuzz.txt",
+)
+FILES: Final = (*TOGETHER, "requirements-semgrep.txt")
 PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
 
 
@@ -23,10 +30,14 @@ def wanted(file: str) -> list[Requirement]:
     """The ranges a file was compiled from."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     runtime = project["project"]["dependencies"]
+    extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
     ranges = {
         "requirements.txt": runtime,
-        "requirements-dev.txt": project["dependency-groups"]["dev"],
-        "requirements-claude-code.txt": runtime + project["project"]["optional-dependencies"]["claude-code"],
+        "requirements-dev.txt": groups["dev"],
+        "requirements-claude-code.txt": runtime + extras["claude-code"],
+        "requirements-opentelemetry.txt": runtime + extras["opentelemetry"],
+        "requirements-fuzz.txt": groups["fuzz"],
+        "requirements-semgrep.txt": groups["semgrep"],
     }
     return [Requirement(text) for text in ranges[file]]
 
@@ -40,11 +51,11 @@ def test_every_range_is_met_by_a_pin(file: str) -> None:
         assert requirement.specifier.contains(version), f"{requirement} is pinned to {version}"
 
 
-@pytest.mark.parametrize("file", FILES[1:])
+@pytest.mark.parametrize("file", TOGETHER[1:])
 def test_no_two_files_pin_different_versions(file: str) -> None:
     """Protects installing them together, which needs one version of each package."""
     mine = pins(file)
-    for other in FILES[: FILES.index(file)]:
+    for other in TOGETHER[: TOGETHER.index(file)]:
         theirs = pins(other)
         assert {name: mine[name] for name in mine.keys() & theirs} == {
             name: theirs[name] for name in mine.keys() & theirs

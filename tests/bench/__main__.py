@@ -19,6 +19,7 @@ import msgspec
 import uvloop
 
 from tests.bench import measure
+from tests.bench.limits import limited
 from tests.bench.measure import PATHS, body, chat_body, percentile
 from tests.bench.peers import peers
 from tests.bench.programs import LOAD_CORE, Program, Running, carousel, nginx, relay, running, upstream
@@ -33,6 +34,7 @@ ROUNDS: Final = 15
 PEER_ROUNDS: Final = 3
 PEER_SECONDS: Final = 10.0
 SLICES: Final = 15
+SCRAPES: Final = 1000
 SIZES: Final = {
     "small": ("Hello!", 0, 2000),
     "300kb": ("word " * 60_000, 0, 450),
@@ -123,8 +125,36 @@ async def _all_started(chosen: dict[str, Make], upstream_port: int) -> AsyncIter
         yield found
 
 
-async def _rounds(report: Report, found: list[Running], name: str, request: bytes, unit: str) -> None:
-    """Load one program after the other, again and again: what a neighbour takes from the machine, it takes from all."""
+async def limits(report: Report, chosen: dict[str, Make]) -> None:
+    """The gateway asked with a key that has every limit there is, beside the same asked with one that has none."""
+    if "carousel" not in chosen:
+        return
+    async with started(chosen["carousel"], FAST_PORT) as free:
+        if free is None:
+            return
+        held = await limited(free)
+        rates = await _rounds(report, [free, held], "unary_limits", body(), "requests/s")
+        for dialect in PATHS:
+            seen, without = (rates[each.program.name, dialect] for each in (held, free))
+            pairs = list(zip(seen, without, strict=True))
+            report.figure(
+                f"unary_limits_{dialect}_of_unlimited",
+                held.program.name,
+                statistics.median(limited_rate / free_rate for limited_rate, free_rate in pairs),
+                "ratio",
+                added_us=statistics.median(
+                    (1 / limited_rate - 1 / free_rate) * 1e6 for limited_rate, free_rate in pairs
+                ),
+            )
+
+
+async def _rounds(
+    report: Report, found: list[Running], name: str, request: bytes, unit: str
+) -> dict[tuple[str, str], list[float]]:
+    """Load one program after the other, again and again: what a neighbour takes from the machine, it takes from all.
+
+    Gives the rates of each program and dialect.
+    """
     places = [(each.program, dialect) for dialect in PATHS for each in found if dialect in each.program.paths]
     rates: dict[tuple[str, str], list[float]] = {(each.name, dialect): [] for each, dialect in places}
     with tempfile.TemporaryDirectory() as folder:
@@ -150,6 +180,7 @@ async def _rounds(report: Report, found: list[Running], name: str, request: byte
                 if number:
                     rates[program.name, dialect].append(rate)
     _report_rates(report, name, unit, rates)
+    return rates
 
 
 def _report_rates(report: Report, name: str, unit: str, rates: dict[tuple[str, str], list[float]]) -> None:
@@ -252,6 +283,17 @@ async def _paced(report: Report, make: Make, dialect: str, streams: int) -> None
         )
 
 
+async def scrapes(report: Report, chosen: dict[str, Make]) -> None:
+    """What Prometheus costs, after requests of many models."""
+    if (make := chosen.get("carousel")) is None:
+        return
+    async with started(make, FAST_PORT) as found:
+        if found is not None:
+            times = await measure.scraped(found.program, count=max(int(SCRAPES * report.scale), 20))
+            p50_s, p99_s = statistics.median(times), percentile(times, 99)
+            report.figure("scrape", found.program.name, p50_s * 1000, "ms p50", p99=p99_s * 1000)
+
+
 async def _weigh(found: Running, streams: int) -> float:
     """The most memory while all streams are open."""
     await asyncio.sleep(streams / 250 + 2)
@@ -279,11 +321,14 @@ async def run(parts: list[str], ours: dict[str, Make], others: dict[str, Make], 
             rate = await measure.throughput(burst, place, path, body(stream=True), seconds=2)
             report.figure(f"streams_{EVENTS}_events_messages", "upstream", rate, "streams/s")
         for part in parts:
-            for group in groups if part != "pacing" else [ours]:
+            for group in groups if part not in OURS_ALONE else [ours]:
                 await PARTS[part](report, group)
 
 
-PARTS: Final = {"unary": unary, "bursts": bursts, "pacing": pacing}
+OURS_ALONE: Final = {"pacing", "limits", "scrapes"}
+"""Parts the others have no share in."""
+
+PARTS: Final = {"unary": unary, "bursts": bursts, "pacing": pacing, "limits": limits, "scrapes": scrapes}
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from proxy.clock import SystemClock
 from tests.bench.client import connect, post
-from tests.bench.programs import KEY, LOAD_CORE, Program
+from tests.bench.programs import ADMIN_KEY, KEY, LOAD_CORE, Program
 
 PATHS: Final = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}
 MODEL: Final = "claude-sonnet-5-5"
@@ -100,6 +100,23 @@ async def sequential(program: Program, path: str, request: bytes, *, count: int)
             raise NotAnsweredError(f"status {status}")
         if number >= count // 10:
             times.append(clock.monotonic_s() - began_s)
+    connection.close()
+    return times
+
+
+async def scraped(program: Program, *, count: int) -> list[float]:
+    """Seconds of each of `count` scrapes of ``/metrics``, one after the other, requests of made-up models before it."""
+    connection = await connect(program.port)
+    for number in range(count):
+        made_up = msgspec.json.encode({"model": f"claude-made-up-{number}", "max_tokens": 1, "messages": []})
+        await connection.ask(post(PATHS["messages"], made_up, KEY, {}))
+    call = f"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n".encode()
+    times: list[float] = []
+    for _ in range(count):
+        began_s = clock.monotonic_s()
+        if (status := await connection.ask(call)) != 200:
+            raise NotAnsweredError(f"status {status}")
+        times.append(clock.monotonic_s() - began_s)
     connection.close()
     return times
 

@@ -14,6 +14,7 @@ from proxy.clock import SystemClock
 
 ROOT: Final = Path(__file__).parents[2]
 KEY: Final = "sk-bench-client-key-0123456789abcdef"
+ADMIN_KEY: Final = "bench-admin-key-0123456789abcdef"
 LOAD_CORE: Final = 0
 TESTED_CORE: Final = 1
 clock = SystemClock()
@@ -112,7 +113,7 @@ def carousel(port: int, upstream_port: int, folder: Path, **settings: str) -> Pr
         (sys.executable, str(ROOT / "app.py"), "serve", "--address", f"127.0.0.1:{port}"),
         {
             "API_KEY": KEY,
-            "ADMIN_KEY": "bench-admin-key-0123456789abcdef",
+            "ADMIN_KEY": ADMIN_KEY,
             "ANTHROPIC_API_KEYS": "bench-1,bench-2,bench-3",
             "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{upstream_port}",
             "DATA_DIR": str(folder / "data"),

@@ -189,6 +189,29 @@ async def test_a_text_completion_nobody_can_make_is_refused_by_name(running: Hou
     assert running.calls() == 0
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+async def test_what_an_answer_cites_is_told_or_named_as_lost(running: House, path: str) -> None:
+    """Pages of the web become annotations; all else an answer cites has no place in these dialects."""
+    page = {
+        "type": "web_search_result_location",
+        "url": "https://a.example/",
+        "title": "A",
+        "cited_text": "x",
+    }
+    quote = {"type": "char_location", "cited_text": "x", "document_index": 0, "document_title": "D"}
+    content = [{"type": "text", "text": "Rain.", "citations": [page, quote]}]
+    running.simulator.script(ANY_KEY, then=Step(fields={"message": {"content": content}}))
+    answer = await _posted(running, path, _asks({} if "chat" in path else {"prompt": "Hi"}))
+    assert answer.status == 200, answer.body
+    assert _said(answer, stream=False)[0] == "Rain."
+    named = answer.headers["x-carousel-dropped"].split(", ")
+    assert "content[].citations" in named
+    cited = b'{"start_index":0,"end_index":5,"title":"A","url":"https://a.example/"}'
+    assert (b'"annotations":[{"url_citation":%b,"type":"url_citation"}]' % cited in answer.body) is (
+        "chat" in path
+    )
+
+
 async def test_documents_and_images_reach_the_model(running: House) -> None:
     """By data URL, by URL and by id; the simulated Claude refuses what is mislabelled, or not there."""
     for key in ("k1", "k2"):

@@ -105,10 +105,6 @@ _FAULTY: Final = {
         "$NOT_SET, which is not set",
     ),
     "an empty list": (b'{"credentials": []}', "leaves no credential"),
-    "kinds that cannot be used yet": (
-        b'{"credentials": [{"name": "c", "kind": "claude_code", "token": "canary-token"}]}',
-        "leaves no credential",
-    ),
     "no UTF-8": (b"\xff\xfe\x00", "UTF-8"),
 }
 

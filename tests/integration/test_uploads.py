@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from proxy.simulator import EndedBy, Simulator, Step
 from proxy.simulator.uploads import UploadFault
-from tests.support.house import until
+from tests.support.house import eventually, until
 from tests.support.objects import (
     ALICE,
     KEYS,
@@ -113,7 +113,11 @@ async def test_a_client_that_leaves_in_the_middle_stops_the_upload(house: Storeh
     assert received.ended_by is EndedBy.CLIENT
     assert len(house.simulator.objects.ledger) == made
     await until(lambda: house.simulator.record.open_connections == 0 or not house.simulator.record.in_flight)
-    assert all(one["in_flight"] == 0 for one in await house.server.pool())
+
+    async def given_back() -> bool:
+        return all(one["in_flight"] == 0 for one in await house.server.pool())
+
+    await eventually(given_back)
     assert all(one["failed"] == 0 for one in await house.server.pool())
 
 

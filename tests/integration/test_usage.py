@@ -50,7 +50,11 @@ _SETTINGS: Final = {
     "POOL_STRIKE_WINDOW_CALLS": "100000",
     "POOL_OVERLOAD_CALLS": "100000",
     "POOL_BUDGET_MAX": "10000",
+    "CACHE_ENABLED": "true",
 }
+_REPEATED: Final = 12
+"""Questions that are asked again and again, and then answered from memory."""
+
 _ALIASES: Final = {"k1": "one", "k2": "two", "slow": "slow", "broken": "broken", "other": "other"}
 
 
@@ -68,6 +72,8 @@ class _Sum(msgspec.Struct):
     cache_write_5m_tokens: int
     cache_write_1h_tokens: int
     cost_micro_usd: int | None
+    cache_hits: int
+    cache_misses: int
     client: str = ""
     credential: str = ""
     model: str = ""
@@ -89,10 +95,16 @@ class _Usage(msgspec.Struct):
     total: _Sum
 
 
+class _CacheStats(msgspec.Struct):
+    hits: int
+    misses: int
+
+
 class _Stats(msgspec.Struct):
     requests: int
     tokens: int
     cost_usd: float | None
+    cache: _CacheStats
 
 
 def _tokens(told: Told) -> tuple[int, ...]:
@@ -202,11 +214,13 @@ async def _ask_all(running: House, chance: random.Random, count: int) -> Counter
                 async with running.opened(spoken, msgspec.json.encode(fields), key=key) as response:
                     await read_answer(response)
 
+    repeated = [_question(chance) for _ in range(_REPEATED)]
     async with asyncio.TaskGroup() as group:
         for _ in range(count):
             key = chance.choices((_ORDINARY, _HASTY, _UNLUCKY), (0.8, 0.12, 0.08))[0]
             asked[key] += 1
-            group.create_task(one(key, *_question(chance)))
+            again = key == _ORDINARY and chance.random() < 0.25
+            group.create_task(one(key, *(chance.choice(repeated) if again else _question(chance))))
     return asked
 
 
@@ -245,6 +259,19 @@ async def test_the_books_are_those_of_the_upstream(tmp_path: Path) -> None:
         assert whole.requests == sum(one.requests for one in own) == count
         assert whole.tokens == sum(one.tokens for one in own) == sum(_summed(told))
         assert own[2].cost_usd is None
+        _check_hits(by_client, own, count)
+
+
+def _check_hits(by_client: _Usage, own: list[_Stats], count: int) -> None:
+    """Answers from memory are counted as that; what they cost, nothing, is in all other sums."""
+    total = by_client.total
+    assert total.cache_hits > count // 10
+    # who joined a call that failed was answered by nobody
+    assert count - count // 50 <= total.cache_hits + total.cache_misses <= count
+    assert [(one.cache.hits, one.cache.misses) for one in own] == [
+        (row.cache_hits, row.cache_misses) for row in by_client.rows
+    ]
+    assert [one.cache.hits for one in own][1:] == [0, 0]
 
 
 def _compare(rows: Mapping[str, _Sum], told: Iterable[Told], name_of: Callable[[Told], str]) -> None:

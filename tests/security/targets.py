@@ -33,6 +33,10 @@ class Target:
 
 
 _ADMIN: Final = (
+    "/metrics",
+    "//metrics",
+    "/v1/../metrics",
+    "/v1/%2e%2e/metrics",
     "/admin/pool",
     "//admin/pool",
     "/admin//pool",
@@ -116,10 +120,6 @@ _NOTHING: Final = (
     "/hf/admin/pool",
     "/hf/live",
     "/hf/health",
-    "/metrics",
-    "//metrics",
-    "/v1/../metrics",
-    "/v1/%2e%2e/metrics",
 )
 
 TARGETS: Final = (

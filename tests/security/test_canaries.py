@@ -150,7 +150,9 @@ async def _bad_hour(folder: Path, log_format: str) -> dict[str, bytes]:
     return {
         "answers": b"\n".join(seen),
         "output": "".join(running.output).encode(),
-        "data folder": b"".join(path.read_bytes() for path in sorted((folder / "data").iterdir())),
+        "data folder": b"".join(
+            path.read_bytes() for path in sorted((folder / "data").rglob("*")) if path.is_file()
+        ),
         "command line": command_line,
     }
 

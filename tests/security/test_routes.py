@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 
-from proxy.access import load_or_make_keys
+from proxy.access import load_or_make_keys, presented_key
 from proxy.clock import SystemClock
+from proxy.errors import Unauthorized
 from proxy.model.catalog import Catalog
 from proxy.server.app import ROUTES, Parts, build_app
 from proxy.server.routes import OPENAI_CHAT, Access, Route, RouteTable
@@ -22,7 +24,8 @@ from tests.support.gateway import ADMIN_KEY, CLIENT_KEY, Gateway
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
-_PUBLIC = {"/health", "/live", "/ready"}
+_PROBES = {"/health", "/live", "/ready"}
+_PUBLIC = {*_PROBES, "/dashboard/login", "/dashboard/static/dashboard.js"}
 
 
 # the wrong keys of these tests all come from one address, and it is the refusals that are looked at
@@ -32,6 +35,7 @@ _EXAMPLES = {
     "{model}": "claude-sonnet-5-5",
     "{alias}": "api-1",
     "{id}": "req_0123456789abcdef01234567",
+    "{file}": "dashboard.js",
 }
 
 
@@ -73,6 +77,24 @@ _NO_KEYS: dict[str, dict[str, str]] = {
 }
 
 
+def presents_a_key(headers: dict[str, str]) -> bool:
+    """Whether there is anything in these headers that a server could take for a key, right or wrong."""
+    try:
+        return presented_key(CIMultiDict(headers)) is not None
+    except Unauthorized:
+        return True
+
+
+def _status(path: str, access: Access, method: str, *, shown: bool) -> int:
+    """What a request without a right key is answered with; the page of the dashboard leads to its login."""
+    if method not in {"GET", "HEAD"}:
+        # a login has to come from the page of this very server, whatever key it presents
+        return 403 if (path, method) == ("/dashboard/login", "POST") else 401
+    if access is Access.PAGE:
+        return 401 if shown else 303
+    return 200 if access is Access.PUBLIC else 401
+
+
 @pytest.mark.parametrize(("path", "access"), _ALL, ids=[path for path, _ in _ALL])
 @pytest.mark.parametrize("headers", _NO_KEYS.values(), ids=_NO_KEYS.keys())
 async def test_a_route_without_its_key_is_closed_to_every_method(
@@ -81,8 +103,7 @@ async def test_a_route_without_its_key_is_closed_to_every_method(
     """Protects every route there is now or will be: only the public list opens without a key."""
     for method in _METHODS:
         answer = await ask(server.url, path, method=method, key=None, headers=headers)
-        public = access is Access.PUBLIC and method in {"GET", "HEAD"}
-        assert answer.status == (200 if public else 401), method
+        assert answer.status == _status(path, access, method, shown=presents_a_key(headers)), method
 
 
 @pytest.mark.parametrize("path", [path for path, access in _ALL if access is not Access.PUBLIC])
@@ -90,7 +111,8 @@ async def test_a_route_without_its_key_is_closed_to_every_method(
 async def test_a_key_in_the_address_opens_nothing(server: Gateway, path: str, name: str) -> None:
     """Protects keys from the logs of every proxy on the way, where addresses end up."""
     for key in (CLIENT_KEY, ADMIN_KEY):
-        assert (await ask(server.url, f"{path}?{name}={key}", method="GET", key=None)).status == 401
+        answer = await ask(server.url, f"{path}?{name}={key}", method="GET", key=None)
+        assert answer.status == (303 if path == "/dashboard" else 401)
 
 
 @pytest.mark.parametrize(("path", "method"), _ADMIN)
@@ -119,6 +141,11 @@ async def test_the_administrators_list_is_the_one_written_down() -> None:
                 ("/admin/keys", "POST"),
                 ("/admin/keys/work", "DELETE"),
                 ("/admin/pool/reload", "POST"),
+                ("/dashboard/config", "GET"),
+                ("/dashboard/events", "GET"),
+                ("/dashboard/history", "GET"),
+                ("/dashboard/logout", "POST"),
+                ("/metrics", "GET"),
             ]
         )
         == _ADMIN
@@ -161,7 +188,7 @@ async def test_an_unknown_address_is_told_only_to_those_with_a_key(server: Gatew
         assert answer.error()["message"] == f"Unknown address: GET {path}"
 
 
-@pytest.mark.parametrize("path", sorted(_PUBLIC))
+@pytest.mark.parametrize("path", sorted(_PROBES))
 async def test_public_routes_tell_nothing_about_credentials(server: Gateway, path: str) -> None:
     """Protects the pool's inside from those without a key."""
     answer = await ask(server.url, path, method="GET", key=None)

@@ -1,10 +1,11 @@
 """A gateway process in front of a simulated Claude, and a plain client that asks it in both dialects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from io import BytesIO
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,6 +18,7 @@ from tests.support.gateway import CLIENT_KEY, gateway
 MODEL: Final = "claude-sonnet-5-5"
 LIMIT_CLASS: Final = "sonnet-5-5"
 _PATIENCE_S: Final = 60.0
+_LARGE_BYTES: Final = 2**20
 
 
 class Spoken(StrEnum):
@@ -162,7 +164,8 @@ class House:
         """Send a body and give the answer while it comes."""
         sent = {"content-type": "application/json", "authorization": f"Bearer {key}", **(headers or {})}
         url = self.server.url + spoken.value
-        async with self.session.post(url, data=body, headers=sent, allow_redirects=False) as response:
+        data = body if len(body) < _LARGE_BYTES else BytesIO(body)
+        async with self.session.post(url, data=data, headers=sent, allow_redirects=False) as response:
             yield response
 
     async def credentials(self) -> dict[str, CredentialView]:
@@ -192,6 +195,15 @@ async def until(condition: Callable[[], bool]) -> None:
             if condition():
                 return
             await asyncio.sleep(0.005)
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], within_s: float = _PATIENCE_S) -> None:
+    """The same for what only an answer or the system can tell."""
+    async with asyncio.timeout(within_s):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -5,8 +5,9 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 _LISTENS: Final = re.compile(r"listens on http://\S*:(\d+)")
 _START_S: Final = 30.0
 _END_S: Final = 20.0
+_THROUGH: Final[ContextVar[tuple[str, ...]]] = ContextVar("through", default=())
 
 
 @dataclass(slots=True)
@@ -56,8 +58,19 @@ class Program:
         return found
 
 
+@contextmanager
+def through(*command: str) -> Iterator[None]:
+    """Have this command run the programs that are started meanwhile."""
+    token = _THROUGH.set(command)
+    try:
+        yield
+    finally:
+        _THROUGH.reset(token)
+
+
 async def _start(folder: Path, arguments: tuple[str, ...], settings: Mapping[str, str]) -> Program:
     process = await asyncio.create_subprocess_exec(
+        *_THROUGH.get(),
         sys.executable,
         str(ROOT / "app.py"),
         *arguments,

@@ -3,6 +3,7 @@
 from proxy.dialects.anthropic.caching import with_cache_marks
 from proxy.dialects.anthropic.client import AnthropicDialect
 from proxy.dialects.anthropic.request import read_messages
+from proxy.dialects.anthropic.results import ResultsTap
 from proxy.dialects.anthropic.stream import StreamDecoder, StreamTap
 from proxy.dialects.anthropic.thinking import holds_our_signatures, without_foreign_thinking
 from proxy.dialects.anthropic.upstream import (
@@ -17,6 +18,7 @@ from proxy.dialects.anthropic.wire import decode_message
 __all__ = [
     "AnthropicDialect",
     "MessagesUpstream",
+    "ResultsTap",
     "StreamDecoder",
     "StreamTap",
     "decode_error",

@@ -104,6 +104,8 @@ class _Reader:
             case ToolUseBlock():
                 return f"[called {block.name} with {bytes(block.input).decode()}]"
             case ToolResultBlock(content=content):
+                if block.is_error:
+                    self._drop(f"{at}.is_error", "words do not say that a result is an error")
                 return f"[the tool answered: {self.words(content, at, named=True)}]"
             case _:
                 assert_never(block)

@@ -205,6 +205,7 @@ def _lost(request: Request, effort: str | None) -> list[Dropped]:
         ("tools", bool(request.tools), "none of them may be called"),
         ("metadata", request.metadata is not None, "a claude.ai session has no end users"),
         ("service_tier", request.service_tier is not None, "a claude.ai session has no service tiers"),
+        ("speed", request.speed is not None, "a claude.ai session has one speed"),
         (
             "thinking.budget_tokens",
             isinstance(request.thinking, ThinkingEnabled),

@@ -183,7 +183,7 @@ class _Reader:
             case FilePart():
                 return _marked(file_block(part, at, self._files), part)
             case AudioPart():
-                raise refusal("messages[].content[].input_audio", f"{at}.type", "unsupported_value")
+                raise refusal("messages[].content[].input_audio", f"{at}.input_audio", "unsupported_value")
             case _:
                 assert_never(part)
 

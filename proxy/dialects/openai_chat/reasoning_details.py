@@ -133,6 +133,11 @@ class ThoughtCollector:
         """More of its signature."""
         self._signature += signature
 
+    @property
+    def chars(self) -> int:
+        """How many characters the text of the last block has so far."""
+        return sum(map(len, self._text))
+
     def end(self) -> Thought | None:
         """The block is whole; None if it proves nothing."""
         block = ThinkingBlock("".join(self._text), self._signature)

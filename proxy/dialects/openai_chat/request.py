@@ -110,6 +110,7 @@ def assembled(chat: ChatRequest, conversation: Conversation, target: Target) -> 
         Demand.CALL if tooling.wants_call else wanted.demand,
         _form(chat, tooling, wanted),
         auto_cache=not only_marked(chat),
+        invents_tools=bool(tooling.tools) and not chat.tools and not chat.functions and wanted.tool is None,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from proxy.dialects.common import AnswerForm, Rendering, ThinkingFormat
+from proxy.dialects.openai_chat.annotations import UNTOLD, Annotation, Annotator, annotated, has_citations
 from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN, details_of, thoughts_of
 from proxy.dialects.openai_chat.schema import ReasoningDetail
 from proxy.model.content import Block, TextBlock, ThinkingBlock, ToolUseBlock
@@ -69,6 +70,7 @@ class Answer(msgspec.Struct):
     refusal: str | None = None
     tool_calls: list[ToolCall | CustomCall] | msgspec.UnsetType = msgspec.UNSET
     function_call: Function | msgspec.UnsetType = msgspec.UNSET
+    annotations: list[Annotation] | msgspec.UnsetType = msgspec.UNSET
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
     reasoning_details: list[ReasoningDetail] | msgspec.UnsetType = msgspec.UNSET
 
@@ -120,6 +122,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     usage: CompletionUsage | None
     service_tier: str | None = None
     system_fingerprint: None = None
+    conversation_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _CustomInput(msgspec.Struct, gc=False):
@@ -132,7 +135,7 @@ _custom_decoder = msgspec.json.Decoder(_CustomInput)
 
 def encode_message(message: Message, rendering: Rendering) -> bytes:
     """See `proxy.dialects.common.Dialect.encode_message`."""
-    answer = _answer(message, rendering)
+    answer = said(message, rendering)
     completion = ChatCompletion(
         id=completion_id(message.id or rendering.request_id),
         created=rendering.created_s,
@@ -140,6 +143,7 @@ def encode_message(message: Message, rendering: Rendering) -> bytes:
         choices=[Choice(answer, finish_reason(message.stop_reason, legacy=rendering.form.legacy_call))],
         usage=completion_usage(message.usage),
         service_tier=_service_tier(message.usage),
+        conversation_id=rendering.conversation or msgspec.UNSET,
     )
     return _encoder.encode(completion)
 
@@ -195,7 +199,8 @@ def _service_tier(usage: Usage) -> str | None:
     return "priority" if usage.speed == "fast" else _TIERS.get(usage.service_tier or "")
 
 
-def _answer(message: Message, rendering: Rendering) -> Answer:
+def said(message: Message, rendering: Rendering) -> Answer:
+    """The assistant's message of an answer."""
     if message.stop_reason == REFUSAL:
         # What came before a refusal is to be thrown away, its tool calls above all.
         return Answer(content=None, refusal=refusal_text(message.stop_details))
@@ -204,8 +209,11 @@ def _answer(message: Message, rendering: Rendering) -> Answer:
     calls = [_tool_call(block, form) for block in message.content if isinstance(block, ToolUseBlock)]
     thinking_format = rendering.thinking_format
     in_content = thinking_format in {ThinkingFormat.THINK, ThinkingFormat.BOTH}
-    text = "".join([_shown(block, thinking=in_content) for block in message.content])
+    shown = [_shown(block, thinking=in_content) for block in message.content]
+    text = "".join(shown)
     answer = Answer(content=text if text or not calls else None)
+    if has_citations(message.content):
+        _annotate(answer, annotated(message.content, shown), rendering)
     if form.legacy_call and calls:
         answer.function_call = _function(message)
     elif calls:
@@ -218,6 +226,13 @@ def _answer(message: Message, rendering: Rendering) -> Answer:
         if calls and rendering.keep is not None:
             rendering.keep(calls[0].id, thoughts)
     return answer
+
+
+def _annotate(answer: Answer, cited: Annotator, rendering: Rendering) -> None:
+    if cited.found:
+        answer.annotations = cited.found
+    if cited.lost:
+        rendering.tell(UNTOLD)
 
 
 def _shown(block: Block, *, thinking: bool) -> str:

@@ -12,6 +12,7 @@ from typing import Final, assert_never
 import msgspec
 
 from proxy.dialects.common import Rendering, ThinkingFormat, Thought
+from proxy.dialects.openai_chat.annotations import UNTOLD, Annotator
 from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN, ThoughtCollector, details_of
 from proxy.dialects.openai_chat.response import (
     REFUSAL,
@@ -46,6 +47,13 @@ _encode: Final[Callable[[object], bytes]] = msgspec.json.Encoder().encode
 _DONE: Final = b"data: [DONE]\n\n"
 
 
+class _CitableText:
+    """Stands for an open text that may cite something, as its beginning says: its characters are counted."""
+
+
+_TEXTS: Final = (TextBlock, _CitableText)
+
+
 class ChatStreamEncoder:
     """Canonical events to the bytes of one chat completion stream.
 
@@ -53,9 +61,12 @@ class ChatStreamEncoder:
     """
 
     __slots__ = (
+        "_annotator",
         "_arguments",
         "_as_content",
         "_as_reasoning",
+        "_cited",
+        "_content_chars",
         "_custom",
         "_first_call",
         "_open",
@@ -63,12 +74,14 @@ class ChatStreamEncoder:
         "_rendering",
         "_stop",
         "_suffix",
+        "_text_begins",
         "_text_prefix",
         "_thinking_shown",
         "_thoughts",
         "_tool_prefix",
         "_tool_suffix",
         "_tools",
+        "_uncounted",
         "_usage",
     )
 
@@ -77,10 +90,15 @@ class ChatStreamEncoder:
         shown = rendering.thinking_format
         self._as_content = shown in {ThinkingFormat.THINK, ThinkingFormat.BOTH}
         self._as_reasoning = shown in {ThinkingFormat.REASONING_CONTENT, ThinkingFormat.BOTH}
-        self._open: type[Block] | None = None
+        self._open: type[Block | _CitableText] | None = None
         self._thinking_shown = False
         self._thoughts = ThoughtCollector()
         self._first_call = ""
+        self._content_chars = 0
+        self._text_begins = 0
+        self._cited: list[msgspec.Raw] = []
+        self._uncounted = False
+        self._annotator: Annotator | None = None
         self._tools = 0
         self._arguments = b""
         self._custom: list[str] | None = None
@@ -132,11 +150,12 @@ class ChatStreamEncoder:
         rendering = self._rendering
         self._usage = message.usage
         self._prefix = (
-            b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
+            b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,%b"choices":['
             % (
                 _encode(completion_id(message.id or rendering.request_id)),
                 rendering.created_s,
                 _encode(rendering.model or message.model),
+                b'"conversation_id":%b,' % _encode(rendering.conversation) if rendering.conversation else b"",
             )
         )
         self._text_prefix = self._prefix + b'{"index":0,"delta":{"content":'
@@ -166,11 +185,13 @@ class ChatStreamEncoder:
                 self._thoughts.think(text)
                 return self._thinking(text)
             case TextDelta(text=text):
-                return self._content(text) if text and self._open is TextBlock else b""
+                return self._counted(text) if text and self._open is _CitableText else b""
             case SignatureDelta(signature=signature):
                 self._thoughts.sign(signature)
                 return b""
             case CitationsDelta() | msgspec.Raw():
+                if isinstance(delta, CitationsDelta) and self._open in _TEXTS:
+                    self._cited.append(delta.citation)
                 return b""
             case _:
                 assert_never(delta)
@@ -189,8 +210,8 @@ class ChatStreamEncoder:
     def _block_start(self, index: int, block: Block) -> bytes:
         self._open = type(block)
         match block:
-            case TextBlock(text=text):
-                return self._content(text) if text else b""
+            case TextBlock():
+                return self._text_start(block)
             case ThinkingBlock(thinking=text):
                 self._thoughts.begin(index, block)
                 return self._thinking(text)
@@ -200,6 +221,19 @@ class ChatStreamEncoder:
                 return self._tool_start(block)
             case _:
                 return b""
+
+    def _text_start(self, block: TextBlock) -> bytes:
+        if block.citations is None:
+            # most answers are all of this sort, so nothing is counted for them
+            self._uncounted = True
+            return self._content(block.text) if block.text else b""
+        self._open = _CitableText
+        self._text_begins, self._cited = self._content_chars, [*block.citations]
+        return self._counted(block.text) if block.text else b""
+
+    def _counted(self, text: str) -> bytes:
+        self._content_chars += len(text)
+        return self._content(text)
 
     def _tool_start(self, block: ToolUseBlock) -> bytes:
         form, index = self._rendering.form, self._tools
@@ -231,7 +265,18 @@ class ChatStreamEncoder:
         kind, self._open = self._open, None
         if kind is ToolUseBlock:
             return self._tool_stop()
+        if self._cited:
+            self._cite()
         return self._thought_stop() if kind is ThinkingBlock else b""
+
+    def _cite(self) -> None:
+        """What the text that has just ended cites, if all texts so far were counted, so that its place is known."""
+        self._annotator = self._annotator or Annotator()
+        if self._uncounted:
+            self._annotator.lost = True
+        else:
+            self._annotator.cite(self._cited, self._text_begins, self._content_chars)
+        self._cited = []
 
     def _tool_stop(self) -> bytes:
         """What no delta has brought; a custom tool's text comes whole, because it has to be taken out of its JSON."""
@@ -245,6 +290,7 @@ class ChatStreamEncoder:
         if not self._thinking_shown:
             return details
         self._thinking_shown = False
+        self._content_chars += len(THINK_OPEN) + self._thoughts.chars + len(THINK_CLOSE)
         return self._content(THINK_CLOSE) + details
 
     def _details(self, thought: Thought | None) -> bytes:
@@ -254,11 +300,12 @@ class ChatStreamEncoder:
         return self._chunk(b'"reasoning_details":' + _encode(details_of((thought,))))
 
     def _finish(self) -> bytes:
-        refused = b""
+        before = b""
         if self._stop.stop_reason != REFUSAL:
             self._keep()
+            before = self._annotations()
         else:
-            refused = self._chunk(b'"refusal":' + _encode(refusal_text(self._stop.stop_details)))
+            before = self._chunk(b'"refusal":' + _encode(refusal_text(self._stop.stop_details)))
         finish = b'%b{"index":0,"delta":{},"logprobs":null,"finish_reason":%b}]%b' % (
             self._prefix,
             _encode(finish_reason(self._stop.stop_reason, legacy=self._rendering.form.legacy_call)),
@@ -267,7 +314,16 @@ class ChatStreamEncoder:
         usage = b""
         if self._rendering.include_usage:
             usage = b'%b],"usage":%b}\n\n' % (self._prefix, _encode(completion_usage(self._usage)))
-        return refused + finish + usage + _DONE
+        return before + finish + usage + _DONE
+
+    def _annotations(self) -> bytes:
+        """All of them in one chunk: clients join the pieces of a list in ways of their own."""
+        cited = self._annotator
+        if cited is None:
+            return b""
+        if cited.lost:
+            self._rendering.tell(UNTOLD)
+        return self._chunk(b'"annotations":' + _encode(cited.found)) if cited.found else b""
 
     def _keep(self) -> None:
         keep, thoughts = self._rendering.keep, self._thoughts.thoughts

@@ -40,6 +40,9 @@ def _order(summary: str, tag: str, answer: type, *statuses: int) -> Operation:
 
 ADMINISTRATION: Final[Mapping[tuple[str, str], Operation]] = MappingProxyType(
     {
+        ("GET", "/metrics"): Operation(
+            summary="What was counted, for Prometheus", tag=_BOOKS, answer={"text/plain": Raw}
+        ),
         ("GET", "/admin/pool"): Operation(
             summary="Every credential and its state", tag=_POOL, answer={JSON: shapes.PoolState}
         ),

@@ -16,13 +16,20 @@ from proxy.dialects.anthropic.client import MessagesError
 from proxy.dialects.openai_chat.errors import ErrorEnvelope
 from proxy.server.extras import raw_json_response
 from proxy.server.openapi.administration import ADMINISTRATION
+from proxy.server.openapi.dashboard import DASHBOARD
 from proxy.server.openapi.examples import EXAMPLES
 from proxy.server.openapi.operation import JSON, Bodies, Operation, Raw
 from proxy.server.openapi.operations import CLIENTS
+from proxy.server.openapi.remembered import REMEMBERED
 from proxy.server.openapi.statuses import MEANINGS, statuses_of
 from proxy.server.routes import ANTHROPIC, Access, Route
 
-OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {**CLIENTS, **ADMINISTRATION}
+OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
+    **CLIENTS,
+    **REMEMBERED,
+    **ADMINISTRATION,
+    **DASHBOARD,
+}
 """Everything there is to say, by method and path."""
 
 _REF: Final = "#/components/schemas/{name}"
@@ -37,12 +44,17 @@ _CLIENT_SCHEMES: Final = {
 _ADMIN_SCHEMES: Final = {
     "adminKey": {"type": "http", "scheme": "bearer", "description": "The admin key."},
 }
-_SCHEMES: Final[Mapping[Access, tuple[str, ...]]] = {
+_CLIENT_KEY: Final = tuple((scheme,) for scheme in _CLIENT_SCHEMES)
+_ADMIN_KEY: Final = tuple((scheme,) for scheme in _ADMIN_SCHEMES)
+_NO_KEY: Final = ()
+_SCHEMES: Final[Mapping[Access, tuple[tuple[str, ...], ...]]] = {
     Access.PUBLIC: (),
-    Access.CLIENT: tuple(_CLIENT_SCHEMES),
-    Access.ADMIN: tuple(_ADMIN_SCHEMES),
-    Access.EITHER: (*_CLIENT_SCHEMES, *_ADMIN_SCHEMES),
+    Access.CLIENT: _CLIENT_KEY,
+    Access.ADMIN: _ADMIN_KEY,
+    Access.EITHER: (*_CLIENT_KEY, *_ADMIN_KEY),
+    Access.PAGE: (_NO_KEY, *_ADMIN_KEY),
 }
+"""What opens a route: one of these, each of which is all of its schemes."""
 _ABOUT: Final = (
     "One endpoint in front of a pool of Claude credentials. Every route that GET opens answers HEAD too. "
     "Fields and parameters that stand here are those that have a meaning; what becomes of others is told in "
@@ -111,7 +123,7 @@ def _operation(route: Route, operation: Operation, schemas: Mapping[type, Fields
         "tags": [operation.tag],
         "parameters": named + further,
         "responses": _responses(route, operation, schemas),
-        "security": [{scheme: []} for scheme in _SCHEMES[route.access]],
+        "security": [{scheme: [] for scheme in each} for each in _SCHEMES[route.access]],
     }
     if operation.body:
         content = _content(operation.body, schemas)
@@ -133,6 +145,8 @@ def _responses(route: Route, operation: Operation, schemas: Mapping[type, Fields
     if answer:
         for status in (operation.success, *operation.also):
             found[str(status)] = {"description": "Done." if status < 400 else "Not now.", "content": answer}
+    for status in operation.empty:
+        found[str(status)] = {"description": MEANINGS[status]}
     kinds: list[type] = [MessagesError] if route.dialect is ANTHROPIC else [ErrorEnvelope]
     if route.by_version:
         kinds = [ErrorEnvelope, MessagesError]

@@ -12,6 +12,7 @@ Bodies: TypeAlias = Mapping[str, type | tuple[type, ...]]
 
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
+HTML: Final = "text/html"
 _TEXT: Final[Schema] = {"type": "string"}
 
 
@@ -48,6 +49,7 @@ class Operation:
         success: the status of an answer that is no error.
         statuses: those of its errors, besides the ones every route has; see `statuses`.
         also: further statuses that come with the same body as success.
+        empty: further ones that are no errors and come without a body.
         parameters: of query and headers; those of the path are read from it.
     """
 
@@ -58,6 +60,7 @@ class Operation:
     success: int = 200
     statuses: frozenset[int] = frozenset()
     also: tuple[int, ...] = ()
+    empty: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()
 
 

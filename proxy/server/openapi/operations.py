@@ -11,6 +11,7 @@ from proxy.dialects.openai_chat.text.answer import Completion
 from proxy.dialects.openai_chat.text.request import TextRequest
 from proxy.dialects.openai_responses.schema import ResponsesRequest
 from proxy.model.message import Message
+from proxy.server.capabilities import Capabilities
 from proxy.server.openapi import shapes
 from proxy.server.openapi.operation import (
     BETA,
@@ -24,7 +25,7 @@ from proxy.server.openapi.operation import (
     one_of,
     whole,
 )
-from proxy.server.openapi.statuses import MODEL, OBJECT, STORED
+from proxy.server.openapi.statuses import MODEL, OBJECT, STORED, TURN
 
 _CHAT: Final = "Chat Completions"
 _RESPONSES: Final = "Responses"
@@ -49,14 +50,22 @@ _LIMIT: Final = Parameter("limit", "How many there are on a page, 20 unless give
 _PAGE: Final = (_LIMIT, *_ENDS, Parameter("page", "Where the page begins: next_page of the one before."))
 
 
-def _asked(summary: str, tag: str, body: type, answer: type, *, native: bool = False) -> Operation:
+def _asked(
+    summary: str,
+    tag: str,
+    body: type,
+    answer: type,
+    *,
+    native: bool = False,
+    statuses: frozenset[int] = MODEL,
+) -> Operation:
     """A call of a model, whole or streamed."""
     return Operation(
         summary=summary,
         tag=tag,
         body={JSON: body},
         answer={JSON: answer, EVENTS: Raw},
-        statuses=MODEL,
+        statuses=statuses,
         parameters=_NATIVE if native else (),
     )
 
@@ -82,16 +91,19 @@ def _object(
 
 CLIENTS: Final[Mapping[tuple[str, str], Operation]] = MappingProxyType(
     {
-        ("POST", "/v1/chat/completions"): _asked("Ask in a chat", _CHAT, ChatRequest, ChatCompletion),
+        ("POST", "/v1/chat/completions"): _asked(
+            "Ask in a chat", _CHAT, ChatRequest, ChatCompletion, statuses=TURN
+        ),
         ("POST", "/openai/deployments/{model}/chat/completions"): _asked(
             "Ask in a chat, with the model in the address, as Azure's clients do",
             _CHAT,
             ChatRequest,
             ChatCompletion,
+            statuses=TURN,
         ),
         ("POST", "/v1/completions"): _asked("Have a text completed", _CHAT, TextRequest, Completion),
         ("POST", "/v1/messages"): _asked(
-            "Ask for a message", _MESSAGES, MessagesRequest, Message, native=True
+            "Ask for a message", _MESSAGES, MessagesRequest, Message, native=True, statuses=TURN
         ),
         ("POST", "/v1/messages/count_tokens"): Operation(
             summary="Count the tokens of a message",
@@ -200,6 +212,11 @@ CLIENTS: Final[Mapping[tuple[str, str], Operation]] = MappingProxyType(
             answer={JSON: (shapes.ListedModel, shapes.ClaudeModel)},
             statuses=frozenset({404}),
             parameters=(VERSION,),
+        ),
+        ("GET", "/v1/capabilities"): Operation(
+            summary="What each kind of credential carries of what clients can ask for",
+            tag=_MODELS,
+            answer={JSON: Capabilities},
         ),
         ("GET", "/health"): Operation(
             summary="Whether the process serves", tag=_STATE, answer={JSON: shapes.Health}

@@ -8,7 +8,10 @@ from proxy.dialects.anthropic.request import GivenMessage
 from proxy.dialects.openai_responses.output import Changing, Repeated
 from proxy.pool import MemberView
 from proxy.server.clients import ShownKey
+from proxy.server.conversations import ShownConversation
+from proxy.server.projects import ShownProject, ShownSession
 from proxy.store.access import AuditRow
+from proxy.telemetry.history import Point
 from proxy.telemetry.traces import TraceView
 
 Anything: TypeAlias = msgspec.Raw
@@ -152,6 +155,84 @@ class BatchRequest(msgspec.Struct):
     requests: list[_Fields]
 
 
+class UsedConversation(msgspec.Struct):
+    """Which conversation, and when it was used last, in Unix seconds."""
+
+    id: str
+    updated_at: int
+
+
+class ConversationPage(msgspec.Struct):
+    """A page of conversations; what `conversations` has stands in `data` too."""
+
+    object: Literal["list"]
+    data: list[ShownConversation]
+    conversations: list[UsedConversation]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedConversation(msgspec.Struct):
+    """What is left of a conversation."""
+
+    id: str
+    object: Literal["conversation.deleted"]
+    deleted: Literal[True]
+
+
+class Pagination(msgspec.Struct):
+    """Where a page stands among the others."""
+
+    page: int
+    per_page: int
+    total_items: int
+    total_pages: int
+    has_next: bool
+    has_prev: bool
+
+
+class SessionPage(msgspec.Struct):
+    """A page of sessions."""
+
+    data: list[ShownSession]
+    pagination: Pagination
+
+
+class SessionStats(msgspec.Struct):
+    """What all sessions of a client used together; the cost in US dollars, and how many are about each model."""
+
+    total_sessions: int
+    active_sessions: int
+    total_messages: int
+    total_tokens: int
+    total_cost: float
+    models_in_use: dict[str, int]
+
+
+class DeletedSession(msgspec.Struct):
+    """What is left of a session."""
+
+    id: str
+    object: Literal["session.deleted"]
+    deleted: Literal[True]
+
+
+class ProjectPage(msgspec.Struct):
+    """A page of projects."""
+
+    data: list[ShownProject]
+    pagination: Pagination
+
+
+class DeletedProject(msgspec.Struct):
+    """What is left of a project."""
+
+    id: str
+    object: Literal["project.deleted"]
+    deleted: Literal[True]
+
+
 class Health(msgspec.Struct):
     """That the process serves."""
 
@@ -261,6 +342,46 @@ class RevokedKey(msgspec.Struct):
 
     name: str
     state: Literal["revoked"]
+
+
+class NextPage(msgspec.Struct):
+    """Where to go on, as seen from this address."""
+
+    next: str
+
+
+class PageFeatures(msgspec.Struct):
+    """Which parts of the dashboard there are."""
+
+    reload: bool
+    keys: bool
+    usage: bool
+    audit: bool
+
+
+class PageConfiguration(msgspec.Struct):
+    """What the dashboard's page can show.
+
+    Attributes:
+        token: of the page's orders; null where a key is shown instead of a login.
+        until_unix_ms: when the login is over; null where there is none.
+        part_ms: how long the parts of the last hour are.
+        parts: how many of them there are.
+    """
+
+    version: str
+    demo: bool
+    token: str | None
+    until_unix_ms: int | None
+    part_ms: int
+    parts: int
+    features: PageFeatures
+
+
+class LastHour(msgspec.Struct):
+    """How the last hour went, oldest first."""
+
+    points: list[Point]
 
 
 class Described(msgspec.Struct):

@@ -24,21 +24,26 @@ STORED: Final = frozenset({503})
 BODY: Final = frozenset({408, 413})
 """Of what has a body."""
 
-ORDER: Final = BODY - {408} | {409} | STORED
-"""Of what may be ordered twice, and is written down."""
+ORDER: Final = BODY - {408} | {403, 409} | STORED
+"""Of what may be ordered twice and is written down, and comes from the dashboard's page where one is logged in."""
 
 MODEL: Final = BODY | {402, 403, 404, 422, 502, 503, 504, 529}
 """Of what is asked of the pool."""
+
+TURN: Final = MODEL | {409}
+"""Of what may be the next turn of a conversation, whose last one may still be answered."""
 
 OBJECT: Final = MODEL | {409}
 """Of what is asked of the credential that holds it."""
 
 MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
     {
+        303: "The page to log in at is where the header location says.",
+        304: "The file is still the one of that etag.",
         400: "The request cannot be served as it stands; the error names the field.",
         401: "The key is missing, wrong, revoked or expired.",
         402: "The budget of the client key is spent.",
-        403: "The client key, or every credential, may not ask for this.",
+        403: "The client key, or every credential, may not ask for this; or an order is not the dashboard's own.",
         404: "There is no such model or object, or it belongs to another client.",
         408: "The body stopped arriving.",
         409: "It is not in the state for this, or this order was given before in another way.",

@@ -81,9 +81,14 @@ class Deletions:
         waiting = len(self._in_use) + len(self._due) + len(self._ownerless)
         return waiting + len(self._trying) + self._given_up
 
-    async def restore(self) -> None:
-        """Take up what an earlier process left behind. Raises StoreError."""
-        left = [owed for owed in await self._ledger.load_deletions() if owed.conversation not in self._in_use]
+    async def restore(self, before_unix_ms: int | None = None) -> None:
+        """Take up what was left behind before a moment; None for all of it. Raises StoreError."""
+        left = [
+            owed
+            for owed in await self._ledger.load_deletions()
+            if owed.conversation not in self._in_use
+            and (before_unix_ms is None or owed.since_unix_ms < before_unix_ms)
+        ]
         if left:
             _log.info("conversations of an earlier run are being deleted", count=len(left))
         for owed in left:

@@ -26,9 +26,11 @@ class Held:
     def __repr__(self) -> str:
         return f"<Held {len(self)} conversations>"
 
-    async def restore(self) -> None:
-        """Take up what an earlier process knew. Raises StoreError."""
+    async def restore(self, before_unix_ms: int | None = None) -> None:
+        """Take up what was known before a moment; None for all of it. Raises StoreError."""
         for held in await self._ledger.load_held():
+            if before_unix_ms is not None and held.used_unix_ms >= before_unix_ms:
+                continue
             self._by_history[held.fingerprint, held.history] = held
         await self._shrink()
 

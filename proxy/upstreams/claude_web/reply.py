@@ -20,29 +20,6 @@ from proxy.watch import Watch
 _encoder = msgspec.json.Encoder()
 
 
-class WholeReply:
-    """A whole answer that is already here; see `ByteReply`."""
-
-    content_type: Final = "application/json"
-    ended: Final = True
-
-    def __init__(self, body: bytes, source: Source | None = None) -> None:
-        self.source = source or Source()
-        self._body = body
-
-    async def read(self) -> bytes:
-        """The body, once."""
-        body, self._body = self._body, b""
-        return body
-
-    async def read_all(self, watch: Watch, limit_s: float) -> bytes:  # noqa: ARG002 - there is nothing to wait for
-        """The body."""
-        return await self.read()
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
 class Ended(msgspec.Struct, frozen=True):
     """What is known when an answer is closed.
 

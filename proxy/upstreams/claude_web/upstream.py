@@ -30,9 +30,10 @@ from proxy.tasks import detach
 from proxy.upstreams.base import ByteReply, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.upstreams.claude_web.deletions import Deletions
 from proxy.upstreams.claude_web.holding import Held
-from proxy.upstreams.claude_web.reply import Ended, WebReply, WholeReply
+from proxy.upstreams.claude_web.reply import Ended, WebReply
 from proxy.upstreams.claude_web.session import RefusedAgain, WebSession
 from proxy.upstreams.http import WaysOut
+from proxy.upstreams.whole import WholeReply
 from proxy.watch import Watch
 
 _log = get_logger("claude_web")
@@ -90,10 +91,10 @@ class ClaudeWeb:
         self.deletions = Deletions(means.ledger, means.clock, self._delete)
         self.held = Held(means.ledger)
 
-    async def restore(self) -> None:
-        """Take up what an earlier process left at the site. Raises StoreError."""
-        await self.deletions.restore()
-        await self.held.restore()
+    async def restore(self, before_unix_ms: int | None = None) -> None:
+        """Take up what was left at the site before a moment, or ever. Raises StoreError."""
+        await self.deletions.restore(before_unix_ms)
+        await self.held.restore(before_unix_ms)
 
     async def open(
         self, call: UpstreamCall, credential: Credential, watch: Watch, limit_s: float

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.access.budgets import Budgets
-from proxy.access.limits import Ask, Grant, Limiter, LimitReached, duration
+from proxy.access.limits import Ask, Grant, Limiter
+from proxy.access.refusals import LimitReached, duration
 from proxy.access.rules import Rules
 from proxy.dialects.anthropic import AnthropicDialect
 from proxy.dialects.openai_chat import OpenAIChatDialect

@@ -39,6 +39,7 @@ def test_it_names_the_address_and_the_credentials_by_alias() -> None:
     """Protects people from not knowing what runs, and their keys from the screen."""
     shown = _shown(io.StringIO())
     assert "listens on http://127.0.0.1:8080 with 2 credential(s): work, team" in shown
+    assert "Dashboard: http://127.0.0.1:8080/dashboard" in shown
     assert "canary" not in shown
 
 

@@ -66,15 +66,13 @@ async def test_a_demo_for_want_of_credentials_is_none_when_there_are_some(tmp_pa
         assert "api-1" in program.output
 
 
-async def test_kinds_that_are_not_there_yet_are_named_and_left_out(tmp_path: Path) -> None:
-    """Protects an operator from believing that a credential is used."""
+async def test_a_credential_whose_program_is_missing_is_named_and_the_others_serve(tmp_path: Path) -> None:
+    """Protects an operator from believing that a credential is used, and the others from its lack."""
     async with started(
-        tmp_path,
-        ANTHROPIC_API_KEY="a-key",
-        CLAUDE_CODE="true",
+        tmp_path, ANTHROPIC_API_KEY="a-key", CLAUDE_CODE="true", CLAUDE_BINARY_PATH="/nowhere/claude"
     ) as program:
-        await program.wrote("not supported in this version")
-        assert "with 1 credential(s): api-1" in program.output
+        await program.wrote("code-1: Claude Code cannot be used")
+        assert "with 2 credential(s): api-1, code-1" in program.output
 
 
 async def test_old_prices_are_told_at_the_start(tmp_path: Path) -> None:

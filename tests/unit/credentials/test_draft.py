@@ -52,6 +52,17 @@ def test_logins_of_persons_get_one_request_at_a_time(
     assert draft.settled("x", sources).max_concurrency == expected
 
 
+@pytest.mark.parametrize(
+    ("token", "expected"), [("sk-ant-api03-x", 4), ("sk-relay", 4), ("sk-ant-oat01-x", 1)]
+)
+def test_a_claude_code_key_takes_several_requests_and_a_login_token_one(
+    token: str, expected: int, sources: CredentialSources
+) -> None:
+    """Protects the use of a key that is no person's, and a login that is."""
+    draft = Draft(where="", kind=Kind.CLAUDE_CODE, secret=Secret(token))
+    assert draft.settled("x", sources).max_concurrency == expected
+
+
 def test_a_credentials_own_way_out_comes_before_the_general_one(sources: CredentialSources) -> None:
     """Protects a credential from leaving through an address it must not be seen at."""
     own = Secret("socks5://own:1")

@@ -36,6 +36,42 @@ def test_file_and_environment_are_united_and_the_file_names_what_both_have(tmp_p
     )
 
 
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        ({"CLAUDE_BINARY_PATH": "/opt/claude"}, ["code-1"]),
+        ({"CLAUDE_CODE__CLAUDE__COMMAND": "claude"}, ["code-1"]),
+        ({"CLAUDE_BINARY_PATH": "/opt/claude", "CLAUDE_CODE": "false"}, []),
+        ({"CLAUDE_BINARY_PATH": "/opt/claude", "ANTHROPIC_API_KEY": "sk-a"}, ["api-1"]),
+        ({"CLAUDE_CODE": "true", "ANTHROPIC_API_KEY": "sk-a"}, ["api-1", "code-1"]),
+    ],
+)
+def test_this_machines_login_is_used_where_it_is_spoken_of_and_no_other_credential_is(
+    tmp_path: Path, environ: dict[str, str], names: list[str]
+) -> None:
+    """Protects users of programs that know no other credential, and everybody else from one they did not ask for."""
+    found = load(tmp_path, environ)
+    assert [each.name for each in found.found] == names
+    implied = "CLAUDE_CODE" not in environ and names == ["code-1"]
+    assert any("own Claude Code login is used" in warning for warning in found.warnings) is implied
+
+
+def test_the_program_of_the_settings_is_every_claude_code_credentials_but_those_with_their_own(
+    tmp_path: Path,
+) -> None:
+    """Protects the order in which the names of the program count."""
+    code: dict[str, object] = {"kind": "claude_code"}
+    write(
+        tmp_path,
+        {"name": "own", "token": "a", "cli_path": "/own/claude", **code},
+        {"name": "general", "token": "b", **code},
+        {"name": "api", "kind": "anthropic", "key": "c"},
+    )
+    command = {"CLAUDE_CODE__CLAUDE__COMMAND": "/command/claude"}
+    for environ, path in ((command, "/command/claude"), ({**command, "CLAUDE_BINARY_PATH": "/b"}, "/b")):
+        assert [each.cli_path for each in load(tmp_path, environ).found] == ["/own/claude", path, None]
+
+
 def test_one_key_at_two_addresses_is_two_credentials(tmp_path: Path) -> None:
     """Protects gateways that take any key, each with its own health."""
     write(
@@ -123,7 +159,7 @@ def test_a_file_others_can_read_is_told(mode: int, warned: bool, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("kind", "field", "value"),
-    [("anthropic", "requests_per_minute", 5), ("claude_code", "model", "claude-opus-5-5")],
+    [("anthropic", "requests_per_minute", 5), ("claude_code", "requests_per_minute", 5)],
 )
 def test_a_field_that_does_nothing_yet_is_told(tmp_path: Path, kind: str, field: str, value: object) -> None:
     """Protects an operator from trusting in a limit that is not kept."""

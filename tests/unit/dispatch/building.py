@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import msgspec
@@ -29,6 +29,7 @@ from proxy.upstreams.base import Source, UpstreamCall, UpstreamFault, UpstreamRe
 from proxy.watch import Watch
 from tests.support.access import MemoryAccess
 from tests.support.clock import FakeClock
+from tests.support.tables import HasTables
 
 MODEL = "claude-sonnet-5-5"
 CATALOG = Catalog.load(None)
@@ -156,6 +157,12 @@ class MemoryObjects:
         self.forgotten_unix_ms = now_unix_ms
         self.rows[:] = [row for row in self.rows if (row.client, row.kind, row.id) != (client, kind, id)]
 
+    async def count_usage(self, client: str, kind: str, id: str) -> bool:  # noqa: A002 - the wire's own word
+        """See `ObjectStore.count_usage`."""
+        found = [row for row in self._of(client, kind) if row.id == id and not row.usage_counted]
+        self.rows[:] = [replace(row, usage_counted=True) if row in found else row for row in self.rows]
+        return bool(found)
+
     async def any_files(self) -> bool:
         """See `ObjectStore.any_files`."""
         self._check()
@@ -171,7 +178,7 @@ class MemoryObjects:
 
 
 @dataclass(slots=True)
-class MemoryStore:
+class MemoryStore(HasTables):
     """A store that can be told to fail.
 
     Attributes:

@@ -128,7 +128,7 @@ async def test_rows_in_words_of_another_version_are_left_out(
 ) -> None:
     """Protects the start from what a later or earlier version has written."""
     row = HealthRow(fingerprint="print-1", state=state, reason=reason, since_unix_ms=1)
-    assert await Journal(MemoryStore([row]), clock, _PRINTS).restored() == ()
+    assert await Journal(MemoryStore(rows=[row]), clock, _PRINTS).restored() == ()
 
 
 async def test_prints_that_are_nobodys_any_more_are_told_and_what_is_kept_of_them_goes(

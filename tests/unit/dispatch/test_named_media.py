@@ -107,6 +107,25 @@ async def test_a_session_uploads_what_was_fetched(call: Callable[[], Exchange]) 
     assert [upload.content for upload in decode_plan(sent).prompt.uploads] == [png()]
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "file", "file": {"file_url": URL}},
+        {"type": "file", "file": {"file_data": URL}},
+        {"type": "image_url", "image_url": URL},
+    ],
+    ids=["file_url", "file_data", "image_url"],
+)
+async def test_a_chat_clients_url_is_found_in_every_field_that_may_hold_one(part: object) -> None:
+    """Protects documents and images whose URL stands outside a field called ``url``."""
+    raw = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user", "content": [part]}]})
+    media, pages = _fetching({})
+    refused = await turned_away(_house(media, WEB), exchange(raw, dialect=CHAT))
+    assert pages.asked == [URL]
+    assert refused.status == 400
+    assert (refused.param or "").startswith("messages[0].content[0].")
+
+
 @pytest.mark.parametrize("call", [_messages, _chat])
 async def test_kinds_that_fetch_nothing_get_bytes(call: Callable[[], Exchange]) -> None:
     """Protects images on their way to upstreams that take no URL, in both dialects."""

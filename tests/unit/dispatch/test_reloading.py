@@ -11,11 +11,12 @@ import pytest
 
 from proxy.credentials import Credential, CredentialSource
 from proxy.dispatch.membership import Membership
-from proxy.dispatch.reloading import Reloader, mask, usable, warnings_of
+from proxy.dispatch.reloading import Reloader, checked, mask
 from proxy.pool import Difference
 from proxy.pool.replacing import compare
 from proxy.settings import ConfigurationError, load_settings
 from proxy.telemetry.redaction import Redactor
+from proxy.upstreams.claude_code.program import NOT_THERE
 from tests.support.clock import FakeClock
 from tests.support.house import until
 from tests.unit.telemetry.recording import RecordedLog
@@ -168,10 +169,6 @@ async def test_old_keys_are_masked_until_a_minute_after_their_last_use(desk: _De
         (b"", "sessions.json: is not valid JSON"),
         (b'{"credentials": []}', "sessions.json: leaves no credential to answer with"),
         (
-            b'{"credentials": [{"name": "w", "kind": "claude_code", "token": "canary-token"}]}',
-            "sessions.json: leaves no credential to answer with",
-        ),
-        (
             b'{"credentials": [{"name": "a", "kind": "anthropic", "key": "$UNSET", "wight": 1}]}',
             "sessions.json credentials[0].key: refers to $UNSET, which is not set; sessions.json credentials[0].wight",
         ),
@@ -213,8 +210,8 @@ async def test_a_vanished_file_is_refused_where_it_was_the_only_source(desk: _De
 
 async def test_a_warning_is_told_once_and_again_after_it_was_gone(desk: _Desk) -> None:
     """Protects the log from the same sentence with each change."""
-    code = {"name": "w", "kind": "claude_code", "token": "canary-token"}
-    told = "w: credentials of kind claude_code are not supported in this version."
+    code = {"name": "w", "kind": "claude_code", "token": "canary-token", "cli_path": "/nowhere/claude"}
+    told = f"w: Claude Code cannot be used: {NOT_THERE}."
     for weight, entries in enumerate(([code], [code], [], [code]), 2):
         desk.write(_entry("a", weight=weight), *entries)
         await desk.look()
@@ -265,11 +262,9 @@ async def test_a_mistake_of_ours_does_not_end_the_watch(desk: _Desk, monkeypatch
     assert desk.log.lines[0] == ("error", "looking after the credentials failed", {"error": "KeyError"})
 
 
-def test_only_kinds_that_can_be_asked_are_used_and_the_others_named(tmp_path: Path) -> None:
-    """Protects an operator from believing that a credential is used."""
-    environ = {"ANTHROPIC_API_KEYS": "k1", "SESSIONS": "sk-ant-sid01-cookie", "CLAUDE_CODE": "true"}
-    found = CredentialSource(load_settings({}, environ, tmp_path), environ).load()
-    assert [each.name for each in usable(found.found)] == ["api-1", "web-1"]
-    assert warnings_of(found)[-1].endswith(
-        "credentials of kind claude_code are not supported in this version."
-    )
+def test_a_credential_whose_program_is_missing_is_switched_off_and_the_others_stay(tmp_path: Path) -> None:
+    """Protects the rest of the pool from a program that is not there, and the operator from not knowing why."""
+    environ = {"ANTHROPIC_API_KEYS": "k1", "CLAUDE_CODE": "true", "CLAUDE_BINARY_PATH": "/nowhere/claude"}
+    found = checked(CredentialSource(load_settings({}, environ, tmp_path), environ).load())
+    assert [(each.name, each.enabled) for each in found.found] == [("api-1", True), ("code-1", False)]
+    assert found.warnings == (f"code-1: Claude Code cannot be used: {NOT_THERE}.",)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from proxy.dialects.common import Observed
-from proxy.dispatch.trace import SUCCESS, FailedAttempt, Trace
+from proxy.dispatch.trace import CLIENT_LEFT, HIT, MISS, SUCCESS, FailedAttempt, Trace
 from proxy.model.message import Usage
 from proxy.telemetry.usage import Charge
 
@@ -99,3 +99,57 @@ def test_what_was_used_in_vain_is_charged_where_it_was_used() -> None:
         wasted,
         Charge("api-1", "m", _USED, partial=True),
     ]
+
+
+_CACHED = {
+    "from memory": (
+        Trace(cache=HIT, credential="api-1", model="m", first_event_s=1.0, outcome=SUCCESS),
+        200,
+        (False, False, True, False),
+    ),
+    "joined a call that broke": (
+        Trace(cache=HIT, credential="api-1", first_event_s=1.0, outcome="server"),
+        200,
+        (True, False, True, False),
+    ),
+    "joined a call that failed": (Trace(cache=HIT, credential="api-1"), 502, (True, False, False, False)),
+    "joined and left": (Trace(cache=HIT, first_event_s=1.0), CLIENT_LEFT, (False, True, True, False)),
+    "stalled after joining": (Trace(cache=HIT, first_event_s=1.0), 200, (False, True, True, False)),
+    "began and left it to others": (
+        Trace(cache=MISS, first_event_s=1.0),
+        CLIENT_LEFT,
+        (False, True, False, True),
+    ),
+    "began, stalled and left it to others": (
+        Trace(cache=MISS, first_event_s=1.0),
+        200,
+        (False, True, False, True),
+    ),
+}
+
+
+@pytest.mark.parametrize(("trace", "status", "counted"), _CACHED.values(), ids=_CACHED.keys())
+def test_who_made_no_call_pays_for_none(
+    trace: Trace, status: int, counted: tuple[bool, bool, bool, bool]
+) -> None:
+    """Protects the books: an answer somebody else pays for is no answer without a price."""
+    found = trace.settlement("client", "m", status=status, free=False)
+    assert (found.answered, list(found.further)) == (None, [])
+    assert (found.failed, found.abandoned, found.cache_hit, found.cache_miss) == counted
+
+
+def test_who_pays_for_a_call_that_others_share_is_charged_like_any_other() -> None:
+    """Protects the books from a call nobody pays for, also where who joined it has to."""
+    usage = Usage(input_tokens=3, output_tokens=7)
+    trace = Trace(
+        cache=HIT,
+        credential="api-1",
+        model="m",
+        attempts=1,
+        first_event_s=1.0,
+        outcome=SUCCESS,
+        usage=usage,
+    )
+    found = trace.settlement("client", "m", status=200, free=False)
+    assert found.answered == Charge("api-1", "m", usage)
+    assert found.cache_hit

@@ -14,7 +14,7 @@ _RAW = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5),
     lambda fields: msgspec.Raw(msgspec.json.encode(fields))
 )
 _BLOCKS: st.SearchStrategy[Block] = st.one_of(
-    st.builds(TextBlock, st.text(), st.none() | st.lists(_RAW, min_size=1, max_size=2)),
+    st.builds(TextBlock, st.text(), st.none() | st.lists(_RAW, max_size=2)),
     st.builds(ThinkingBlock, st.text(), st.text()),
     st.builds(ToolUseBlock, st.text(min_size=1), st.text(min_size=1), _RAW),
     st.builds(RedactedThinkingBlock, st.text()),

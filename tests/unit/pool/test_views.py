@@ -125,3 +125,29 @@ def test_the_worst_state_is_the_word_for_all() -> None:
     assert word_of(member, table.clock) == "ready"
     table.pool.disable("a")
     assert word_of(member, table.clock) == "disabled(manual)"
+
+
+def test_each_limit_is_shown_with_the_least_that_is_left_of_it() -> None:
+    """Protects the bars an operator reads: the scarcest class counts, and a limit that is full again says so."""
+    table = bench(credential("a"))
+    tell(table, "a", 40)
+    lease = lease_of(table, "a", OTHER_CLASS)
+    table.pool.learn(lease, None, None, left(10))
+    table.pool.settle(lease, Success())
+    (limit,) = table.pool.snapshot()[0].limits
+    assert (limit.name, limit.share_left) == ("requests", 0.1)
+    assert limit.reset_unix_ms is not None
+    table.clock.wall_ms = limit.reset_unix_ms
+    (again,) = table.pool.snapshot()[0].limits
+    assert (again.share_left, again.reset_unix_ms) == (1.0, None)
+
+
+def test_the_worst_state_is_that_of_the_worst_class() -> None:
+    """Protects alerts: a credential that is out of use for one class of models is not counted as ready."""
+    table = bench("a")
+    assert table.pool.snapshot()[0].worst is State.READY
+    table.end(RATE)
+    (view,) = table.pool.snapshot()
+    assert (view.state.state, view.worst) == (State.READY, State.COOLING)
+    table.pool.disable("a")
+    assert table.pool.snapshot()[0].worst is State.DISABLED

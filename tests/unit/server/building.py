@@ -4,21 +4,24 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import DummyCookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.access import Keys
 from proxy.access.keys import OwnKey
 from proxy.access.rules import in_force
 from proxy.dispatch.bookkeeper import Bookkeeper
+from proxy.dispatch.conversations import Conversations
 from proxy.dispatch.objects import ObjectCalls
 from proxy.dispatch.ownership import Ownership
+from proxy.dispatch.projects import Projects
 from proxy.model.aliases import AliasRules
 from proxy.model.names import ModelNames
 from proxy.model.pricing import Pricing
 from proxy.secrets import Secret
 from proxy.server.admission import make_admission
 from proxy.server.context import SERVICES, Services
+from proxy.server.dashboard.feed import FEED, Feed
 from proxy.server.gate import Gate
 from proxy.server.inflight import Inflight
 from proxy.server.routes import Route, RouteTable
@@ -76,6 +79,8 @@ def services(
             budget=house.dispatcher.budget,
         ),
         ownership=Ownership(house.store.objects, house.journal, house.clock),
+        conversations=Conversations(house.store.conversations, house.clock, configured.conversations),
+        projects=Projects(house.store.projects, house.clock, configured.conversations, Pricing(CATALOG)),
         catalog=CATALOG,
         names=ModelNames(CATALOG, AliasRules(), house.clock),
         clock=house.clock,
@@ -101,11 +106,12 @@ def application(shared: Services, routes: Iterable[Route]) -> web.Application:
     app = web.Application(middlewares=[gate.middleware])
     gate.attach(RouteTable(app, tuple(routes)))
     app[SERVICES] = shared
+    app[FEED] = Feed(shared)
     if (cors := shared.admission.cors) is not None:
         app.on_response_prepare.append(cors.expose)
     return app
 
 
 def client(shared: Services, routes: Iterable[Route]) -> Client:
-    """A client of them; open it with ``async with``."""
-    return TestClient(TestServer(application(shared, routes)))
+    """A client of them, which keeps no cookies by itself; open it with ``async with``."""
+    return TestClient(TestServer(application(shared, routes)), cookie_jar=DummyCookieJar())

@@ -1,5 +1,6 @@
 """What decides on admission is made together, and takes over what was kept."""
 
+from proxy.access import Ask, Grant
 from proxy.access.keys import random_key
 from proxy.access.rules import Rules
 from proxy.tasks import finish_all
@@ -29,3 +30,9 @@ def test_no_page_may_call_unless_it_is_said() -> None:
     """Protects the default."""
     assert services().admission.cors is None
     assert services(configured=_CROSS).admission.cors is not None
+
+
+def test_where_no_other_process_is_asked_leave_is_there_at_once() -> None:
+    """Protects every limited request from the price of waiting for nobody."""
+    granted = services().admission.admit("work", Rules(requests_per_minute=1), Ask(""))
+    assert isinstance(granted, Grant)

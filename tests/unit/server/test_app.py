@@ -49,7 +49,7 @@ async def test_what_was_saved_about_a_credential_is_taken_over() -> None:
         cause="auth_dead",
         since_unix_ms=1_794_000_000_000,
     )
-    app = await build_app(_parts(MemoryStorage([row])))
+    app = await build_app(_parts(MemoryStorage(rows=[row])))
     states = {view.name: view.state.state for view in app[SERVICES].pool.snapshot()}
     assert states == {"api-1": State.DISABLED, "api-2": State.READY}
 
@@ -67,8 +67,12 @@ async def test_it_is_ready_while_it_runs_and_leaves_nothing_running() -> None:
             "forget expired responses",
             "look for a first file",
             "write down usage",
+            "count requests",
             "delete conversations",
             "look after the client keys",
+            "look after Claude Code",
+            "forget old conversations",
+            "forget old sessions",
         }
     assert not app[SERVICES].ready
     assert not [task for task in _running - before if not task.done()]

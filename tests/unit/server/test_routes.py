@@ -37,10 +37,10 @@ def test_a_route_that_was_added_past_the_table_is_unknown_to_it() -> None:
     assert past not in table._known
 
 
-def test_only_the_probes_are_public() -> None:
+def test_only_the_probes_and_the_way_to_the_login_are_public() -> None:
     """Protects every route from becoming public by a slip in its entry."""
     public = {route.path for route in ROUTES if route.access is Access.PUBLIC}
-    assert public == {"/health", "/live", "/ready"}
+    assert public == {"/health", "/live", "/ready", "/dashboard/login", "/dashboard/static/{file}"}
 
 
 def test_all_below_admin_needs_the_admin_key_and_all_below_v1_a_clients() -> None:

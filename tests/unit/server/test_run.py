@@ -3,8 +3,9 @@
 import asyncio
 import dataclasses
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from proxy.server.context import Services
 from proxy.server.routes import Access, Route
-from proxy.server.run import Stopping, run
+from proxy.server.run import Stopping, reserved, run
 from proxy.settings import Settings
 from proxy.settings.shapes import Address
 from tests.unit.server.building import application, services, settings
@@ -196,3 +197,38 @@ async def test_an_address_that_is_taken_is_an_error_of_the_system() -> None:
         app = application(services(), [])
         with pytest.raises(OSError, match="ddress already in use"):
             await run(app, taken, Stopping(), print)
+
+
+@contextmanager
+def _sharing(port: int) -> Iterator[socket.socket]:
+    """A server that lets others share its address; raises OSError where that is not granted."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        yield listener
+
+
+def test_an_address_that_its_owner_would_share_is_not_taken_for_ours() -> None:
+    """Protects a server from a second one that would get every other connection; the system itself would grant it."""
+    with _sharing(0) as owner:
+        port = owner.getsockname()[1]
+        with _sharing(port), pytest.raises(OSError, match="ddress already in use"):
+            reserved(Address("127.0.0.1", port))
+
+
+def test_a_reserved_address_is_shared_by_those_who_ask_for_it_and_kept_from_others() -> None:
+    """Protects workers from finding their address taken, by each other or by a stranger between two of them."""
+    keeper, found = reserved(Address("127.0.0.1", 0))
+    with keeper, _sharing(found.port), _sharing(found.port):
+        assert not _bound(found.port)
+
+
+def _bound(port: int) -> bool:
+    """Whether a server that shares with nobody gets this address."""
+    with socket.socket() as stranger:
+        try:
+            stranger.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

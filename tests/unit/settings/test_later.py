@@ -12,10 +12,7 @@ WRONG = {
     "MAX_CHAT_HISTORY_LENGTH": "0",
     "MIRROR_API_PREFIX": "mirror",
     "CLAUDE_CODE__CLAUDE__MAX_CONCURRENT_SESSIONS": "-1",
-    "CACHE_TTL_SECONDS": "soon",
-    "CONVERSATIONS": "maybe",
-    "WORKERS": "0",
-    "REDIS_URL": "http://redis",
+    "RESPONSES_TTL": "soon",
 }
 
 
@@ -29,7 +26,7 @@ def test_a_wrong_value_stops_the_start_although_nothing_reads_it_yet(name: str, 
 
 def test_each_setting_without_effect_says_so_once_when_it_is_set(tmp_path: Path) -> None:
     """Protects operators from believing that a limit holds which nobody keeps."""
-    environ = {"CACHE_ENABLED": "true", "CLAUDE_CODE__MCP__ENABLED": "true"}
+    environ = {"CLAUDE_CODE_TOOLS": "Read", "CLAUDE_CODE__MCP__ENABLED": "true"}
     warnings = load_settings({}, environ, tmp_path).warnings
     for name in environ:
         assert warnings.count(f"{name} is read but has no effect in this version.") == 1

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.secrets import Secret
 from proxy.settings import Address, ConfigurationError, load_settings
 
 LONG = "k" * 16
@@ -186,10 +187,14 @@ def test_numbers_that_contradict_each_other_stop_the_start(
     assert problems(environ, tmp_path) == [named]
 
 
-def test_several_processes_need_a_redis(tmp_path: Path) -> None:
-    """Protects against processes that would not know of each other's limits."""
+def test_several_processes_need_a_redis_and_one_secret(tmp_path: Path) -> None:
+    """Protects against processes that would not know of each other's limits, or would call things differently."""
     assert problems({"WORKERS": "2"}, tmp_path) == ["WORKERS"]
-    load_settings({}, {"WORKERS": "2", "REDIS_URL": "redis://r"}, tmp_path)
+    assert problems({"WORKERS": "2", "REDIS_URL": "redis://r"}, tmp_path) == ["SECRET_KEY"]
+    shared = {"WORKERS": "2", "REDIS_URL": "redis://:canary@r", "SECRET_KEY": "0123456789abcdef"}
+    settings = load_settings({}, shared, tmp_path)
+    assert (settings.workers, settings.redis_url) == (2, Secret("redis://:canary@r"))
+    assert "canary" not in repr(settings)
 
 
 def test_paths_begin_at_the_working_directory(tmp_path: Path) -> None:

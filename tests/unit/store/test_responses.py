@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import proxy.store
 from proxy.store import ResponseRow, SqliteStore, Storage, StoreError
 
 ROW = ResponseRow(
@@ -134,15 +135,20 @@ async def test_one_id_is_one_response(store: Storage) -> None:
     assert await store.load_response("resp_1", "ann", 1000) == ROW
 
 
-async def test_a_database_of_the_version_before_is_brought_up(path: Path) -> None:
-    """Protects operators who update: the table is there, and their health rows too."""
-    opened = await SqliteStore.open(path)
-    await opened.close()
+def _sixth_version(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     connection = sqlite3.connect(path)
-    connection.execute("DROP TABLE responses")
+    for file in sorted(Path(proxy.store.__file__).with_name("migrations").glob("000[1-6]_*.sql")):
+        connection.executescript(file.read_text())
     connection.execute("PRAGMA user_version = 6")
     connection.commit()
     connection.close()
+    path.chmod(0o600)
+
+
+async def test_a_database_of_the_version_before_is_brought_up(path: Path) -> None:
+    """Protects operators who update: the table is there, and their health rows too."""
+    _sixth_version(path)
     again = await SqliteStore.open(path)
     await again.save_response(ROW)
     assert await again.load_response("resp_1", "ann", 1000) == ROW

@@ -123,3 +123,18 @@ def test_all_that_is_known_is_shown() -> None:
         "stop_reason": "end_turn",
         "dropped": ["seed"],
     }
+
+
+def test_who_watches_is_told_every_request_once_and_in_order() -> None:
+    """Protects counters from missing a request or counting it twice, also those that have lost their place since."""
+    traces, told = Traces(kept=2), list[str]()
+    traces.subscribe(lambda ended: told.extend(trace.line.id for trace in ended))
+    for number in range(5):
+        traces.keep(_trace(number))
+    assert not told
+    traces.settle()
+    traces.settle()
+    traces.keep(_trace(5))
+    assert _ids(traces) == ["req_5", "req_4"]
+    assert traces.find("req_5") is not None
+    assert told == [f"req_{number}" for number in range(6)]

@@ -5,11 +5,12 @@ from typing import Final
 from proxy.dialects.common import Envelope, RenderedError, Rendering, StreamEncoder, Target, Translated
 from proxy.dialects.openai_chat import errors
 from proxy.dialects.openai_chat.text import answer, request
+from proxy.dialects.openai_chat.text.request import FIELDS
 from proxy.dialects.openai_chat.text.stream import TextStreamEncoder
 from proxy.errors import GatewayError
 from proxy.model.message import Message
 
-__all__ = ["OpenAITextDialect", "TextStreamEncoder"]
+__all__ = ["FIELDS", "OpenAITextDialect", "TextStreamEncoder"]
 
 
 class OpenAITextDialect:

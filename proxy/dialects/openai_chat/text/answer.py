@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.common import Rendering, ThinkingFormat
+from proxy.dialects.common import Dropped, Rendering, ThinkingFormat
+from proxy.dialects.openai_chat.annotations import has_citations
 from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN
 from proxy.dialects.openai_chat.response import REFUSAL, CompletionUsage, completion_usage, finish_reason
 from proxy.model.content import Block, TextBlock, ThinkingBlock
@@ -16,6 +17,8 @@ from proxy.model.message import Message
 
 WITHIN_TEXT: Final = frozenset((ThinkingFormat.THINK, ThinkingFormat.BOTH))
 """The formats that show thinking within the text."""
+
+CITATIONS: Final = Dropped("content[].citations", "a text completion has room for text alone")
 
 
 class TextChoice(msgspec.Struct):
@@ -47,6 +50,8 @@ def encode_message(message: Message, rendering: Rendering) -> bytes:
     text = rendering.form.echo
     if message.stop_reason != REFUSAL:
         text += "".join([_shown(block, thinking=thinking) for block in message.content])
+        if has_citations(message.content):
+            rendering.tell(CITATIONS)
     completion = Completion(
         id=completion_id(message.id or rendering.request_id),
         created=rendering.created_s,

@@ -13,9 +13,10 @@ import msgspec
 from proxy.dialects.common import Rendering
 from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN
 from proxy.dialects.openai_chat.response import completion_usage, finish_reason
-from proxy.dialects.openai_chat.text.answer import WITHIN_TEXT, completion_id
+from proxy.dialects.openai_chat.text.answer import CITATIONS, WITHIN_TEXT, completion_id
 from proxy.model.content import Block, TextBlock, ThinkingBlock
 from proxy.model.events import (
+    CitationsDelta,
     ContentBlockDelta,
     ContentBlockStart,
     ContentBlockStop,
@@ -76,6 +77,8 @@ class TextStreamEncoder:
             case MessageStop():
                 return self._finish()
             case _:
+                if isinstance(event, ContentBlockDelta) and isinstance(event.delta, CitationsDelta):
+                    self._rendering.tell(CITATIONS)
                 return b""
 
     def _begin(self, message: Message) -> None:

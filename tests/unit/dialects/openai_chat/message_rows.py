@@ -205,7 +205,7 @@ MESSAGE_ROWS: dict[str, Row] = {
         refused="messages[0].content[0].image_url.url",
     ),
     "audio part": Row(
-        sent=user({"type": "input_audio", "input_audio": {}}), refused="messages[0].content[0].type"
+        sent=user({"type": "input_audio", "input_audio": {}}), refused="messages[0].content[0].input_audio"
     ),
     "PDF": Row(
         sent=user({"type": "file", "file": {"file_data": PDF, "filename": "a.pdf"}}),

@@ -230,7 +230,7 @@ def test_names_and_audio_are_told_as_lost() -> None:
     [
         (
             {"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]},
-            "messages[0].content[0].type",
+            "messages[0].content[0].input_audio",
         ),
         (
             {

@@ -197,10 +197,10 @@ def test_tools_without_arguments_have_an_empty_object() -> None:
 
 
 def test_server_tools_and_unknown_blocks_are_swallowed() -> None:
-    """With their deltas: they are no calls the client could answer."""
+    """With their deltas: they are no calls the client could answer. What the answer cites of their findings stays."""
     for name in ("server_tool", "unknown_events_and_fields"):
         out = _encoder().encode(StreamDecoder(_CAP_BYTES).feed(stream(name)))
-        assert all(set(delta) <= {"role", "content", "refusal"} for delta in _deltas(out))
+        assert all(set(delta) <= {"role", "content", "refusal", "annotations"} for delta in _deltas(out))
 
 
 def test_a_refusal_is_told() -> None:

@@ -73,9 +73,11 @@ def test_a_route_is_described_as_it_is(route: Route) -> None:
     named = {one["name"] for one in found.parameters if one["in"] == "path"}
     assert named == set(re.findall(r"\{(\w+)\}", route.path))
     admin = [scheme for each in found.security for scheme in each if scheme == "adminKey"]
-    assert bool(admin) is (route.access in {Access.ADMIN, Access.EITHER})
+    assert bool(admin) is (route.access in {Access.ADMIN, Access.EITHER, Access.PAGE})
     assert bool(found.security) is (route.access is not Access.PUBLIC)
-    assert ("401" in found.responses) is (route.access is not Access.PUBLIC)
+    assert ({} in found.security) is (route.access is Access.PAGE)
+    keyed = route.access is not Access.PUBLIC or 401 in OPERATIONS[route.method, route.path].statuses
+    assert ("401" in found.responses) is keyed
     servers = msgspec.json.decode(FOUND.paths[route.path]["servers"], type=list[dict[str, str]])
     assert [each["url"] for each in servers] == [prefix or "/" for prefix in route.prefixes]
     envelope = "MessagesError" if route.dialect.name == "anthropic" else "ErrorEnvelope"

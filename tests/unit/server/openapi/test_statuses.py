@@ -16,12 +16,16 @@ from proxy.server.openapi.statuses import ALWAYS, KEYED, MEANINGS, MODEL, OBJECT
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, Access, Route
 from tests.unit.server.openapi.raising import raised_by
 
-# methods of other things that are called alike
+# methods of other things that are called alike; and what is raised for other files and methods than a route's own
 MISREAD: Final[dict[str, set[int]]] = {
     "chat_handler": {409},
     "_answered": {409},
     "explain": {404, 503},
     "traced_request": {503},
+    "page": {404},
+    "login_page": {404},
+    "config": {403},
+    "events": {403},
 }
 TYPES: Final = ("", "invalid_request_error", "not_found_error", "request_too_large", "api_error")
 CODES: Final = (None, "file_not_found", "model_not_found", "organization_on_hold")

@@ -1,0 +1,175 @@
+"""Limits that several processes keep together; while they cannot, each keeps to its share of them."""
+
+import asyncio
+import math
+import secrets
+from typing import Final, assert_never
+
+import msgspec
+
+from proxy.access.budgets import Budgets
+from proxy.access.limits import Ask, Grant, Limiter, Limits, counted_tokens, limits_of, reserved_micro_usd
+from proxy.access.refusals import (
+    Line,
+    budget_reserved,
+    budget_spent,
+    concurrency_reached,
+    limit_headers,
+    requests_reached,
+    tokens_reached,
+    too_many_tokens,
+)
+from proxy.access.rules import Rules
+from proxy.access.windows import WINDOW_S, wait_s
+from proxy.errors import GatewayError
+from proxy.model.message import Usage
+from proxy.model.pricing import Pricing
+from proxy.settings import LimitSettings
+from proxy.store.base import StoreError
+from proxy.store.shared import BucketCount, Counted, Refusal, SharedCounters, Taken, WindowCount
+from proxy.tasks import spawn
+
+_NONCE_BYTES: Final = 9
+
+
+class SharedLimiter:
+    """The counters of all processes together."""
+
+    def __init__(
+        self,
+        counters: SharedCounters,
+        alone: Limiter,
+        *,
+        budgets: Budgets,
+        pricing: Pricing,
+        limits: LimitSettings,
+    ) -> None:
+        """`alone` counts while nobody can tell what the others let in."""
+        self._counters = counters
+        self._alone = alone
+        self._budgets = budgets
+        self._pricing = pricing
+        self._server = limits
+        self._left: dict[str, int] = {}
+        budgets.tell = counters.spent
+
+    async def admit(self, client: str, rules: Rules, ask: Ask) -> Grant:
+        """See `Limiter.admit`."""
+        counted = self._counted(client, rules, ask)
+        taking = spawn(self._taken(counted), name="reserve from shared limits")
+        try:
+            taken = await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # the client has left, and what is reserved for it all the same is to be given back
+            taking.add_done_callback(lambda task: self._give_back(counted, task))
+            raise
+        if taken is None:
+            share = self._counters.share
+            return self._alone.admit(client, self._rules_alone(client, rules, share), ask, share=share)
+        if rules.budget_micro_usd is not None:
+            self._left[client] = taken.left_micro_usd
+        headers = limit_headers(_lines(counted, taken))
+        if (refusal := self._refusal(counted, rules, taken, headers)) is not None:
+            raise refusal
+        self._alone.note(client, rules, ask, share=self._counters.share)
+        return Grant(
+            headers,
+            lambda model, usage, partial: self._settle(counted, rules, taken, model, usage, partial=partial),
+        )
+
+    def _counted(self, client: str, rules: Rules, ask: Ask) -> Counted:
+        limits: Limits = limits_of(client, rules, self._server, ask)
+        budget = rules.budget_micro_usd
+        return Counted(
+            nonce=secrets.token_urlsafe(_NONCE_BYTES),
+            client=client,
+            requests=limits.requests,
+            tokens=limits.tokens,
+            asked_tokens=ask.tokens,
+            concurrency=rules.concurrency,
+            budget_micro_usd=budget,
+            period="" if budget is None else self._budgets.period_name(client, rules),
+            reserved_micro_usd=reserved_micro_usd(self._pricing, rules, ask),
+        )
+
+    async def _taken(self, counted: Counted) -> Taken | None:
+        try:
+            return await self._counters.take(counted)
+        except StoreError:
+            return None
+
+    def _give_back(self, counted: Counted, taking: "asyncio.Task[Taken | None]") -> None:
+        taken = None if taking.cancelled() else taking.result()
+        if taken is not None and taken.refusal is Refusal.NONE:
+            self._counters.settle(counted, taken.bucket, -counted.asked_tokens)
+
+    def _rules_alone(self, client: str, rules: Rules, share: int) -> Rules:
+        """The same with as much of the budget as this process may spend of what was left when that was last known."""
+        budget = rules.budget_micro_usd
+        if budget is None:
+            return rules
+        own = self._budgets.spent(client, rules)
+        known = self._left.get(client, max(budget - own, 0))
+        return msgspec.structs.replace(rules, budget_micro_usd=min(own + known // share, budget))
+
+    def _refusal(
+        self, counted: Counted, rules: Rules, taken: Taken, headers: dict[str, str]
+    ) -> GatewayError | None:
+        refusal, position = taken.refusal, taken.position
+        match refusal:
+            case Refusal.NONE:
+                return None
+            case Refusal.CONCURRENCY:
+                return concurrency_reached(counted.concurrency or 0, headers)
+            case Refusal.RESERVED:
+                return budget_reserved()
+            case Refusal.BUDGET:
+                return budget_spent(rules, self._budgets.next_period_s(counted.client, rules))
+            case Refusal.TOO_LARGE:
+                return too_many_tokens(counted.asked_tokens, *counted.tokens[position])
+            case Refusal.TOKENS:
+                (name, limit), bucket = counted.tokens[position], taken.tokens[position]
+                room = max(limit - counted.asked_tokens, 0)
+                after_s = wait_s(bucket.current, bucket.previous, taken.fraction, room)
+                return tokens_reached(name, limit, after_s, headers)
+            case Refusal.REQUESTS:
+                name, limit = counted.requests[position]
+                return requests_reached(name, limit, _whole_in_s(taken.requests[position]), headers)
+            case _:
+                assert_never(refusal)
+
+    def _settle(
+        self, counted: Counted, rules: Rules, taken: Taken, model: str, usage: Usage | None, *, partial: bool
+    ) -> None:
+        used = usage or Usage()
+        least = counted.asked_tokens if partial else 0
+        more = max(counted_tokens(used), least) - counted.asked_tokens
+        if rules.budget_micro_usd is not None:
+            cost = self._pricing.assumed_micro_usd(model, used)
+            least = counted.reserved_micro_usd if partial else 0
+            self._budgets.settle(counted.client, rules, 0, max(cost, least))
+        self._counters.settle(counted, taken.bucket, more)
+
+
+def _lines(counted: Counted, taken: Taken) -> dict[str, list[Line]]:
+    """How each limit stands."""
+    return {
+        "requests": [
+            Line(limit, max(limit - window.count, 0), _whole_in_s(window))
+            for (_, limit), window in zip(counted.requests, taken.requests, strict=True)
+        ],
+        "tokens": [
+            _tokens_line(limit, bucket, taken.fraction)
+            for (_, limit), bucket in zip(counted.tokens, taken.tokens, strict=True)
+        ],
+    }
+
+
+def _whole_in_s(window: WindowCount) -> float:
+    return max(WINDOW_S - window.oldest_s, 0.0) if window.count else 0.0
+
+
+def _tokens_line(limit: int, bucket: BucketCount, fraction: float) -> Line:
+    used = max(bucket.current + bucket.previous * (1 - fraction), 0.0)
+    whole_in_s = wait_s(bucket.current, bucket.previous, fraction, 0) if used else 0.0
+    return Line(limit, max(limit - math.ceil(used), 0), whole_in_s)

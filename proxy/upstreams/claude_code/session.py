@@ -1,0 +1,223 @@
+"""One child, from the making of its folder to the moment nothing of it is left."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from proxy.credentials import Credential, is_login
+from proxy.log import get_logger
+from proxy.model.request import InputMessage
+from proxy.pool import Fault
+from proxy.tasks import spawn
+from proxy.upstreams.base import UpstreamFault
+from proxy.upstreams.claude_code import environment
+from proxy.upstreams.claude_code.arguments import Line, command
+from proxy.upstreams.claude_code.asked import Asked, digest
+from proxy.upstreams.claude_code.environment import Carried
+from proxy.upstreams.claude_code.folders import Folder, Folders
+from proxy.upstreams.claude_code.listener import Door, Listener
+from proxy.upstreams.claude_code.process import Process
+from proxy.upstreams.claude_code.program import Program
+from proxy.upstreams.claude_code.transcript import remove_transcript, write_transcript
+from proxy.upstreams.claude_code.turn import Turn
+
+if TYPE_CHECKING:
+    from proxy.upstreams.claude_code.client import Client
+
+_log = get_logger("claude_code")
+_START_S: Final = 30.0
+_encoder = msgspec.json.Encoder()
+
+
+class Sort(msgspec.Struct, frozen=True):
+    """What a child is made for: it can serve any request of the same sort.
+
+    Attributes:
+        credential: whose it is.
+        model: the model id; empty for the program's own choice.
+        system: the system prompt.
+        carried: what goes by the environment, for a login.
+    """
+
+    credential: Credential
+    model: str
+    system: str
+    carried: Carried | None = None
+
+    def __hash__(self) -> int:
+        return hash((self.credential.name, self.model, self.system))
+
+
+def sort_of(asked: Asked, credential: Credential) -> Sort:
+    """What child a request needs. Raises UpstreamRefused for what a login cannot carry."""
+    return Sort(
+        credential, asked.model, asked.system, asked.carried() if is_login(credential.secret) else None
+    )
+
+
+def client_class() -> "type[Client]":
+    """What speaks to the program. Imports the SDK, which blocks for a second: for threads."""
+    from proxy.upstreams.claude_code.client import Client  # noqa: PLC0415 - the SDK is optional
+
+    return Client
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What children are made with.
+
+    Attributes:
+        folders: where they live.
+        listener: what those with a key speak to.
+        base: the environment of the server.
+    """
+
+    folders: Folders
+    listener: Listener
+    base: Mapping[str, str]
+
+
+class Session:
+    """One child.
+
+    Attributes:
+        sort: what it is made for.
+        held: the digest of what it knows; empty for nothing yet.
+        turns: how many questions it was asked.
+        used_s: when it was used last, monotonic seconds; whoever keeps it sets it.
+        settled: set while it is under no question.
+    """
+
+    def __init__(self, sort: Sort, means: Means) -> None:
+        self.sort = sort
+        self.held = b""
+        self.turns = 0
+        self.used_s = 0.0
+        self.settled = asyncio.Event()
+        self._means = means
+        self._folder: Folder | None = None
+        self._door: Door | None = None
+        self._process: Process | None = None
+        self._client: Client | None = None
+        self._transcript: Path | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._client is not None and self._client.alive and self._closing is None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it can be asked more than once: a login's child is not, as nobody holds back what it asks itself."""
+        return self._door is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The process that guards it."""
+        return self._process.pid if self._process is not None else None
+
+    async def start(
+        self, program: Program, history: tuple[InputMessage, ...] = (), begun: Turn | None = None
+    ) -> None:
+        """Start it, knowing a history. With `begun` it answers at once what the history ends with.
+
+        Raises UpstreamFault; whatever was made is gone then, and on cancellation.
+        """
+        try:
+            async with asyncio.timeout(_START_S):
+                await self._start(program, history, begun)
+        except TimeoutError:
+            await self.close(at_once=True)
+            raise UpstreamFault(Fault.HEADERS_TIMEOUT) from None
+        except OSError as error:
+            _log.warning(
+                "Claude Code did not start", credential=self.sort.credential.name, problem=error.strerror
+            )
+            await self.close(at_once=True)
+            raise UpstreamFault(Fault.RESET) from None
+        except BaseException:
+            await self.close(at_once=True)
+            raise
+
+    async def _start(self, program: Program, history: tuple[InputMessage, ...], begun: Turn | None) -> None:
+        sort, means = self.sort, self._means
+        folder = self._folder = await asyncio.to_thread(means.folders.new)
+        resumes = begun is not None
+        if sort.carried is None:
+            self._door = await means.listener.door(sort.credential)
+            self._door.turn = begun
+            told = environment.through_listener(means.base, folder, self._door.address, resumes=resumes)
+        else:
+            told = environment.as_login(means.base, folder, sort.credential, sort.carried, resumes=resumes)
+        told[environment.SDK_VERSION] = program.sdk_version
+        working_dir = Path(sort.credential.working_dir or folder.work)
+        line = await asyncio.to_thread(self._prepare, folder, told, working_dir, history, program)
+        self._process = await Process.start(command(program.path, line), told, working_dir)
+        if self._closing is not None:
+            await self._process.close(at_once=True)
+            raise UpstreamFault(Fault.RESET)
+        client = (await asyncio.to_thread(client_class))(self._process)
+        await client.connect(begun)
+        self._client = client
+        self.held = digest(history)
+        self.turns += resumes
+
+    def _prepare(
+        self,
+        folder: Folder,
+        told: Mapping[str, str],
+        working_dir: Path,
+        history: tuple[InputMessage, ...],
+        program: Program,
+    ) -> Line:
+        system_file: Path | None = None
+        if self.sort.system:
+            system_file = folder.root / "system.txt"
+            system_file.write_text(self.sort.system)
+        resume: str | None = None
+        if history:
+            configuration = Path(told.get("CLAUDE_CONFIG_DIR") or Path(told["HOME"]) / ".claude")
+            resume, self._transcript = write_transcript(history, configuration, working_dir, program.version)
+        return Line(
+            model=self.sort.model,
+            system_file=system_file,
+            resume=resume,
+            once=self.sort.carried is not None,
+        )
+
+    async def ask(self, asked: Asked, turn: Turn) -> None:
+        """Ask the question of a request whose history it knows. Raises UpstreamFault."""
+        if self._client is None:
+            raise UpstreamFault(Fault.RESET)
+        self.turns += 1
+        if self._door is not None:
+            self._door.turn = turn
+        content = msgspec.json.decode(_encoder.encode(asked.question), type=list[dict[str, object]])
+        await self._client.ask(content, turn)
+
+    async def close(self, *, at_once: bool) -> None:
+        """End it. Cancelling whoever waits for that does not stop it."""
+        if self._closing is None:
+            if self._client is not None:
+                self._client.leave()
+            if self._door is not None:
+                self._means.listener.shut(self._door)
+            if at_once and self._process is not None:
+                self._process.kill()
+            self._closing = spawn(self._close(at_once=at_once), name="end Claude Code")
+        await asyncio.shield(self._closing)
+
+    async def _close(self, *, at_once: bool) -> None:
+        try:
+            if self._process is not None:
+                await self._process.close(at_once=at_once)
+            if self._client is not None:
+                await self._client.close()
+        finally:
+            if self._transcript is not None:
+                await asyncio.to_thread(remove_transcript, self._transcript)
+            if self._folder is not None:
+                await asyncio.to_thread(self._folder.remove)

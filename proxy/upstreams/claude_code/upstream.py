@@ -1,0 +1,156 @@
+"""Claude Code as one kind of upstream: a call's body is a Messages request, the answer is told in its events."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from proxy.clock import Clock
+from proxy.credentials import Credential
+from proxy.exchange import Operation
+from proxy.log import get_logger
+from proxy.model.message import Message
+from proxy.model.request import InputMessage
+from proxy.pool import Fault
+from proxy.settings import Policy
+from proxy.tasks import off_loop
+from proxy.upstreams.base import ByteReply, UpstreamCall, UpstreamFault
+from proxy.upstreams.claude_code.asked import Asked, digest, read_asked
+from proxy.upstreams.claude_code.folders import Folders
+from proxy.upstreams.claude_code.listener import Listener
+from proxy.upstreams.claude_code.program import Program, Unusable, find_program
+from proxy.upstreams.claude_code.reply import CodeReply
+from proxy.upstreams.claude_code.session import Means, Session, client_class, sort_of
+from proxy.upstreams.claude_code.sessions import Limits, Sessions
+from proxy.upstreams.claude_code.turn import Turn
+from proxy.upstreams.http import WaysOut
+from proxy.upstreams.whole import WholeReply
+from proxy.watch import Watch
+
+_log = get_logger("claude_code")
+_LARGE_BYTES: Final = 128 * 1024
+_BYTES_PER_TOKEN: Final = 4
+_CLEAN_ENDS: Final = frozenset({"end_turn", "stop_sequence"})
+"""After any other end the program goes on by itself, and its history is no longer the client's."""
+
+
+class ClaudeCode:
+    """All credentials of kind ``claude_code``."""
+
+    dialect = "anthropic"
+
+    def __init__(
+        self,
+        ways_out: WaysOut,
+        policy: Policy,
+        clock: Clock,
+        *,
+        folder: Path,
+        limits: Limits,
+        credentials: tuple[Credential, ...] = (),
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Children live in folders below `folder`; `environment` is where a few harmless names are taken from.
+
+        `credentials` are those there are at the start, whose program is looked at before it is needed.
+        """
+        self._known = credentials
+        self._policy = policy
+        self._folders = Folders(folder)
+        self._listener = Listener(ways_out, policy)
+        self._sessions = Sessions(Means(self._folders, self._listener, environment), limits, clock)
+        self._programs: dict[str | None, Program] = {}
+
+    @property
+    def processes(self) -> int:
+        """How many children there are."""
+        return len(self._sessions)
+
+    @property
+    def version(self) -> str | None:
+        """The version of the program that was used last; None before any was."""
+        return next(reversed(self._programs.values())).version if self._programs else None
+
+    async def open(
+        self, call: UpstreamCall, credential: Credential, watch: Watch, limit_s: float
+    ) -> ByteReply:
+        """See `Upstream.open`. An answer that is not streamed is read whole here."""
+        if call.operation is Operation.COUNT_TOKENS:
+            return WholeReply(msgspec.json.encode({"input_tokens": len(call.body) // _BYTES_PER_TOKEN}))
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + limit_s
+        asked = await _read(call.body)
+        try:
+            reply = await watch.within(limit_s, self._asked(asked, credential))
+        except TimeoutError:
+            raise UpstreamFault(Fault.FIRST_EVENT_TIMEOUT) from None
+        if call.stream:
+            return reply
+        try:
+            return WholeReply(await reply.read_all(watch, max(due_s - loop.time(), 0.0)), reply.source)
+        finally:
+            reply.close()
+
+    async def forget(self, credential: Credential) -> None:
+        """See `Upstream.forget`."""
+        await self._sessions.forget(credential)
+
+    async def work_for_ever(self) -> None:
+        """Look at the programs, and end children nobody needs any more, as long as the server runs."""
+        for credential in self._known:
+            with suppress(UpstreamFault):
+                await self._program(credential)
+        await self._sessions.run()
+
+    async def close(self) -> None:
+        """End every child, and remove what they lived in."""
+        await self._sessions.close()
+        await self._listener.close()
+        await asyncio.to_thread(self._folders.close)
+
+    async def _asked(self, asked: Asked, credential: Credential) -> CodeReply:
+        program = await self._program(credential)
+        turn = Turn(asked.edits())
+        session = await self._sessions.ask(sort_of(asked, credential), asked, turn, program)
+        reply = CodeReply(turn, self._policy.event_max_bytes, partial(self._closed, session, turn, asked))
+        try:
+            await reply.begin()
+        except BaseException:
+            reply.close()
+            raise
+        return reply
+
+    async def _program(self, credential: Credential) -> Program:
+        found = self._programs.get(credential.cli_path)
+        if found is None:
+            try:
+                found = await asyncio.to_thread(_found, credential)
+            except (Unusable, OSError) as problem:
+                _log.error("Claude Code cannot be used", credential=credential.name, problem=str(problem))
+                raise UpstreamFault(Fault.CONNECT_REFUSED) from None
+            self._programs[credential.cli_path] = found
+        return found
+
+    def _closed(self, session: Session, turn: Turn, asked: Asked, answer: Message | None) -> None:
+        if answer is None or answer.stop_reason not in _CLEAN_ENDS:
+            turn.abort()
+            self._sessions.give_back(session, turn, None)
+            return
+        said = InputMessage("user", list(asked.question)), InputMessage("assistant", answer.content)
+        self._sessions.give_back(session, turn, digest(said, digest(asked.history)))
+
+
+def _found(credential: Credential) -> Program:
+    """The program, and the SDK made ready for it: both take too long for the loop."""
+    program = find_program(credential)
+    client_class()
+    return program
+
+
+async def _read(body: bytes) -> Asked:
+    return read_asked(body) if len(body) < _LARGE_BYTES else await off_loop(partial(read_asked, body))

@@ -1,0 +1,27 @@
+"""A real Redis, and a connection to it, for the tests of what is shared."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from proxy.store.redis.link import RedisLink
+from tests.support.lacking import lacks
+from tests.support.real_redis import PROGRAM, RealRedis, real_redis, which
+
+
+@pytest.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[RealRedis]:
+    """A running one, empty."""
+    if not which(PROGRAM):
+        lacks(f"not installed here: {PROGRAM}")
+    async with real_redis(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def link(redis: RealRedis) -> AsyncIterator[RedisLink]:
+    """A connection of a process."""
+    made = RedisLink(redis.secret_url)
+    yield made
+    await made.close()

@@ -1,0 +1,147 @@
+"""The children that are there: how long they stay, and who has to go."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from proxy.credentials import Credential, Kind
+from proxy.secrets import Secret
+from proxy.settings import Policy
+from proxy.simulator import Simulator
+from proxy.upstreams.claude_code import sessions as module
+from proxy.upstreams.claude_code.asked import Asked, read_asked
+from proxy.upstreams.claude_code.folders import Folders
+from proxy.upstreams.claude_code.listener import Listener
+from proxy.upstreams.claude_code.program import find_program
+from proxy.upstreams.claude_code.session import Means, Session, sort_of
+from proxy.upstreams.claude_code.sessions import Limits, Sessions
+from proxy.upstreams.claude_code.turn import Turn
+from proxy.upstreams.http import WaysOut
+from tests.support.children import seconds_until_none
+from tests.support.claude_code import claude_program
+from tests.support.clock import FakeClock
+from tests.support.fake_claude import fake_claude
+from tests.support.house import until
+
+
+def _asked(text: str, system: str) -> Asked:
+    messages = [{"role": "user", "content": text}]
+    return read_asked(msgspec.json.encode({"model": "m", "system": system, "messages": messages}))
+
+
+class _Bench:
+    """Sessions of one key, asked and answered in one go."""
+
+    def __init__(self, sessions: Sessions, credential: Credential) -> None:
+        self.sessions = sessions
+        self.credential = credential
+
+    async def ask(self, text: str = "Hello!", system: str = "") -> tuple[Session, Turn]:
+        """Ask, and wait for the end of the turn."""
+        asked, turn = _asked(text, system), Turn()
+        program = await asyncio.to_thread(find_program, self.credential)
+        session = await self.sessions.ask(sort_of(asked, self.credential), asked, turn, program)
+        await turn.over.wait()
+        return session, turn
+
+
+@asynccontextmanager
+async def bench(
+    folder: Path, simulator: Simulator, ways_out: WaysOut, clock: FakeClock, limits: Limits
+) -> AsyncIterator[_Bench]:
+    """A bench whose children are gone in the end."""
+    claude_program()
+    listener = Listener(ways_out, Policy())
+    means = Means(Folders(folder / "children"), listener, {"PATH": "/usr/bin:/bin"})
+    sessions = Sessions(means, limits, clock)
+    program = await asyncio.to_thread(fake_claude, folder / "fake")
+    key = Credential(
+        name="c", kind=Kind.CLAUDE_CODE, secret=Secret("k1"), base_url=simulator.url, cli_path=str(program)
+    )
+    try:
+        yield _Bench(sessions, key)
+    finally:
+        await sessions.close()
+        await listener.close()
+        await seconds_until_none(folder / "children", 10)
+
+
+async def test_one_that_idles_is_ended_in_time(
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut
+) -> None:
+    """Protects the machine's memory from conversations that are over."""
+    clock = FakeClock()
+    async with bench(tmp_path, simulator, ways_out, clock, Limits(processes=2, starts=2)) as found:
+        session, turn = await found.ask()
+        found.sessions.give_back(session, turn, b"known")
+        clock.advance(299)
+        await found.sessions.look()
+        assert len(found.sessions) == 1
+        clock.advance(2)
+        await found.sessions.look()
+        await until(lambda: len(found.sessions) == 0)
+
+
+async def test_one_that_ended_by_itself_is_forgotten(
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut
+) -> None:
+    """Protects the places from those nobody sits on."""
+    async with bench(tmp_path, simulator, ways_out, FakeClock(), Limits(processes=1, starts=1)) as found:
+        session, turn = await found.ask()
+        found.sessions.give_back(session, turn, b"known")
+        assert session._process is not None
+        session._process.kill()
+        await until(lambda: not session.alive)
+        await found.sessions.look()
+        await until(lambda: len(found.sessions) == 0)
+        assert (await found.ask())[0] is not session
+
+
+async def test_one_that_has_grown_too_large_is_ended(
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects the machine from a process that keeps what it has seen."""
+    sizes: list[int] = []
+    measured = module._resident_bytes
+
+    def measure(guard: int | None) -> int:
+        sizes.append(measured(guard))
+        return sizes[-1]
+
+    monkeypatch.setattr(module, "_resident_bytes", measure)
+    limits = Limits(processes=1, starts=1, memory_max_bytes=1_000_000)
+    async with bench(tmp_path, simulator, ways_out, FakeClock(), limits) as found:
+        session, turn = await found.ask()
+        found.sessions.give_back(session, turn, b"known")
+        await until(lambda: len(found.sessions) == 0)
+    assert sizes[0] > 1_000_000
+
+
+async def test_one_is_started_ahead_where_conversations_begin_again_and_again(
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut
+) -> None:
+    """Protects the first answer of a conversation from the time a start takes."""
+    async with bench(tmp_path, simulator, ways_out, FakeClock(), Limits(processes=3, starts=2)) as found:
+        for text in ("one", "two"):
+            session, turn = await found.ask(text, "the same instructions")
+            found.sessions.give_back(session, turn, None)
+        await until(lambda: any(each.settled.is_set() for each in found.sessions._idle))
+        (spare,) = found.sessions._idle
+        session, turn = await found.ask("three", "the same instructions")
+        assert session is spare
+        found.sessions.give_back(session, turn, None)
+
+
+async def test_those_of_a_credential_that_left_are_ended(
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut
+) -> None:
+    """Protects a key that was taken out of the configuration from being used on."""
+    async with bench(tmp_path, simulator, ways_out, FakeClock(), Limits(processes=2, starts=2)) as found:
+        session, turn = await found.ask()
+        found.sessions.give_back(session, turn, b"known")
+        await found.sessions.forget(found.credential)
+        await until(lambda: len(found.sessions) == 0)
