@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, TooLarge
+from proxy.server.context import SERVICES
 from proxy.settings import Policy
 from proxy.tasks import off_loop
 from proxy.watch import Watch
@@ -13,6 +14,7 @@ from proxy.watch import Watch
 LARGE_BYTES: Final = 2 * 1024 * 1024
 """From here on even a look at a body takes so long that the loop must not wait for it."""
 
+_KEPT: Final = web.RequestKey("kept_body", bytes)
 _T = TypeVar("_T")
 
 
@@ -21,13 +23,16 @@ async def looked_at(length_bytes: int, look: Callable[[], _T], *, large_bytes: i
     return look() if length_bytes < large_bytes else await off_loop(look)
 
 
-async def read_body(request: web.Request, policy: Policy, watch: Watch) -> bytes:
+async def read_body(
+    request: web.Request, policy: Policy, watch: Watch, *, limit_bytes: int | None = None
+) -> bytes:
     """The whole body, decompressed.
 
-    Raises TooLarge over the policy's `body_max_bytes`, by the declared length before a byte is read, and GatewayError
-    408 when it arrives too slowly.
+    Raises TooLarge over `limit_bytes`, the policy's `body_max_bytes` where none is given, by the declared length before
+    a byte is read, and GatewayError 408 when it arrives too slowly.
     """
-    limit_bytes = policy.body_max_bytes
+    if limit_bytes is None:
+        limit_bytes = policy.body_max_bytes
     declared = request.content_length
     if declared is not None and declared > limit_bytes:
         raise TooLarge(limit_bytes)
@@ -39,6 +44,21 @@ async def read_body(request: web.Request, policy: Policy, watch: Watch) -> bytes
         return body
     chunks = [chunk async for chunk in body_pieces(request, limit_bytes, policy, watch)]
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def kept_body(request: web.Request, *, limit_bytes: int | None = None) -> bytes:
+    """The same as `read_body`, kept with the request for whoever asks again."""
+    kept: bytes | None = request.get(_KEPT)
+    if kept is None:
+        watch = Watch()
+        try:
+            kept = await read_body(
+                request, request.app[SERVICES].settings.policy, watch, limit_bytes=limit_bytes
+            )
+        finally:
+            watch.close()
+        request[_KEPT] = kept
+    return kept
 
 
 async def body_pieces(

@@ -13,7 +13,8 @@ from aiohttp import StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 
 from proxy.errors import GatewayError, InvalidRequest, TooLarge
-from proxy.server.body import LARGE_BYTES, body_pieces, looked_at, read_body
+from proxy.server.body import LARGE_BYTES, body_pieces, kept_body, looked_at, read_body
+from proxy.server.context import SERVICES
 from proxy.settings import Policy
 from proxy.watch import Watch
 
@@ -76,6 +77,31 @@ async def test_a_body_that_stops_arriving_is_a_408() -> None:
     with pytest.raises(GatewayError) as caught:
         await _read(_reader(b"abc", end=False), 5)
     assert caught.value.status == 408
+
+
+class _Kept(dict[object, object]):
+    """A request with an application around it."""
+
+    def __init__(self, reader: StreamReader) -> None:
+        super().__init__()
+        self.content, self.content_length = reader, None
+        settings = SimpleNamespace(policy=_POLICY)
+        self.app = {SERVICES: SimpleNamespace(settings=settings)}
+
+
+async def test_a_body_that_is_asked_for_twice_is_read_once() -> None:
+    """Protects orders, whose body says both what to do and whether it is the same order again."""
+    request = cast(web.Request, _Kept(_reader(b"abc")))
+    assert [await kept_body(request), await kept_body(request)] == [b"abc", b"abc"]
+
+
+async def test_a_body_that_is_kept_has_its_time_and_its_limit_too() -> None:
+    """Protects connections and memory at endpoints that ask no model."""
+    with pytest.raises(GatewayError) as caught:
+        await kept_body(cast(web.Request, _Kept(_reader(b"abc", end=False))))
+    assert caught.value.status == 408
+    with pytest.raises(TooLarge):
+        await kept_body(cast(web.Request, _Kept(_reader(b"abc"))), limit_bytes=2)
 
 
 @dataclass(slots=True)
