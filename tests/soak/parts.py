@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Generic, Protocol, Self, TypeVar
 
+from tests.soak.crowd import Crowd, crowd
 from tests.soak.departures import Departures, departures
 from tests.soak.figures import Report
 from tests.soak.ground import Front, nothing_between
@@ -63,7 +64,7 @@ async def _run(run: Run[S], size: S, folder: Path, report: Report, front: Front 
 _STREAMS: Final = (
     "No event is lost, doubled or out of order, and memory at the end is what it was after a minute"
 )
-PARTS: Final[dict[str, Part[Streams] | Part[Departures] | Part[Readers] | Part[Overload]]] = {
+PARTS: Final[dict[str, Part[Streams] | Part[Departures] | Part[Readers] | Part[Crowd] | Part[Overload]]] = {
     "streams": Part(
         f"{_STREAMS}; 99 of 100 events arrive within 50 ms.",
         streams,
@@ -94,6 +95,13 @@ PARTS: Final[dict[str, Part[Streams] | Part[Departures] | Part[Readers] | Part[O
         readers,
         Readers(50, 1024, 50, Streams(100, 10, 75), stall_s=60),
         Readers(20, 8192, 20, Streams(20, 10, 7), stall_s=3),
+    ),
+    "slow-clients": Part(
+        "A connection that says nothing is let go after 30 s, a body that does not come after 60 s, and others do not "
+        "notice them.",
+        crowd,
+        Crowd(2000, 200, 200, head_s=30, body_s=60),
+        Crowd(200, 20, 20, head_s=2, body_s=1.5),
     ),
     "overload": Part(
         "Of five times what fits, what is taken takes at most twice its usual time, and the rest is refused within "
