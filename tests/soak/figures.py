@@ -44,7 +44,9 @@ class Report:
     def figure(self, name: str, value: float, *, most: float | None = None, timed: bool = False) -> None:
         """Take one."""
         kept = most is None or value <= most
-        taken = Figure(self._part, name, round(value, 3), most, timed, kept)
+        taken = Figure(
+            self._part, name, round(value, 3), None if most is None else round(most, 3), timed, kept
+        )
         self.figures.append(taken)
         self._tell(_encoder.encode(taken) + b"\n")
 
