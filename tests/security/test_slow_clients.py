@@ -53,7 +53,7 @@ def _head(address: str, route: Route, framing: Mapping[str, str]) -> bytes:
         "idempotency-key": f"{route.method} {path}",
         "connection": "keep-alive",
     }
-    head = request(path, method=route.method, key=key, headers=fields | framing)
+    head = request(path, method=route.method, key=key, headers={**fields, **framing})
     return head.replace(b"content-length: 0\r\n", b"")
 
 
