@@ -83,7 +83,8 @@ class Streams:
 
     def __str__(self) -> str:
         silent = f", in it silences of {self.pause_s:g} s with pings alone" if self.pause_s else ""
-        return f"{self.streams:,} streams, {self.per_s:g} event{'s' * (self.per_s != 1)} a second, {self.lasts_s:g} s{silent}"
+        events = "event" if self.per_s == 1 else "events"
+        return f"{self.streams:,} streams, {self.per_s:g} {events} a second, {self.lasts_s:g} s{silent}"
 
 
 @dataclass(slots=True)
