@@ -44,6 +44,11 @@ class Overload:
         """Requests a second that are asked."""
         return self.times * self.credentials * self.places / self.answer_s
 
+    def begins_s(self, number: int) -> float:
+        """When a request is asked; the first only as fast as fits, so that places do not become free all at once."""
+        fill = self.credentials * self.places
+        return min(number, fill) * self.times / self.per_s + max(number - fill, 0) / self.per_s
+
     def scaled(self, share: float) -> "Overload":
         """The same in a share of the time."""
         return replace(self, seconds=self.seconds * share)
@@ -104,7 +109,7 @@ async def _asked_too_much(found: Ground, size: Overload, told: _Told) -> None:
     began_s = clock.monotonic_s()
 
     async def one(number: int) -> None:
-        await asyncio.sleep(began_s + number / size.per_s - clock.monotonic_s())
+        await asyncio.sleep(began_s + size.begins_s(number) - clock.monotonic_s())
         await _ask(found, told, number)
 
     await asyncio.gather(*(one(number) for number in range(round(size.per_s * size.seconds))))
