@@ -1,5 +1,5 @@
 # Everything from a clean clone: each target makes what it needs.
-# The commands a person types: run, test, check, bench, lock.
+# The commands a person types: run, test, check, bench, soak, lock.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 SOURCES := proxy tests app.py
 T ?= tests
 
-.PHONY: run test check format lint types contracts security fuzz bench lock clean help
+.PHONY: run test check format lint types contracts security fuzz bench soak lock clean help
 
 help: ## Show what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ fuzz: .venv/.dev .venv/.fuzz ## Feed the parsers nonsense: make fuzz TARGET=sse 
 
 bench: .venv/.dev ## Measure: one JSON line a figure; PEERS=1 adds the peers (needs wrk)
 	@$(BIN)/python -m tests.bench $(if $(PEERS),--peers)
+
+soak: .venv/.dev ## Run the long tests, or a part of them: make soak PART=streams; one JSON line a figure
+	@$(BIN)/python -m tests.soak $(PART)
 
 lock: .venv/.dev ## Compile the requirement files from pyproject.toml
 	deploy/lock.sh $(BIN)/uv

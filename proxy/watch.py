@@ -10,10 +10,18 @@ import math
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 _T = TypeVar("_T")
 _LOOK_EVERY_S: Final = 0.05
+
+
+class Excuse(Protocol):
+    """What may lengthen a limit that is over."""
+
+    def more_s(self, now_s: float) -> float:
+        """For how many seconds more; 0 is for none."""
+        ...
 
 
 class Watch:
@@ -25,7 +33,17 @@ class Watch:
         task: whose awaits they are; only it may call `within`.
     """
 
-    __slots__ = ("_alarm", "_alarm_s", "_cancelling", "_due_s", "_fired", "_loop", "_round", "task")
+    __slots__ = (
+        "_alarm",
+        "_alarm_s",
+        "_cancelling",
+        "_due_s",
+        "_excuse",
+        "_fired",
+        "_loop",
+        "_round",
+        "task",
+    )
 
     def __init__(self, task: "asyncio.Task[Any] | None" = None) -> None:
         """`task` is the current one where none is given; looking for it costs a system call."""
@@ -38,6 +56,7 @@ class Watch:
         self._cancelling = task.cancelling()
         self._due_s = math.inf
         self._fired = False
+        self._excuse: Excuse | None = None
         self._alarm: Callable[[], None] | None = None
         self._alarm_s = math.inf
 
@@ -45,12 +64,14 @@ class Watch:
         """The loop's time, monotonic seconds."""
         return self._loop.time()
 
-    async def within(self, limit_s: float, work: Awaitable[_T]) -> _T:
+    async def within(self, limit_s: float, work: Awaitable[_T], excuse: Excuse | None = None) -> _T:
         """Await `work`; raises TimeoutError when it takes longer than `limit_s` seconds.
 
+        An `excuse` is asked for more time whenever the limit is over.
         `work` is cancelled then, so it must be safe to cancel: a read that leaves its bytes in the buffer is.
         """
         self._due_s = self._loop.time() + limit_s
+        self._excuse = excuse
         self._round.add(self)
         try:
             return await work
@@ -86,6 +107,9 @@ class Watch:
             self.silence()
             callback()
         if now_s >= self._due_s:
+            if self._excuse is not None and (more_s := self._excuse.more_s(now_s)):
+                self._due_s = now_s + more_s
+                return
             self._due_s = math.inf
             self._fired = True
             self.task.cancel()

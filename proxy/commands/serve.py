@@ -5,6 +5,7 @@ import datetime
 import gc
 import os
 import random
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -38,6 +39,7 @@ from proxy.telemetry.requests import HasLine
 
 _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
+_MOST_DESCRIPTORS: Final = 65_536
 _GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
 
 
@@ -61,6 +63,7 @@ def serve(flags: Mapping[str, str], *, env_file: Path | None, demo: bool, demo_i
     configured and the address is a loopback one.
     """
     os.umask(_PRIVATE_UMASK)
+    _allow_many_connections()
     try:
         _require_fast_parser()
         configured = _configure(flags, env_file, demo=demo, demo_if_unconfigured=demo_if_unconfigured)
@@ -194,6 +197,14 @@ def _listen_for_hangups(reloader: Reloader | None, stopping: Stopping) -> None:
             reloader.on_hangup()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
+
+
+def _allow_many_connections() -> None:
+    """Take as many descriptors as the system grants for the asking; the usual 1,024 are 500 streams."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _settle_memory() -> None:

@@ -6,13 +6,15 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, TooLarge
+from proxy.server.context import SERVICES
+from proxy.settings import Policy
 from proxy.tasks import off_loop
 from proxy.watch import Watch
 
 LARGE_BYTES: Final = 2 * 1024 * 1024
 """From here on even a look at a body takes so long that the loop must not wait for it."""
 
-_STALLED_BODY_S = 60.0
+_KEPT: Final = web.RequestKey("kept_body", bytes)
 _T = TypeVar("_T")
 
 
@@ -21,12 +23,16 @@ async def looked_at(length_bytes: int, look: Callable[[], _T], *, large_bytes: i
     return look() if length_bytes < large_bytes else await off_loop(look)
 
 
-async def read_body(request: web.Request, limit_bytes: int, watch: Watch) -> bytes:
+async def read_body(
+    request: web.Request, policy: Policy, watch: Watch, *, limit_bytes: int | None = None
+) -> bytes:
     """The whole body, decompressed.
 
-    Raises TooLarge over `limit_bytes`, by the declared length before a byte is read, and GatewayError 408 when
-    60 seconds pass without a byte.
+    Raises TooLarge over `limit_bytes`, the policy's `body_max_bytes` where none is given, by the declared length before
+    a byte is read, and GatewayError 408 when it arrives too slowly.
     """
+    if limit_bytes is None:
+        limit_bytes = policy.body_max_bytes
     declared = request.content_length
     if declared is not None and declared > limit_bytes:
         raise TooLarge(limit_bytes)
@@ -36,21 +42,48 @@ async def read_body(request: web.Request, limit_bytes: int, watch: Watch) -> byt
         if len(body) > limit_bytes:
             raise TooLarge(limit_bytes)
         return body
-    chunks = [chunk async for chunk in body_pieces(request, limit_bytes, watch)]
+    chunks = [chunk async for chunk in body_pieces(request, limit_bytes, policy, watch)]
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def body_pieces(request: web.Request, limit_bytes: int, watch: Watch) -> AsyncGenerator[bytes, None]:
-    """The body as it comes, decompressed; raises as `read_body` does, for lengths only once they have come."""
+async def kept_body(request: web.Request, *, limit_bytes: int | None = None) -> bytes:
+    """The same as `read_body`, kept with the request for whoever asks again."""
+    kept: bytes | None = request.get(_KEPT)
+    if kept is None:
+        watch = Watch()
+        try:
+            kept = await read_body(
+                request, request.app[SERVICES].settings.policy, watch, limit_bytes=limit_bytes
+            )
+        finally:
+            watch.close()
+        request[_KEPT] = kept
+    return kept
+
+
+async def body_pieces(
+    request: web.Request, limit_bytes: int, policy: Policy, watch: Watch
+) -> AsyncGenerator[bytes, None]:
+    """The body as it comes, decompressed; raises as `read_body` does, for lengths only once they have come.
+
+    It is waited for as long as the policy's `body_stall_s` in all, which every piece lengthens again, up to that, by
+    the time it would have taken at `body_min_bytes_per_s`. So neither silence nor single bytes hold a connection.
+    """
     content = request.content
     left_bytes = limit_bytes
+    most_s, least_bytes_per_s = policy.body_stall_s, policy.body_min_bytes_per_s
+    left_s = most_s
     try:
-        while chunk := await watch.within(_STALLED_BODY_S, content.readany()):
+        began_s = watch.now_s()
+        while chunk := await watch.within(left_s, content.readany()):
             left_bytes -= len(chunk)
             if left_bytes < 0:
                 raise TooLarge(limit_bytes)
+            gained_s = len(chunk) / least_bytes_per_s if least_bytes_per_s else most_s
+            left_s = min(left_s - (watch.now_s() - began_s) + gained_s, most_s)
             yield chunk
+            began_s = watch.now_s()
     except TimeoutError:
-        raise GatewayError(408, ErrorKind.TIMEOUT, "The request body stopped arriving.") from None
+        raise GatewayError(408, ErrorKind.TIMEOUT, "The request body arrived too slowly.") from None
     except web.RequestPayloadError:
         raise InvalidRequest("The request body could not be read.") from None

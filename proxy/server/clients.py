@@ -12,6 +12,7 @@ from proxy.access.stored import KeyView
 from proxy.dialects.decoding import decode_json, printable
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, NotFound
 from proxy.log import get_logger
+from proxy.server.body import kept_body
 from proxy.server.context import CALLER, SERVICES
 from proxy.server.extras import json_response
 from proxy.server.orders import carried_out, note, shown
@@ -101,7 +102,7 @@ async def new_key(request: web.Request) -> web.Response:
     Raises InvalidRequest, and GatewayError: 409 for a name that was used, 503 where it cannot be kept.
     """
     demand_known(request, ())
-    wanted = decode_json(NewKey, await request.read())
+    wanted = decode_json(NewKey, await kept_body(request))
     services = request.app[SERVICES]
     order = request.headers.get(HEADER)
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from proxy.dialects.decoding import decode_json
 from proxy.dispatch.projects import demand_path
 from proxy.errors import InvalidRequest, NotFound
+from proxy.server.body import kept_body
 from proxy.server.context import CALLER, SERVICES
 from proxy.server.extras import json_response
 from proxy.server.object_request import tenant_of
@@ -61,7 +62,7 @@ async def create(request: web.Request) -> web.Response:
     """``POST /v1/conversations``. Raises GatewayError: 400, 404 where conversations are off, 503."""
     _demand_on(request)
     demand_known(request, ())
-    body = await request.read()
+    body = await kept_body(request)
     if b'"items"' in body and "items" in decode_json(dict[str, msgspec.Raw], body):
         raise InvalidRequest("A conversation begins without items.", param="items", code="unsupported_value")
     wanted = decode_json(NewConversation, body or b"{}")

@@ -133,7 +133,7 @@ class ClientCall:
 
     async def _read_body(self) -> bytes:
         """The request's body, before anything in it is looked at."""
-        return await read_body(self._request, self._services.settings.policy.body_max_bytes, self._watch)
+        return await read_body(self._request, self._services.settings.policy, self._watch)
 
     def _refused(self, error: GatewayError) -> web.Response:
         response = error_response(error, self._dialect, self._caller, self._services)

@@ -24,6 +24,7 @@ from proxy.server.gate import error_response, identity_headers
 from proxy.server.headers import BETA, VERSION, attempt_headers, forwardable
 from proxy.server.limiting import admitted_object
 from proxy.server.routes import ANTHROPIC, Handler
+from proxy.server.taking import taking_of
 from proxy.upstreams.anthropic_objects import ObjectCall
 from proxy.upstreams.base import UpstreamFault
 from proxy.watch import Watch
@@ -257,6 +258,7 @@ class ObjectRequest:
     ) -> None:
         """Raises UpstreamFault for an upstream that breaks off or stands still, TimeoutError for a client that does."""
         policy, within, reply = self.services.settings.policy, self.watch.within, opened.reply
+        taking = taking_of(self.request, policy)
         while True:
             try:
                 piece = await within(policy.idle_timeout_s, reply.read())
@@ -266,7 +268,7 @@ class ObjectRequest:
                 return
             if usage is not None:
                 usage.feed(piece)
-            await within(policy.write_stall_s, response.write(piece))
+            await within(taking.look_after_s, response.write(piece), taking)
 
     def _break_off(self) -> None:
         if (transport := self.request.transport) is not None:

@@ -52,7 +52,7 @@ async def upload_file(asked: ObjectRequest) -> web.StreamResponse:
     if (order := asked.request.headers.get(HEADER)) is not None:
         return await _uploaded_once(asked, content_type, order)
     policy = asked.services.settings.policy
-    upload = Upload(asked.request, policy.file_max_bytes, taken_within_s=policy.unary_timeout_s)
+    upload = Upload(asked.request, policy.file_max_bytes, policy)
     return await _finished(asked, upload, content_type)
 
 
@@ -126,15 +126,13 @@ async def _uploaded_before(asked: ObjectRequest, answered: Answered) -> web.Stre
 
 async def create_batch(asked: ObjectRequest) -> web.StreamResponse:
     """``POST /v1/messages/batches``."""
-    policy = asked.services.settings.policy
+    services = asked.services
     upload = BatchUpload(
         asked.request,
-        policy.batch_max_bytes,
-        taken_within_s=policy.unary_timeout_s,
-        element_max_bytes=policy.body_max_bytes,
-        ownership=asked.services.ownership,
+        services.settings.policy,
+        ownership=services.ownership,
         tenant=asked.tenant,
-        counts_tokens=counts_batches(asked.services),
+        counts_tokens=counts_batches(services),
     )
     try:
         response = await _finished(asked, upload, "application/json")

@@ -11,6 +11,7 @@ from multidict import istr
 from proxy.access.idempotency import HEADER, REPLAYED, Answered
 from proxy.errors import ErrorKind, GatewayError
 from proxy.log import get_logger
+from proxy.server.body import kept_body
 from proxy.server.context import CALLER, SERVICES
 from proxy.server.extras import raw_json_response
 from proxy.server.routes import Handler
@@ -43,7 +44,7 @@ def once(handler: Handler) -> Handler:
 
 async def carried_out(request: web.Request, work: Callable[[str], Awaitable[tuple[int, bytes]]]) -> Answered:
     """Carry out what a request orders, unless it was before; see `Idempotency.once`."""
-    asked = b"\0".join((request.method.encode(), request.path_qs.encode(), await request.read()))
+    asked = b"\0".join((request.method.encode(), request.path_qs.encode(), await kept_body(request)))
     orders = request.app[SERVICES].admission.desk.orders
     return await orders.once(request[CALLER].client or _ADMIN, request.headers.get(_ORDER), asked, work)
 

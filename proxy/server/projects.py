@@ -8,6 +8,7 @@ from aiohttp import web
 
 from proxy.dialects.decoding import decode_json
 from proxy.dispatch.projects import demand_path
+from proxy.server.body import kept_body
 from proxy.server.context import CALLER, SERVICES
 from proxy.server.extras import json_response
 from proxy.server.object_request import tenant_of
@@ -91,7 +92,7 @@ class _Made(msgspec.Struct):
 async def create_project(request: web.Request) -> web.Response:
     """``POST /v1/projects``. Raises GatewayError: 400, 409 where the path is taken, 503."""
     demand_known(request, ())
-    wanted = decode_json(NewProject, await request.read())
+    wanted = decode_json(NewProject, await kept_body(request))
     path = demand_path(wanted.path or "", field="path")
     owner, projects = _owner(request), request.app[SERVICES].projects
 
@@ -130,7 +131,7 @@ async def delete_project(request: web.Request) -> web.Response:
 async def create_session(request: web.Request) -> web.Response:
     """``POST /v1/sessions``. Raises GatewayError: 400, 404 for a project that is not the client's, 503."""
     demand_known(request, ())
-    wanted = decode_json(NewSession, await request.read() or b"{}")
+    wanted = decode_json(NewSession, await kept_body(request) or b"{}")
     owner, projects = _owner(request), request.app[SERVICES].projects
 
     async def work(_nonce: str) -> tuple[int, bytes]:

@@ -18,6 +18,7 @@ from proxy.errors import ErrorKind, GatewayError
 from proxy.exchange import Exchange
 from proxy.pool import Failure
 from proxy.server.headers import answer_headers
+from proxy.server.taking import taking_of
 from proxy.settings import Policy
 from proxy.tasks import spawn
 from proxy.telemetry.redaction import REDACTOR
@@ -100,14 +101,15 @@ class StreamAnswer:
         self._exchange.body = b""
         keep_alive = self._exchange.dialect.keep_alive
         frames = stream.frames
-        silence_s, stall_s = self._policy.keep_alive_s, self._policy.write_stall_s
-        within = self._watch.within
+        silence_s, within = self._policy.keep_alive_s, self._watch.within
+        taking = taking_of(self._request, self._policy)
+        look_after_s = taking.look_after_s
         try:
             while (chunk := await frames(silence_s)) is not None:
                 if stream.over:
-                    await within(stall_s, response.write_eof(chunk))
+                    await within(look_after_s, response.write_eof(chunk), taking)
                     return None
-                await within(stall_s, response.write(chunk or keep_alive))
+                await within(look_after_s, response.write(chunk or keep_alive), taking)
         except TimeoutError:
             raise ClientStalled from None
         except StreamCut as cut:
@@ -194,7 +196,8 @@ class StreamAnswer:
 
     async def _within(self, writing: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._watch.within(self._policy.write_stall_s, writing)
+            taking = taking_of(self._request, self._policy)
+            await self._watch.within(taking.look_after_s, writing, taking)
         except TimeoutError:
             raise ClientStalled from None
 

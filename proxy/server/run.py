@@ -10,6 +10,7 @@ from aiohttp import web
 from proxy.log import get_logger
 from proxy.server.context import SERVICES
 from proxy.server.inflight import Inflight
+from proxy.server.newcomers import Newcomers
 from proxy.settings import Settings
 from proxy.settings.shapes import Address
 from proxy.tasks import spawn
@@ -71,6 +72,7 @@ async def run(
     await site.start()
     host, port = listener.getsockname()[:2]
     announce(Address(host, port))
+    newcomers = _newcomers(runner, settings)
     await stopping.first.wait()
     inflight = app[SERVICES].inflight
 
@@ -82,10 +84,18 @@ async def run(
     ended = spawn(stopping.second.wait(), name="wait for a second signal")
     await asyncio.wait({draining, ended}, return_when=asyncio.FIRST_COMPLETED)
     cut_short = not draining.done()
-    for task in (draining, ended):
+    for task in (draining, ended, newcomers):
         task.cancel()
     await runner.cleanup()
     return 130 if cut_short else 0
+
+
+def _newcomers(runner: web.AppRunner, settings: Settings) -> "asyncio.Task[None]":
+    """Look after connections whose first request does not come."""
+    if runner.server is None:
+        raise RuntimeError("the runner is not set up")
+    newcomers = Newcomers(runner.server, settings.policy.head_timeout_s)
+    return spawn(newcomers.look_for_ever(), name="look after new connections")
 
 
 async def _drain(

@@ -14,6 +14,7 @@ from proxy.dialects.files import NamedFile, may_name_files, named_files
 from proxy.dispatch.ownership import Ownership
 from proxy.errors import GatewayError, InvalidRequest, TooLarge
 from proxy.server.body import body_pieces
+from proxy.settings import Policy
 from proxy.watch import Watch
 
 _LOOKED_THROUGH_BYTES: Final = 4 * 1024 * 1024
@@ -27,14 +28,17 @@ class Upload:
         problem: why it cannot go on, where that is the client's doing.
     """
 
-    def __init__(self, request: web.Request, limit_bytes: int, *, taken_within_s: float) -> None:
-        """`taken_within_s` is how long an upstream may leave a piece lying. Raises TooLarge by the declared length."""
+    def __init__(self, request: web.Request, limit_bytes: int, policy: Policy) -> None:
+        """An upstream may leave a piece lying as long as the policy's `unary_timeout_s`.
+
+        Raises TooLarge by the declared length.
+        """
         declared = request.content_length
         if declared is not None and declared > limit_bytes:
             raise TooLarge(limit_bytes)
         self._request = request
         self._limit_bytes = limit_bytes
-        self._taken_within_s = taken_within_s
+        self._policy = policy
         self.ended = False
         self.problem: GatewayError | None = None
 
@@ -51,7 +55,7 @@ class Upload:
         loop = asyncio.get_running_loop()
         try:
             async for piece in self._arriving(credential, watch):
-                taken.reschedule(loop.time() + self._taken_within_s)
+                taken.reschedule(loop.time() + self._policy.unary_timeout_s)
                 yield piece
         finally:
             watch.close()
@@ -60,7 +64,7 @@ class Upload:
         """The body as it comes; says what went wrong before it raises."""
         try:
             async for piece in self._looked_at(
-                body_pieces(self._request, self._limit_bytes, watch), credential
+                body_pieces(self._request, self._limit_bytes, self._policy, watch), credential
             ):
                 yield piece
         except GatewayError as problem:
@@ -93,17 +97,15 @@ class BatchUpload(Upload):
     def __init__(
         self,
         request: web.Request,
-        limit_bytes: int,
+        policy: Policy,
         *,
-        taken_within_s: float,
-        element_max_bytes: int,
         ownership: Ownership,
         tenant: str,
         counts_tokens: bool = False,
     ) -> None:
-        """`element_max_bytes` bounds one request of the batch, `tenant` is whose files it may name."""
-        super().__init__(request, limit_bytes, taken_within_s=taken_within_s)
-        self._elements = Elements(element_max_bytes)
+        """One request of the batch is bounded as one that comes by itself; `tenant` is whose files it may name."""
+        super().__init__(request, policy.batch_max_bytes, policy)
+        self._elements = Elements(policy.body_max_bytes)
         self._ownership = ownership
         self._tenant = tenant
         self._held: list[bytes] = []
@@ -118,7 +120,7 @@ class BatchUpload(Upload):
         would hold those named later, as far as can be known.
         """
         left_bytes = min(_LOOKED_THROUGH_BYTES, self._limit_bytes)
-        async with aclosing(body_pieces(self._request, self._limit_bytes, watch)) as body:
+        async with aclosing(body_pieces(self._request, self._limit_bytes, self._policy, watch)) as body:
             async for piece in body:
                 left_bytes -= len(piece)
                 self._held.append(piece)

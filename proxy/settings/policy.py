@@ -73,7 +73,24 @@ class Policy:
     )
     stream_wall_s: float = _of(14_400.0, "RELAY_STREAM_WALL_S", 1, 604_800, "Longest life of one stream.")
     write_stall_s: float = _of(
-        60.0, "RELAY_WRITE_STALL_S", 1, 3600, "Time a client may take no bytes before it is cut off."
+        60.0,
+        "RELAY_WRITE_STALL_S",
+        1,
+        3600,
+        "Time a client may take no byte of an answer before it is cut off.",
+    )
+    head_timeout_s: float = _of(
+        30.0, "RELAY_HEAD_TIMEOUT_S", 2, 3600, "Time a new connection has for the head of its first request."
+    )
+    body_stall_s: float = _of(
+        60.0, "RELAY_BODY_STALL_S", 0.1, 3600, "Time a client's body may keep the server waiting, in all."
+    )
+    body_min_bytes_per_s: int = _of(
+        500,
+        "RELAY_BODY_MIN_BYTES_PER_S",
+        0,
+        2**31,
+        "Bytes of a body that win back a second of that time; 0 lets every byte win back all of it.",
     )
     hold_back_s: float = _of(
         15.0, "RELAY_HOLD_BACK_S", 0, 300, "Longest time a stream's headers wait for the first event."

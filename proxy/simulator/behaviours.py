@@ -18,6 +18,8 @@ Behaviour = Callable[[Call, Step], Awaitable[None]]
 BEHAVIOURS: dict[str, Behaviour] = {}
 
 _TICK_S = 0.05
+_DELTA = b"event: content_block_delta"
+_FLOOD_EVENTS = 64
 _MOST_RANDOM_BYTES = 40
 _GARBAGE = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no HTTP at all \x00\xff\r\n\r\n"
 _TYPES = {
@@ -213,6 +215,22 @@ async def _stall_mid(call: Call, step: Step) -> None:
 async def _pings_only(call: Call, step: Step) -> None:
     left = await _send_first(call, step, 0)
     await stall(call, step.seconds, ping_every_s=step.ping_every_s or 1.0)
+    _finish(call, left)
+
+
+@named("flood")
+async def _flood(call: Call, step: Step) -> None:
+    reply = _reply(call, step)
+    first = next((number for number, frame in enumerate(reply.frames) if frame.startswith(_DELTA)), None)
+    if first is None:
+        await _success(call, step)
+        return
+    left = await _send_first(call, step, first, reply)
+    piece = left[0] * _FLOOD_EVENTS
+    for _ in range(0, step.at_byte, len(piece)):
+        call.write(piece)
+        await call.flush()
+        await call.pause(0)
     _finish(call, left)
 
 

@@ -21,8 +21,11 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
         tokens_per_s: text deltas a second; None is as fast as the connection takes them.
         events: exactly so many text deltas; None is as many as the answer has words.
         writes: in so many parts a stream at full speed leaves, each a packet of its own, cut between events.
-        stamped: each text delta at a pace says when it was sent, as ``t=`` and monotonic seconds, so that a client
-            on the same machine can tell how long it took.
+        stamped: each text delta at a pace says which it is, from 1, as ``n=``, and when it was sent, as ``t=`` and
+            monotonic seconds, so that a client on the same machine can tell what is lost and how long it took.
+        pause_after: after each so many text deltas at a pace there is a pause; None is never.
+        pause_s: seconds it lasts.
+        ping_every_s: pings meanwhile; 0 is none.
     """
 
     first_token_delay_s: float = 0.0
@@ -30,12 +33,16 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     events: int | None = None
     writes: int = 1
     stamped: bool = False
+    pause_after: int | None = None
+    pause_s: float = 0.0
+    ping_every_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.first_token_delay_s < 0 or (self.tokens_per_s is not None and self.tokens_per_s <= 0):
+        times_s = (self.first_token_delay_s, self.pause_s, self.ping_every_s)
+        if min(times_s) < 0 or (self.tokens_per_s is not None and self.tokens_per_s <= 0):
             raise ValueError("a pace cannot be negative")
-        if self.events is not None and self.events < 1:
-            raise ValueError("a pace has at least one event")
+        if min((one for one in (self.events, self.pause_after) if one is not None), default=1) < 1:
+            raise ValueError("a pace has at least one event, and one between pauses")
         if self.writes < 1:
             raise ValueError("a pace has at least one write")
 
@@ -83,7 +90,7 @@ class Step(_Named, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         body: the body as text, instead of an error envelope.
         body_bytes: the same as bytes.
         after: so many events are sent before the fault.
-        at_byte: so many bytes of the body are sent before the fault.
+        at_byte: so many bytes of the body are sent before the fault; of ``flood``, beside the answer itself.
         how: what a cut looks like: a TCP reset, a FIN without the end of the body, or a clean end.
         close_delimited: no chunks; the end of the connection ends the body.
         bytes_per_s: speed of ``slow_bytes``.

@@ -25,7 +25,7 @@ async def send_paced(call: Call, reply: Reply, pace: Pace, step: Step) -> None:
             await call.sleep(reply.tokens / pace.tokens_per_s)
     call.begin(reply, step.headers, close_delimited=step.close_delimited)
     if reply.streamed and pace.tokens_per_s is not None:
-        await _send_timed(call, reply.frames, 1 / pace.tokens_per_s, stamped=pace.stamped)
+        await _send_timed(call, reply.frames, pace, 1 / pace.tokens_per_s)
     else:
         await _send_fast(call, reply.frames)
     call.end()
@@ -44,7 +44,7 @@ async def _send_fast(call: Call, frames: list[bytes]) -> None:
     call.write(b"".join(waiting))
 
 
-async def _send_timed(call: Call, frames: list[bytes], interval_s: float, *, stamped: bool) -> None:
+async def _send_timed(call: Call, frames: list[bytes], pace: Pace, interval_s: float) -> None:
     """Send each text delta when it is due, counted from the first byte so that lateness does not add up."""
     loop = asyncio.get_running_loop()
     interval_s *= call.services.time_scale
@@ -53,6 +53,12 @@ async def _send_timed(call: Call, frames: list[bytes], interval_s: float, *, sta
     deltas = 0
     for frame in frames:
         if frame.startswith(_DELTAS):
+            if pace.pause_after is not None and deltas and deltas % pace.pause_after == 0:
+                paused_s = loop.time()
+                call.write(b"".join(due))
+                due = []
+                await stall(call, pace.pause_s, ping_every_s=pace.ping_every_s)
+                began_s += loop.time() - paused_s
             deltas += 1
             wait_s = began_s + deltas * interval_s - loop.time()
             if wait_s > 0:
@@ -60,10 +66,14 @@ async def _send_timed(call: Call, frames: list[bytes], interval_s: float, *, sta
                 due = []
                 await call.flush()
                 await asyncio.sleep(began_s + deltas * interval_s - loop.time())
-            if stamped and frame.startswith(_DELTA):
-                frame = text_delta(0, f"t={call.services.clock.monotonic_s():.6f} ")  # noqa: PLW2901 - replaced
+            if pace.stamped and frame.startswith(_DELTA):
+                frame = _stamped(call, deltas)  # noqa: PLW2901 - replaced
         due.append(frame)
     call.write(b"".join(due))
+
+
+def _stamped(call: Call, number: int) -> bytes:
+    return text_delta(0, f"n={number} t={call.services.clock.monotonic_s():.6f} ")
 
 
 async def stall(call: Call, seconds: float, *, ping_every_s: float = 0.0) -> None:

@@ -17,12 +17,14 @@ from tests.support.children import children, seconds_until_none
 from tests.support.claude_code import claude_program
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY, Gateway, gateway
 from tests.support.house import MODEL, Answer, House, Spoken, client, house, simulated
+from tests.support.soak import sized
 from tests.support.talks import CONVERSATION, Talk, conversation_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _ADMIN: Final = {"authorization": f"Bearer {ADMIN_KEY}"}
 _OPTIONS: Final = "-p --dangerously-skip-permissions /help @/etc/passwd"
+_STARTS: Final = sized(full=200, short=20)
 _LOGIN: Final = "sk-ant-oat01-canary"
 _TOOL: Final[dict[str, object]] = {
     "name": "look_up",
@@ -319,13 +321,14 @@ async def _cancelled(found: House, after_s: float) -> Answer | None:
         return None
 
 
-async def test_twenty_starts_broken_off_anywhere_leave_no_process(tmp_path: Path) -> None:
+@pytest.mark.long
+async def test_starts_broken_off_anywhere_leave_no_process(tmp_path: Path) -> None:
     """Protects the machine from children of requests nobody waits for."""
     claude_program()
     settings = {"CLAUDE_CODE__CLAUDE__USE_INTERACTIVE_SESSIONS": "false"}
     chance = random.Random(7)
     async with house(tmp_path, settings, credentials=entries) as found:
-        for _ in range(5):
+        for _ in range(_STARTS // 4):
             await asyncio.gather(*(_cancelled(found, chance.uniform(0.0, 1.5)) for _ in range(4)))
         await seconds_until_none(tmp_path / "data", 10)
         assert (await found.idle()).keys() == {"first", "second"}

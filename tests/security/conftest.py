@@ -38,6 +38,12 @@ async def server(
     assert code == 0, "".join(running.output)
 
 
+@pytest.fixture(scope="module")
+def address(server: Gateway) -> str:
+    """What clients ask: the server itself. A module that puts something in between has its own fixture of this name."""
+    return server.url
+
+
 @pytest.fixture(autouse=True)
 def _forgotten(request: pytest.FixtureRequest) -> Iterator[None]:
     """What the simulator saw and was told in one test is forgotten before the next."""

@@ -3,109 +3,33 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
 import msgspec
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.security.wire import Answer, ask
-from tests.support.bad_requests import BadRequest, Json, bad_requests
+from tests.support.bad_requests import BadRequest, Place, bad_requests, every_field_wrong, places, put
 from tests.support.house import House, house
-from tests.support.soak import sized
+from tests.support.soak import SOAKING, sized
+from tests.support.sound_requests import (
+    CHAT_PATH,
+    COMPLETIONS_PATH,
+    COUNT_PATH,
+    MESSAGES_PATH,
+    RESPONSES_PATH,
+    SOUND,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REQUESTS: Final = sized(full=20_000, short=2_000)
 AT_ONCE: Final = 4
-MODEL: Final = "claude-opus-5"
-PNG: Final = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-SCHEMA: Final = {"type": "object", "properties": {"city": {"type": "string"}}}
-CHAT: Final[Json] = {
-    "model": MODEL,
-    "messages": [
-        {"role": "system", "content": "Be kind."},
-        {
-            "role": "user",
-            "name": "ann",
-            "content": [
-                {"type": "text", "text": "Look"},
-                {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"}},
-            ],
-        },
-        {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [
-                {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"x"}'}}
-            ],
-        },
-        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "sunny"}]},
-        {"role": "user", "content": "Go on"},
-    ],
-    "tools": [
-        {"type": "function", "function": {"name": "weather", "description": "Tells.", "parameters": SCHEMA}}
-    ],
-    "tool_choice": "auto",
-    "parallel_tool_calls": False,
-    "max_completion_tokens": 50,
-    "reasoning_effort": "low",
-    "stop": ["STOP"],
-    "stream": True,
-    "stream_options": {"include_usage": True},
-    "n": 1,
-    "temperature": 0.5,
-    "top_p": 1,
-    "response_format": {"type": "text"},
-    "logit_bias": {"1": 1},
-    "metadata": {"a": "b"},
-    "user": "u",
-    "seed": 1,
-}
-CONVERSATION: Final[Json] = {
-    "model": MODEL,
-    "system": [{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
-    "messages": [
-        {
-            "role": "user",
-            "content": [
-                {"type": "text", "text": "Look"},
-                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
-            ],
-        },
-        {
-            "role": "assistant",
-            "content": [{"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "x"}}],
-        },
-        {
-            "role": "user",
-            "content": [
-                {"type": "tool_result", "tool_use_id": "toolu_1", "is_error": False, "content": "sunny"},
-                {"type": "text", "text": "Go on"},
-            ],
-        },
-    ],
-    "tools": [{"name": "weather", "description": "Tells.", "input_schema": SCHEMA}],
-    "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
-    "thinking": {"type": "adaptive", "display": "summarized"},
-    "output_config": {"effort": "low"},
-}
-MESSAGES: Final[Json] = {
-    **CONVERSATION,
-    "max_tokens": 50,
-    "stop_sequences": ["STOP"],
-    "stream": False,
-    "metadata": {"user_id": "u"},
-    "service_tier": "auto",
-}
-CHAT_PATH: Final = "/v1/chat/completions"
-MESSAGES_PATH: Final = "/v1/messages"
-COUNT_PATH: Final = "/v1/messages/count_tokens"
-SOUND: Final[dict[str, Json]] = {CHAT_PATH: CHAT, MESSAGES_PATH: MESSAGES, COUNT_PATH: CONVERSATION}
 # what a mistake in one field can be told of
 NO_JSON: Final = (
     "The request body could not be parsed as JSON",
@@ -167,7 +91,7 @@ def _wrong(answer: Answer, bad: BadRequest, path: str) -> str | None:
     fields = {bad.field, *TOLD_OF.get(bad.field, ())}
     if bad.unknown and UNKNOWN.search(error.message):
         return None
-    if path == CHAT_PATH:
+    if path not in {MESSAGES_PATH, COUNT_PATH}:
         named = (error.param or "").replace("[", ".").partition(".")[0]
         return None if named in fields else f"param is {error.param}"
     if envelope.type != "error":
@@ -177,9 +101,12 @@ def _wrong(answer: Answer, bad: BadRequest, path: str) -> str | None:
 
 async def _told(running: House, path: str, count: int, seed: int) -> tuple[Counter[int], list[str]]:
     """How many answers of each status there were, and what was wrong with which."""
+    return await _sent(running, path, islice(bad_requests(SOUND[path], seed), count))
+
+
+async def _sent(running: House, path: str, requests: Iterator[BadRequest]) -> tuple[Counter[int], list[str]]:
     statuses: Counter[int] = Counter()
     wrong: list[str] = []
-    requests = islice(bad_requests(SOUND[path], seed), count)
 
     async def work() -> None:
         for bad in requests:
@@ -193,35 +120,78 @@ async def _told(running: House, path: str, count: int, seed: int) -> tuple[Count
     return statuses, wrong
 
 
+CASES: Final = [
+    ("claude", CHAT_PATH, 1),
+    ("claude", MESSAGES_PATH, 2),
+    ("claude", COUNT_PATH, 3),
+    ("claude", COMPLETIONS_PATH, 6),
+    ("claude", RESPONSES_PATH, 7),
+    ("another", CHAT_PATH, 4),
+    ("another", MESSAGES_PATH, 5),
+    ("another", RESPONSES_PATH, 8),
+]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("house_name", "path", "seed"),
-    [
-        ("claude", CHAT_PATH, 1),
-        ("claude", MESSAGES_PATH, 2),
-        ("claude", COUNT_PATH, 3),
-        ("another", CHAT_PATH, 4),
-        ("another", MESSAGES_PATH, 5),
-    ],
-)
+@pytest.mark.parametrize(("house_name", "path", "seed"), CASES)
 async def test_every_wrong_request_is_refused_by_name_and_none_is_a_failure_of_ours(
-    request: pytest.FixtureRequest,
-    before_claude: House,
-    before_another: House,
-    house_name: str,
-    path: str,
-    seed: int,
+    before_claude: House, before_another: House, house_name: str, path: str, seed: int
 ) -> None:
     """Protects clients from errors that do not say what is wrong, and the server from what nobody thought of."""
     running = {"claude": before_claude, "another": before_another}[house_name]
     sound = msgspec.json.encode(SOUND[path])
     assert (await ask(running.server.url, path, sound)).status == 200
-    statuses, wrong = await _told(running, path, REQUESTS // 5, seed)
+    statuses, wrong = await _told(running, path, REQUESTS // len(CASES), seed)
     assert not wrong, "\n".join([f"{len(wrong)} of {statuses}", *wrong[:20]])
-    assert statuses[400] > REQUESTS // 20
+    assert statuses[400] > REQUESTS // len(CASES) // 4
     assert (await ask(running.server.url, path, sound)).status == 200
-    server = running.server
+    await _unharmed(running)
+
+
+@pytest.mark.parametrize("path", SOUND)
+async def test_every_field_is_tried_with_every_wrong_type(before_claude: House, path: str) -> None:
+    """Protects each field, down to those within others, from a value its reader does not expect."""
+    statuses, wrong = await _sent(before_claude, path, every_field_wrong(SOUND[path]))
+    assert not wrong, "\n".join([f"{len(wrong)} of {statuses}", *wrong[:20]])
+    assert statuses[400] > statuses[200] / 2
+    await _unharmed(before_claude)
+
+
+async def _unharmed(running: House) -> None:
+    """Nothing was a failure of ours, and nobody was blamed."""
     assert {one.word() for one in (await running.credentials()).values()} == {"ready"}
-    output = "".join(getattr(server, "output", []))
+    output = "".join(getattr(running.server, "output", []))
     assert "unexpected error" not in output
     assert "Traceback" not in output
+
+
+TEXTS: Final = st.text(max_size=8) | st.sampled_from(
+    ["\x00", "\ud7ff\ue000", "\U0010ffff", "$ref", "__proto__"]
+)
+NUMBERS: Final = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+VALUES: Final = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", SOUND)
+@settings(
+    max_examples=sized(full=20_000 // len(SOUND), short=60),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    database=None,
+    derandomize=not SOAKING,
+)
+@given(data=st.data())
+async def test_any_value_in_any_place_is_served_or_refused_by_name(
+    before_claude: House, path: str, data: st.DataObject
+) -> None:
+    """Protects each field from values nobody thought of, and says the smallest one that does harm."""
+    sound = SOUND[path]
+    place: Place = data.draw(st.sampled_from(places(sound)))
+    bad = put(sound, place, data.draw(VALUES))
+    answer = await ask(before_claude.server.url, path, bad.body, headers={"anthropic-version": "2023-06-01"})
+    assert _wrong(answer, bad, path) is None, f"{bad.mistake}: {answer.body[:300]!r}"

@@ -1,5 +1,6 @@
 """Requests with one thing wrong with them, made from sound ones by a seeded choice of place and of mistake."""
 
+import copy
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Final
 import msgspec
 
 Json = dict[str, object]
-Path = tuple[str | int, ...]
+Place = tuple[str | int, ...]
 
 _RAW: Final = tuple(
     msgspec.Raw(text)
@@ -34,6 +35,7 @@ _VALUES: Final[tuple[object, ...]] = (
     *([], [None], [[]], [1, "a"], [{}], {}, {"": ""}, {"type": "x"}, {"a": {"b": {"c": []}}}),
     *({"type": "text"}, {"role": "user"}, [{"type": "image"}], {"url": "x"}, "data:image/png;base64,!!!!"),
 )
+_MISFITS: Final[tuple[object, ...]] = (True, -1, 2**63, 1.5, "x", [], {}, [{}], {"type": "x"})
 _NAMES: Final = (
     "",
     "x",
@@ -88,7 +90,39 @@ def bad_requests(sound: Json, seed: int) -> Iterator[BadRequest]:
         yield chance.choice(makers)(sound, chance)
 
 
-def _paths(value: object, begun: Path = ()) -> Iterator[Path]:
+def every_field_wrong(sound: Json) -> Iterator[BadRequest]:
+    """Each place of a request with each of a list of values that fit few places, and with none at all."""
+    for place in places(sound):
+        for value in (*_MISFITS, None):
+            yield put(sound, place, value)
+        wrong = copy.deepcopy(sound)
+        del _holder(wrong, place)[place[-1]]  # type: ignore[arg-type]  # the last step fits its holder
+        yield _told(wrong, place, "is not there")
+
+
+def places(sound: Json) -> list[Place]:
+    """Every place in a request, those within others included."""
+    return list(_paths(sound))
+
+
+def put(sound: Json, place: Place, value: object) -> BadRequest:
+    """A request with another value in a place."""
+    wrong = copy.deepcopy(sound)
+    _holder(wrong, place)[place[-1]] = value  # type: ignore[index]  # the last step fits its holder
+    return _told(wrong, place, f"is {value!r}")
+
+
+def _holder(whole: Json, path: Place) -> dict[str | int, object] | list[object]:
+    """The object or list in which a path ends."""
+    holder: object = whole
+    for step in path[:-1]:
+        holder = holder[step]  # type: ignore[index]  # paths lead through objects and lists alone
+    if not isinstance(holder, dict | list):
+        raise TypeError("a path leads through objects and lists alone")
+    return holder
+
+
+def _paths(value: object, begun: Place = ()) -> Iterator[Place]:
     """Every place in a value, the whole left out."""
     if isinstance(value, dict):
         inner: list[tuple[str | int, object]] = list(value.items())
@@ -101,60 +135,49 @@ def _paths(value: object, begun: Path = ()) -> Iterator[Path]:
         yield from _paths(part, (*begun, step))
 
 
-def _copied(value: object) -> object:
-    if isinstance(value, dict):
-        return {name: _copied(part) for name, part in value.items()}
-    return [_copied(part) for part in value] if isinstance(value, list) else value
-
-
-def _place(sound: Json, chance: random.Random) -> tuple[Json, dict[str | int, object] | list[object], Path]:
+def _place(sound: Json, chance: random.Random) -> tuple[Json, dict[str | int, object] | list[object], Place]:
     """A copy, the object or list in it that is to be changed, and where."""
-    copy = _copied(sound)
-    path = chance.choice(list(_paths(copy)))
-    holder: object = copy
-    for step in path[:-1]:
-        holder = holder[step]  # type: ignore[index]  # paths lead through objects and lists alone
-    if not isinstance(copy, dict) or not isinstance(holder, dict | list):
-        raise TypeError("a path leads through objects and lists alone")
-    return copy, holder, path
+    wrong = copy.deepcopy(sound)
+    path = chance.choice(places(wrong))
+    return wrong, _holder(wrong, path), path
 
 
-def _told(copy: Json, path: Path, mistake: str) -> BadRequest:
+def _told(wrong: Json, path: Place, mistake: str) -> BadRequest:
     where = ".".join(map(str, path))
-    return BadRequest(msgspec.json.encode(copy), str(path[0]), f"{where}: {mistake}", unknown=len(path) == 1)
+    return BadRequest(msgspec.json.encode(wrong), str(path[0]), f"{where}: {mistake}", unknown=len(path) == 1)
 
 
 def _replaced(sound: Json, chance: random.Random) -> BadRequest:
-    copy, holder, path = _place(sound, chance)
+    wrong, holder, path = _place(sound, chance)
     value = chance.choice(_RAW if chance.random() < 0.3 else _VALUES)
     holder[path[-1]] = value  # type: ignore[index]  # the last step fits its holder
     return _told(
-        copy, path, f"is {bytes(value)[:40]!r}" if isinstance(value, msgspec.Raw) else f"is {value!r}"
+        wrong, path, f"is {bytes(value)[:40]!r}" if isinstance(value, msgspec.Raw) else f"is {value!r}"
     )
 
 
 def _removed(sound: Json, chance: random.Random) -> BadRequest:
-    copy, holder, path = _place(sound, chance)
+    wrong, holder, path = _place(sound, chance)
     del holder[path[-1]]  # type: ignore[arg-type]  # the last step fits its holder
-    return _told(copy, path, "is not there")
+    return _told(wrong, path, "is not there")
 
 
 def _renamed(sound: Json, chance: random.Random) -> BadRequest:
-    copy, holder, path = _place(sound, chance)
+    wrong, holder, path = _place(sound, chance)
     name = chance.choice(_NAMES)
     if isinstance(holder, dict):
         holder[name] = holder.pop(path[-1])
-    return _told(copy, path, f"is called {name[:20]!r}")
+    return _told(wrong, path, f"is called {name[:20]!r}")
 
 
 def _added(sound: Json, chance: random.Random) -> BadRequest:
-    copy, holder, path = _place(sound, chance)
+    wrong, holder, path = _place(sound, chance)
     value = chance.choice(_VALUES)
     if isinstance(holder, dict):
         holder[chance.choice(_NAMES)] = value
     else:
         holder.insert(chance.randint(0, len(holder)), value)
-    return _told(copy, path, f"has {value!r} beside it")
+    return _told(wrong, path, f"has {value!r} beside it")
 
 
 def _doubled(sound: Json, chance: random.Random) -> BadRequest:

@@ -229,3 +229,33 @@ def test_a_watch_outside_a_task_is_refused() -> None:
         assert made == ["a watch belongs to a task"]
 
     asyncio.run(inside())
+
+
+class _Excuses:
+    """Gives each of these times in turn."""
+
+    def __init__(self, *times_s: float) -> None:
+        self.times_s = list(times_s)
+
+    def more_s(self, now_s: float) -> float:  # noqa: ARG002 - these hang on no time
+        """See `Excuse.more_s`."""
+        return self.times_s.pop(0)
+
+
+async def test_an_excuse_lengthens_a_limit_until_it_has_none() -> None:
+    """Protects work that is slow for a good reason, without cancelling it to find that out."""
+    watch, excuses = Watch(), _Excuses(0.001, 0.001, 0.0)
+    with pytest.raises(TimeoutError):
+        await watch.within(-1.0, _never(), excuses)
+    assert excuses.times_s == []
+    watch.close()
+
+
+async def test_an_excuse_is_for_one_wait() -> None:
+    """Protects the next limit from the excuse of the one before."""
+    watch, excuses = Watch(), _Excuses(60.0)
+    await watch.within(_NEVER_S, asyncio.sleep(0), excuses)
+    with pytest.raises(TimeoutError):
+        await watch.within(-1.0, _never())
+    assert excuses.times_s == [60.0]
+    watch.close()

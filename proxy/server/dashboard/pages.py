@@ -9,6 +9,7 @@ from proxy import __version__
 from proxy.dialects.decoding import decode_json
 from proxy.errors import Unauthorized
 from proxy.log import get_logger
+from proxy.server.body import kept_body
 from proxy.server.context import CALLER, SERVICES
 from proxy.server.dashboard.cookie import demand_own_origin, demand_private_way, hand_out, login_of, take_back
 from proxy.server.dashboard.feed import events
@@ -20,6 +21,7 @@ from proxy.telemetry.history import PART_MS, PARTS
 _log = get_logger("dashboard")
 _LOGIN: Final = "dashboard/login"
 _KEY_MAX: Final = 4096
+_LOGIN_MAX_BYTES: Final = 64 * 1024
 
 
 class Presented(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,7 +57,7 @@ async def login(request: web.Request) -> web.Response:
     demand_own_origin(request)
     demand_private_way(request)
     services = request.app[SERVICES]
-    key = decode_json(Presented, await request.read()).key.strip()
+    key = decode_json(Presented, await kept_body(request, limit_bytes=_LOGIN_MAX_BYTES)).key.strip()
     if len(key) > _KEY_MAX or not services.keys.is_admin(key):
         services.admission.guesses.wrong(services.admission.addresses.of(request))
         raise Unauthorized("This is not the admin key.")

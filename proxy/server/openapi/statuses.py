@@ -24,7 +24,7 @@ STORED: Final = frozenset({503})
 BODY: Final = frozenset({408, 413})
 """Of what has a body."""
 
-ORDER: Final = BODY - {408} | {403, 409} | STORED
+ORDER: Final = BODY | {403, 409} | STORED
 """Of what may be ordered twice and is written down, and comes from the dashboard's page where one is logged in."""
 
 MODEL: Final = BODY | {402, 403, 404, 422, 502, 503, 504, 529}

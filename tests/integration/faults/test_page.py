@@ -7,8 +7,11 @@ import pytest
 from proxy.settings import ALL_SETTINGS
 from proxy.simulator.faults.after import CUTS
 from proxy.simulator.faults.before import FAULTS
+from tests.soak.parts import PARTS
+from tests.support.faults.clients import CLIENT_FAULTS, ClientFault
 from tests.support.faults.harmless import HARMLESS
 from tests.support.faults.page import PAGE, renewed
+from tests.support.program import ROOT
 
 
 def test_the_tables_of_the_page_are_those_of_the_tests() -> None:
@@ -22,6 +25,26 @@ def test_every_case_has_its_line(name: str) -> None:
     """Protects the page from a case the generator leaves out."""
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith((f"| {name} |", f"- {name}"))]
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("fault", CLIENT_FAULTS, ids=lambda fault: fault.does)
+def test_what_the_page_says_of_clients_is_tried_where_it_says(fault: ClientFault) -> None:
+    """Protects readers from a line whose tests have gone elsewhere, or are none."""
+    assert fault.tests
+    for test in fault.tests:
+        assert re.search(r"^(async )?def test_", (ROOT / test).read_text(), re.MULTILINE), test
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_of_the_soak_has_its_line(name: str) -> None:
+    """Protects the page from a part the generator leaves out."""
+    assert len([line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{name}` |")]) == 1
+
+
+def test_a_page_without_its_marks_is_no_page() -> None:
+    """Protects the tables from being written nowhere."""
+    with pytest.raises(ValueError, match="substring not found"):
+        renewed("# What happens when an upstream fails\n")
 
 
 def test_every_setting_the_page_names_exists() -> None:

@@ -3,7 +3,7 @@
 ``python -m tests.support.faults.page`` writes them into the page; a test says when that was forgotten.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +11,12 @@ from proxy.simulator.faults.after import CUTS, Cut
 from proxy.simulator.faults.before import ANSWERS, CONNECTIONS, SILENCE, STATUSES
 from proxy.simulator.faults.fault import Address, Fault
 from proxy.simulator.faults.told import NO_MODEL, Envelopes, Told
+from tests.soak.page import soak_table
+from tests.support.faults.clients import client_table
 from tests.support.faults.harmless import HARMLESS
 from tests.support.house import Spoken
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "reliability.md"
-BEGIN: Final = "<!-- made by tests/support/faults/page.py: begin -->\n"
-END: Final = "<!-- made by tests/support/faults/page.py: end -->\n"
 _OFFERED: Final = 3
 _HEAD: Final = "| Upstream | Messages clients | Chat clients | Tried again | The credential asked |\n"
 _COLUMNS: Final = f"{_HEAD}|---|---|---|---|---|\n"
@@ -36,11 +36,23 @@ def tables() -> str:
     return "\n".join(parts)
 
 
+MADE: Final[Mapping[str, Callable[[], str]]] = {
+    "what clients do": client_table,
+    "what upstreams do": tables,
+    "the soak": soak_table,
+}
+"""Parts of the page, by the names in their marks."""
+
+
 def renewed(page: str) -> str:
-    """The page with its tables made anew."""
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{tables()}\n{END}{tail}"
+    """The page with its tables made anew. Raises ValueError where a mark is missing."""
+    for name, make in MADE.items():
+        begin, end = (
+            f"<!-- {name}, made by tests/support/faults/page.py: {edge} -->\n" for edge in ("begin", "end")
+        )
+        before, after = page.index(begin) + len(begin), page.index(end)
+        page = f"{page[:before]}\n{make()}\n{page[after:]}"
+    return page
 
 
 def _before(faults: Mapping[str, Fault]) -> Iterator[str]:

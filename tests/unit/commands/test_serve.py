@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -43,6 +44,18 @@ async def test_a_demo_for_want_of_credentials_stays_on_this_machine(
     else:
         ended = await finished(tmp_path, "serve", "--demo-if-unconfigured", ADDRESS=address)
         assert ended.process.returncode == 1
+
+
+async def test_it_takes_the_descriptors_that_are_granted_for_the_asking(tmp_path: Path) -> None:
+    """Protects the thousandth stream from the number of open files a shell starts programs with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        async with started(tmp_path, "serve", "--demo") as program:
+            granted = resource.prlimit(program.process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert granted == (min(hard, 65_536), hard)
 
 
 async def test_a_demo_for_want_of_credentials_is_none_when_there_are_some(tmp_path: Path) -> None:

@@ -12,14 +12,16 @@ from proxy.access.keys import random_key
 from proxy.access.rules import Rules
 from proxy.pool import Lease, Walk, Want
 from proxy.secrets import Secret
+from proxy.server.context import Services
 from proxy.server.objects import OBJECT_ROUTES
 from proxy.simulator import Simulator, Step
 from proxy.store.base import StoreError
 from tests.support.house import until
 from tests.support.objects import MULTIPART, batch, multipart, params
 from tests.unit.dispatch.building import Bench, bench, credential
-from tests.unit.server.building import AUTHORIZED, Client, client, services
+from tests.unit.server.building import AUTHORIZED, Client, client, services, settings
 
+_IMPATIENT = settings(RELAY_BODY_STALL_S="0.1")
 _FORM = {**AUTHORIZED, "content-type": MULTIPART}
 
 
@@ -32,7 +34,19 @@ def house(simulator: Simulator) -> Bench:
 @pytest.fixture
 async def asking(house: Bench) -> AsyncIterator[Client]:
     """A client of the routes of files and batches."""
-    shared = services(house)
+    async with _asking(services(house)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def impatient(house: Bench) -> AsyncIterator[Client]:
+    """The same, of a server that waits a tenth of a second for bodies."""
+    async with _asking(services(house, configured=_IMPATIENT)) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _asking(shared: Services) -> AsyncIterator[Client]:
     async with client(shared, OBJECT_ROUTES) as opened:
         yield opened
     await shared.objects.upstream._ways_out.close()
@@ -100,17 +114,16 @@ async def test_an_answer_that_names_no_object_is_the_upstreams_failure(
 
 
 async def test_a_body_that_stops_arriving_ends_the_upload(
-    house: Bench, asking: Client, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    house: Bench, impatient: Client, simulator: Simulator
 ) -> None:
     """Protects places from clients that fell silent in the middle; the credential is not to blame."""
-    monkeypatch.setattr("proxy.server.body._STALLED_BODY_S", 0.1)
     never = asyncio.Event()
 
     async def silent() -> AsyncIterator[bytes]:
         yield multipart(b"words")[:-4]
         await never.wait()
 
-    answer = await asking.post("/v1/files", data=silent(), headers=_FORM)
+    answer = await impatient.post("/v1/files", data=silent(), headers=_FORM)
     assert answer.status == 408
     never.set()
     await until(lambda: not simulator.record.in_flight)

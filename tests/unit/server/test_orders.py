@@ -5,6 +5,7 @@ from aiohttp import web
 from proxy.access import Rules
 from proxy.access.keys import random_key
 from proxy.errors import ErrorKind, GatewayError
+from proxy.server.body import kept_body
 from proxy.server.context import CALLER
 from proxy.server.extras import json_response
 from proxy.server.orders import once
@@ -21,7 +22,7 @@ async def test_an_order_with_a_key_is_carried_out_once_by_address_and_body() -> 
     async def handler(request: web.Request) -> web.Response:
         nonlocal count
         count += 1
-        return json_response(request, {"count": count, "body": (await request.read()).decode()})
+        return json_response(request, {"count": count, "body": (await kept_body(request)).decode()})
 
     routes = [Route("POST", f"/admin/{name}", once(handler), Access.ADMIN) for name in ("a", "b")]
     async with client(services(), routes) as asked:

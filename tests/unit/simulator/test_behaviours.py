@@ -59,6 +59,16 @@ async def test_ways_that_only_change_time_and_framing_lose_nothing(
     assert _ended(simulator) is EndedBy.SERVER
 
 
+async def test_a_flood_is_a_whole_stream_of_at_least_so_many_bytes(simulator: Simulator) -> None:
+    """Protects tests of slow readers from an answer that ends before they are slow."""
+    simulator.script("k", [Step("flood", at_byte=300_000)] * 2)
+    answer = await ask(simulator, question(stream=True))
+    assert (answer.status, answer.end, len(answer.body) > 300_000) == (200, "clean", True)
+    assert event_names(answer.body)[-1] == "message_stop"
+    assert _ended(simulator) is EndedBy.SERVER
+    assert (await ask(simulator, question(stream=False))).status == 200
+
+
 _CUTS = [
     (Step("reset_before_headers"), 0, [], "reset"),
     (Step("close_before_headers"), 0, [], "cut"),
@@ -327,7 +337,7 @@ def test_every_behaviour_is_tried_here() -> None:
     """A name without a test would be a promise nobody checks."""
     tried = {step.do for step in _WHOLE} | {step.do for step, *_ in _CUTS}
     tried |= {"cut_at_byte", "status", "error_event_first", "error_event_mid", "pings_only", "garbage"}
-    tried |= {"redirect", "raw", "refuse_connection", "slow_head", "early_hints", "trailers"}
+    tried |= {"flood", "redirect", "raw", "refuse_connection", "slow_head", "early_hints", "trailers"}
     here = "proxy.simulator.behaviours"
     assert tried == {name for name, behaviour in BEHAVIOURS.items() if behaviour.__module__ == here}
 

@@ -1,7 +1,9 @@
 """Answers at a model's pace. Delays are told by the times of the record, scaled down."""
 
 import asyncio
+import re
 
+import msgspec
 import pytest
 
 from proxy.simulator import Pace, Simulator, Step
@@ -102,3 +104,28 @@ async def test_a_burst_leaves_in_so_many_parts_of_whole_events(writes: int) -> N
     assert len([size for size in sizes if size]) == min(writes, 205)
     assert event_names(body) == plain
     assert plain.count("content_block_delta") == 200
+
+
+async def test_a_stamped_stream_numbers_its_deltas_and_pauses_with_pings_between(
+    simulator: Simulator,
+) -> None:
+    """Protects the soak from counting what was never sent, and from pauses that are none."""
+    pace = Pace(tokens_per_s=1000, events=6, stamped=True, pause_after=2, pause_s=5, ping_every_s=2)
+    answer, _, stream_s = await _asked(simulator, pace, stream=True)
+    stamps = re.findall(rb"n=(\d+) t=(\d+\.\d{6}) ", answer.body)
+    assert [int(number) for number, _ in stamps] == [1, 2, 3, 4, 5, 6]
+    times_s = [float(time_s) for _, time_s in stamps]
+    assert times_s == sorted(times_s)
+    assert times_s[2] - times_s[1] >= 0.05
+    assert times_s[4] - times_s[3] >= 0.05
+    names = event_names(answer.body)
+    assert names.count("ping") >= 4
+    assert names[-1] == "message_stop"
+    assert stream_s >= 0.1
+
+
+@pytest.mark.parametrize("wrong", [{"pause_after": 0}, {"pause_s": -1}, {"ping_every_s": -1}, {"events": 0}])
+def test_a_pace_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    """Protects tests from a slip that would look like a fast answer."""
+    with pytest.raises(ValueError, match="pace"):
+        msgspec.convert(wrong, Pace)

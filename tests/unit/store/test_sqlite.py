@@ -16,10 +16,11 @@ import pytest
 
 from proxy.store import HealthRow, HeldConversation, OwedDeletion, SqliteStore, Store, StoreError, sqlite
 from proxy.store.files import ensure_private_dir, write_private
+from tests.support.soak import sized
 
 ROOT = Path(__file__).parents[3]
 CHILD = Path(__file__).with_name("crash_child.py")
-ROUNDS = 50 if os.environ.get("SOAK") == "1" else 20
+ROUNDS = sized(full=50, short=20)
 ROW = HealthRow(
     fingerprint="f1",
     limit_class="opus",

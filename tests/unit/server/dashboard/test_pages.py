@@ -77,6 +77,12 @@ async def test_a_wrong_key_logs_nobody_in(asked: Client, key: str) -> None:
     assert "set-cookie" not in answer.headers
 
 
+async def test_a_login_is_small(asked: Client) -> None:
+    """Protects memory from callers who have shown no key: what they may send is no model's request."""
+    answer = await asked.post("/dashboard/login", data=b" " * 65_537, headers={"origin": origin_of(asked)})
+    assert answer.status == 413
+
+
 @pytest.mark.parametrize("sent", [b"", b"[]", b"{}", b'{"key": 1}', b'{"key": "a", "more": 1}', b"key=abc"])
 async def test_what_is_no_login_is_refused_by_name(asked: Client, sent: bytes) -> None:
     """Protects against a mistake of ours where somebody sends anything at all."""
