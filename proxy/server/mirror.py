@@ -74,8 +74,10 @@ class _MirrorCall(ClientCall):
         """The request has ended: what the site told is minded, and what was made there deleted."""
         if self._visit is None:
             return
-        self._mind(self._visit)
-        detach(self._go(), name="leave a caller's session")
+        try:
+            self._mind(self._visit)
+        finally:
+            detach(self._go(), name="leave a caller's session")
 
     async def _go(self) -> None:
         try:
@@ -132,8 +134,10 @@ def _handler(dialect: Dialect) -> Handler:
         try:
             return await call.answer()
         finally:
-            call.end()
-            call.depart()
+            try:
+                call.end()
+            finally:
+                call.depart()
 
     return handle
 
