@@ -300,6 +300,16 @@ async def test_the_result_can_be_had_as_json_and_as_a_line_a_message(running: Ho
     assert "cwd" not in msgspec.json.decode(lines[0])
 
 
+async def _turn(running: House, conversation: str, text: str) -> Answer:
+    """A further turn of a conversation, without options."""
+    request = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": text}],
+        "conversation_id": conversation,
+    }
+    return await running.send(Spoken.CHAT, msgspec.json.encode(request))
+
+
 async def test_sessions_and_projects_outlive_the_server_and_servers_join_by_themselves(
     tmp_path: Path,
 ) -> None:
@@ -318,6 +328,7 @@ async def test_sessions_and_projects_outlive_the_server_and_servers_join_by_them
         )
         assert "count the herons" in content(first)
         name = msgspec.json.decode(first.body)["conversation_id"]
+        content(await _turn(found, name, "Mind the tern."))
         # it is written down when the program has ended, a moment after its answer
         await until(lambda: any((tmp_path / "data" / "claude-sessions").glob("*/*.jsonl")))
     async with house(tmp_path, settings, credentials=entries) as found:
@@ -329,12 +340,7 @@ async def test_sessions_and_projects_outlive_the_server_and_servers_join_by_them
         assert latest.headers["x-carousel-session"] == options["session_id"]
         found.simulator.reset()
         calls(found, "mcp__birds__look", what="heron")
-        request = {
-            "model": MODEL,
-            "messages": [{"role": "user", "content": "Look!"}],
-            "conversation_id": name,
-        }
-        joined = await found.send(Spoken.CHAT, msgspec.json.encode(request))
+        joined = await _turn(found, name, "Look!")
         assert "found a heron with a net" in content(joined)
-        assert b"Mind the heron." in asked(found)[0].body
+        assert b"Mind the tern." in asked(found)[0].body
     await seconds_until_none(tmp_path, 5)
