@@ -73,9 +73,8 @@ async def _uploaded_once(asked: ObjectRequest, content_type: str, order: str) ->
         spool = await spooled(
             request,
             FormDigest(about, content_type.partition("boundary=")[2].strip('"').encode()),
-            limit_bytes=policy.file_max_bytes,
-            folder=asked.services.settings.data_dir,
-            taken_within_s=policy.unary_timeout_s,
+            policy,
+            asked.services.settings.data_dir,
         )
     except BaseException:
         orders.arrived(asked.tenant, order)

@@ -13,6 +13,7 @@ from aiohttp import web
 from proxy.errors import ErrorKind, GatewayError, TooLarge
 from proxy.log import get_logger
 from proxy.server.body import body_pieces
+from proxy.settings import Policy
 from proxy.tasks import detach
 from proxy.watch import Watch
 
@@ -106,32 +107,29 @@ class Spool:
         detach(asyncio.to_thread(self._file.close), name="let go of an upload")
 
 
-async def spooled(
-    request: web.Request, digest: FormDigest, *, limit_bytes: int, folder: Path, taken_within_s: float
-) -> Spool:
+async def spooled(request: web.Request, digest: FormDigest, policy: Policy, folder: Path) -> Spool:
     """A client's body as a whole, to be closed. Nothing of it stays where it breaks off.
 
     Args:
         request: whose body it is.
         digest: to be fed with it.
-        limit_bytes: how long it may be.
+        policy: how long it may be, how slowly it may come, and how long an upstream may leave a piece lying.
         folder: where there is room for it.
-        taken_within_s: how long an upstream may leave a piece lying.
 
     Raises:
         TooLarge: it is longer.
         GatewayError: 503 where the folder takes no more, and what `body_pieces` raises.
     """
-    declared = request.content_length
+    declared, limit_bytes = request.content_length, policy.file_max_bytes
     if declared is not None and declared > limit_bytes:
         raise TooLarge(limit_bytes)
     try:
         file = await asyncio.to_thread(_nameless, folder)
     except OSError as error:
         raise _cannot_be_kept(error) from None
-    spool = Spool(file, digest, taken_within_s)
+    spool = Spool(file, digest, policy.unary_timeout_s)
     try:
-        await _filled(spool, request, limit_bytes)
+        await _filled(spool, request, policy)
     except BaseException:
         spool.close()
         raise
@@ -142,10 +140,10 @@ def _nameless(folder: Path) -> IO[bytes]:
     return tempfile.TemporaryFile(dir=folder)
 
 
-async def _filled(spool: Spool, request: web.Request, limit_bytes: int) -> None:
+async def _filled(spool: Spool, request: web.Request, policy: Policy) -> None:
     watch, waiting, waiting_bytes = Watch(request.task), list[bytes](), 0
     try:
-        async with aclosing(body_pieces(request, limit_bytes, watch)) as body:
+        async with aclosing(body_pieces(request, policy.file_max_bytes, policy, watch)) as body:
             async for piece in body:
                 waiting.append(piece)
                 waiting_bytes += len(piece)
