@@ -135,9 +135,10 @@ def _passing(exchange: Exchange, model: str) -> Prepared:
     )
 
 
-def for_claude_code(prepared: Prepared) -> Prepared:
+def for_claude_code(prepared: Prepared, client: str) -> Prepared:
     """What is ready for Anthropic's API as it is for Claude Code, which sends none of these fields."""
     body = prepared.call.body
+    prepared = msgspec.structs.replace(prepared, call=msgspec.structs.replace(prepared.call, client=client))
     lost = [name for name in _NOT_CLAUDE_CODES if f'"{name}"'.encode() in body]
     if not lost:
         return prepared

@@ -19,6 +19,7 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
         stream: whether a streamed answer is asked for.
         version: ``anthropic-version``.
         beta: ``anthropic-beta``, or None.
+        client: name of the client's key, where the upstream keeps something for it between calls; else empty.
     """
 
     operation: Operation
@@ -26,6 +27,7 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     version: str
     beta: str | None = None
+    client: str = ""
 
 
 class Source(msgspec.Struct, frozen=True):

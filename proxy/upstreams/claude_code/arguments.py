@@ -10,9 +10,14 @@ from typing import Final
 
 import msgspec
 
+from proxy.upstreams.claude_code.client_tools import NAME, SERVER
+
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,127}")
 _SESSION: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LEAST_BUDGET: Final = "1e-09"
+_ONCE: Final = ("--max-turns", "1", "--max-budget-usd", _LEAST_BUDGET)
+_SERVERS: Final = msgspec.json.encode({"mcpServers": {SERVER: {"type": "sdk", "name": SERVER}}}).decode()
+_WITH_CLIENT_TOOLS: Final = ("--mcp-config", _SERVERS, "--allowedTools", NAME)
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +27,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         model: the model id; empty for the program's own choice.
         system_file: the file of the system prompt; None for none.
         resume: the id of the transcript it goes on with; None for a new one.
-        once: whether it stops after one request upstream, for good.
+        once: whether it stops after one request upstream, for good; else it can call the tools of clients.
     """
 
     model: str = ""
@@ -54,8 +59,7 @@ def command(program: Path, line: Line) -> list[str]:
         *("--output-format", "stream-json", "--verbose"),
         *system,
         *("--tools", ""),
-        *("--max-turns", "1"),
-        *(("--max-budget-usd", _LEAST_BUDGET) if line.once else ()),
+        *(_ONCE if line.once else _WITH_CLIENT_TOOLS),
         *(("--model", line.model) if line.model else ()),
         *("--permission-mode", "dontAsk"),
         *((f"--resume={line.resume}",) if line.resume is not None else ()),

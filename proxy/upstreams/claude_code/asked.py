@@ -48,6 +48,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         history: what was said before the question, roles in turns.
         question: what the user says now.
         fields: further fields of the request, as JSON.
+        owner: the name of the client's key.
     """
 
     model: str
@@ -55,11 +56,17 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[InputMessage, ...]
     question: tuple[Block, ...]
     fields: dict[str, msgspec.Raw]
+    owner: str = ""
 
     @property
     def resumes(self) -> bool:
-        """Whether the program has to find the question in its history: it knows no results of tools but its own."""
-        return any(isinstance(block, ToolResultBlock) for block in self.question)
+        """Whether it brings results of tools, which a new process has to find in its history."""
+        return bool(self.results)
+
+    @property
+    def results(self) -> frozenset[str]:
+        """The ids of the calls whose results it brings."""
+        return frozenset(block.tool_use_id for block in self.question if isinstance(block, ToolResultBlock))
 
     def edits(self) -> Edits:
         """What becomes of the program's request: the client's fields in place of its own."""
@@ -79,7 +86,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return Carried(msgspec.json.decode(tokens, type=int) if tokens is not None else None, text)
 
 
-def read_asked(body: bytes) -> Asked:
+def read_asked(body: bytes, owner: str = "") -> Asked:
     """Read the body of a Messages request. Raises UpstreamRefused for what Claude Code cannot be asked."""
     try:
         fields = msgspec.json.decode(body, type=_Fields)
@@ -102,6 +109,7 @@ def read_asked(body: bytes) -> Asked:
         history=tuple(messages[:-1]),
         question=tuple(messages[-1].content),
         fields={name: every[name] for name in _APPLIED if name in every},
+        owner=owner,
     )
 
 

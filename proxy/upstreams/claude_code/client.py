@@ -4,7 +4,7 @@ The SDK speaks the program's control protocol and reads its messages. The proces
 children with the whole environment of the server, and leaves them behind when the server is killed.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,13 +15,16 @@ from claude_agent_sdk import (
     RateLimitEvent,
     ResultMessage,
     StreamEvent,
+    SdkMcpTool,
     Transport,
+    create_sdk_mcp_server,
 )
 
 from proxy.log import get_logger
 from proxy.pool import Fault
 from proxy.tasks import spawn
 from proxy.upstreams.base import UpstreamFault
+from proxy.upstreams.claude_code.client_tools import SERVER, TOOL, ClientTools
 from proxy.upstreams.claude_code.process import Process
 from proxy.upstreams.claude_code.turn import Ended, Turn
 
@@ -83,10 +86,15 @@ class _Wire(Transport):
 class Client:
     """One live conversation with the program."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, tools: ClientTools | None = None) -> None:
+        """With `tools` the program can call those of clients."""
         self._process = process
         self._wire = _Wire(process)
+        self._tools = tools
         options = ClaudeAgentOptions(verbatim_prompts=True, skills=[])
+        if tools is not None:
+            called = SdkMcpTool(TOOL, "A tool of the client's.", {"type": "object"}, self._call)
+            options.mcp_servers = {SERVER: create_sdk_mcp_server(SERVER, tools=[called])}
         self._sdk = ClaudeSDKClient(options, transport=self._wire)
         self._turn: Turn | None = None
         self.alive = False
@@ -125,6 +133,12 @@ class Client:
         except ClaudeSDKError:
             raise UpstreamFault(Fault.RESET) from None
 
+    def go_on(self, answers: Sequence[msgspec.Raw], turn: Turn) -> None:
+        """Give the calls that wait what the client's message says; what becomes of it is told to `turn`."""
+        self._turn = turn
+        if self._tools is not None:
+            self._tools.release(answers)
+
     def leave(self) -> None:
         """Expect it to end, and ask it nothing more."""
         self.alive = False
@@ -133,6 +147,14 @@ class Client:
     async def close(self) -> None:
         """Forget it, once it has ended."""
         await self._sdk.disconnect()
+
+    async def _call(self, _: dict[str, Any]) -> dict[str, Any]:
+        """What the program gets is left out of its next request, where the client's own answer stands."""
+        if self._tools is not None and not self._tools.released.is_set():
+            if self._turn is not None:
+                self._turn.wait_for_client()
+            await self._tools.released.wait()
+        return {"content": [{"type": "text", "text": "-"}]}
 
     async def _listen(self) -> None:
         try:

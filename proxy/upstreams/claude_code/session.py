@@ -16,6 +16,7 @@ from proxy.upstreams.base import UpstreamFault
 from proxy.upstreams.claude_code import environment
 from proxy.upstreams.claude_code.arguments import Line, command
 from proxy.upstreams.claude_code.asked import Asked, digest
+from proxy.upstreams.claude_code.client_tools import ClientTools
 from proxy.upstreams.claude_code.environment import Carried
 from proxy.upstreams.claude_code.folders import Folder, Folders
 from proxy.upstreams.claude_code.listener import Door, Listener
@@ -85,6 +86,8 @@ class Session:
     Attributes:
         sort: what it is made for.
         held: the digest of what it knows; empty for nothing yet.
+        calls: ids of the client's tools it has called, and whose results it waits for.
+        owner: the client whose conversation it knows; empty for nobody's yet.
         turns: how many questions it was asked.
         used_s: when it was used last, monotonic seconds; whoever keeps it sets it.
         settled: set while it is under no question.
@@ -93,6 +96,8 @@ class Session:
     def __init__(self, sort: Sort, means: Means) -> None:
         self.sort = sort
         self.held = b""
+        self.calls: frozenset[str] = frozenset()
+        self.owner = ""
         self.turns = 0
         self.used_s = 0.0
         self.settled = asyncio.Event()
@@ -101,6 +106,7 @@ class Session:
         self._door: Door | None = None
         self._process: Process | None = None
         self._client: Client | None = None
+        self._tools = ClientTools() if sort.carried is None else None
         self._transcript: Path | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -111,8 +117,8 @@ class Session:
 
     @property
     def reusable(self) -> bool:
-        """Whether it can be asked more than once: a login's child is not, as nobody holds back what it asks itself."""
-        return self._door is not None
+        """Whether it can be asked once more: a login's child is not, as nobody holds back what it asks itself."""
+        return self._tools is not None and not self._tools.full
 
     @property
     def pid(self) -> int | None:
@@ -148,7 +154,7 @@ class Session:
         resumes = begun is not None
         if sort.carried is None:
             self._door = await means.listener.door(sort.credential)
-            self._door.turn = begun
+            self._pass(begun)
             told = environment.through_listener(means.base, folder, self._door.address, resumes=resumes)
         else:
             told = environment.as_login(means.base, folder, sort.credential, sort.carried, resumes=resumes)
@@ -159,7 +165,7 @@ class Session:
         if self._closing is not None:
             await self._process.close(at_once=True)
             raise UpstreamFault(Fault.RESET)
-        client = (await asyncio.to_thread(client_class))(self._process)
+        client = (await asyncio.to_thread(client_class))(self._process, self._tools)
         await client.connect(begun)
         self._client = client
         self.held = digest(history)
@@ -189,14 +195,25 @@ class Session:
         )
 
     async def ask(self, asked: Asked, turn: Turn) -> None:
-        """Ask the question of a request whose history it knows. Raises UpstreamFault."""
+        """Ask the question of a request whose history it knows, or give the results it waits for. Raises UpstreamFault."""
         if self._client is None:
             raise UpstreamFault(Fault.RESET)
         self.turns += 1
-        if self._door is not None:
-            self._door.turn = turn
+        self.owner = asked.owner
+        self._pass(turn)
+        if asked.resumes:
+            self.calls = frozenset()
+            self._client.go_on([msgspec.Raw(_encoder.encode(block)) for block in asked.question], turn)
+            return
         content = msgspec.json.decode(_encoder.encode(asked.question), type=list[dict[str, object]])
         await self._client.ask(content, turn)
+
+    def _pass(self, turn: Turn | None) -> None:
+        """Let the request of a turn pass the door."""
+        if self._door is not None:
+            self._door.turn = turn
+            if turn is not None:
+                turn.tools = self._tools
 
     async def close(self, *, at_once: bool) -> None:
         """End it. Cancelling whoever waits for that does not stop it."""

@@ -14,6 +14,7 @@ from proxy.clock import Clock
 from proxy.credentials import Credential
 from proxy.exchange import Operation
 from proxy.log import get_logger
+from proxy.model.content import ToolUseBlock
 from proxy.model.message import Message
 from proxy.model.request import InputMessage
 from proxy.pool import Fault
@@ -35,7 +36,8 @@ from proxy.watch import Watch
 _log = get_logger("claude_code")
 _LARGE_BYTES: Final = 128 * 1024
 _BYTES_PER_TOKEN: Final = 4
-_CLEAN_ENDS: Final = frozenset({"end_turn", "stop_sequence"})
+_CALLS: Final = "tool_use"
+_CLEAN_ENDS: Final = frozenset({"end_turn", "stop_sequence", _CALLS})
 """After any other end the program goes on by itself, and its history is no longer the client's."""
 
 
@@ -84,7 +86,7 @@ class ClaudeCode:
             return WholeReply(msgspec.json.encode({"input_tokens": len(call.body) // _BYTES_PER_TOKEN}))
         loop = asyncio.get_running_loop()
         due_s = loop.time() + limit_s
-        asked = await _read(call.body)
+        asked = await _read(call)
         try:
             reply = await watch.within(limit_s, self._asked(asked, credential))
         except TimeoutError:
@@ -142,7 +144,7 @@ class ClaudeCode:
             self._sessions.give_back(session, turn, None)
             return
         said = InputMessage("user", list(asked.question)), InputMessage("assistant", answer.content)
-        self._sessions.give_back(session, turn, digest(said, digest(asked.history)))
+        self._sessions.give_back(session, turn, digest(said, digest(asked.history)), _calls(answer))
 
 
 def _found(credential: Credential) -> Program:
@@ -152,5 +154,14 @@ def _found(credential: Credential) -> Program:
     return program
 
 
-async def _read(body: bytes) -> Asked:
-    return read_asked(body) if len(body) < _LARGE_BYTES else await off_loop(partial(read_asked, body))
+def _calls(answer: Message) -> frozenset[str]:
+    """The calls after which the program waits for the client."""
+    if answer.stop_reason != _CALLS:
+        return frozenset()
+    return frozenset(block.id for block in answer.content if isinstance(block, ToolUseBlock))
+
+
+async def _read(call: UpstreamCall) -> Asked:
+    if len(call.body) < _LARGE_BYTES:
+        return read_asked(call.body, call.client)
+    return await off_loop(partial(read_asked, call.body, call.client))
