@@ -30,6 +30,7 @@ from proxy.upstreams.claude_code.turn import Ended, Turn
 
 _log = get_logger("claude_code")
 _SHOWN_CHARACTERS: Final = 500
+_ANYTHING: Final[dict[str, Any]] = {"type": "object", "properties": {}}
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -93,7 +94,7 @@ class Client:
         self._tools = tools
         options = ClaudeAgentOptions(verbatim_prompts=True, skills=[])
         if tools is not None:
-            called = SdkMcpTool(TOOL, "A tool of the client's.", {"type": "object"}, self._call)
+            called = SdkMcpTool(TOOL, "A tool of the client's.", _ANYTHING, self._call)
             options.mcp_servers = {SERVER: create_sdk_mcp_server(SERVER, tools=[called])}
         self._sdk = ClaudeSDKClient(options, transport=self._wire)
         self._turn: Turn | None = None
