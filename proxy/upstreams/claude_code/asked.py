@@ -66,7 +66,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def results(self) -> frozenset[str]:
         """The ids of the calls whose results it brings."""
-        return frozenset(block.tool_use_id for block in self.question if isinstance(block, ToolResultBlock))
+        return results_in(self.question)
 
     def edits(self) -> Edits:
         """What becomes of the program's request: the client's fields in place of its own."""
@@ -92,6 +92,7 @@ def read_asked(body: bytes, owner: str = "") -> Asked:
         fields = msgspec.json.decode(body, type=_Fields)
         every = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         messages = _in_turns(read_messages(body))
+        _check_calls(messages)
     except InvalidRequest as problem:
         raise refused(problem.message) from None
     except (ValueError, RecursionError):
@@ -111,6 +112,11 @@ def read_asked(body: bytes, owner: str = "") -> Asked:
         fields={name: every[name] for name in _APPLIED if name in every},
         owner=owner,
     )
+
+
+def results_in(blocks: Iterable[Block]) -> frozenset[str]:
+    """The ids of the calls whose results are among these blocks."""
+    return frozenset(block.tool_use_id for block in blocks if isinstance(block, ToolResultBlock))
 
 
 def refused(message: str) -> UpstreamRefused:
@@ -179,6 +185,24 @@ def _in_turns(messages: Sequence[InputMessage]) -> list[InputMessage]:
     if not found:
         raise InvalidRequest("messages: there is nothing in them.", param="messages")
     return found
+
+
+def _check_calls(messages: Sequence[InputMessage]) -> None:
+    """Raises InvalidRequest for a call without a result, which the program would make up, and the other way round."""
+    called: frozenset[str] = frozenset()
+    for message in messages:
+        given = results_in(message.content) if message.role == "user" else frozenset()
+        if missing := called - given:
+            raise InvalidRequest(
+                f"messages: these calls have no tool_result right behind them: {', '.join(sorted(missing))}.",
+                param="messages",
+            )
+        if message.role == "user" and (unknown := given - called):
+            raise InvalidRequest(
+                f"messages: these results belong to no call right before them: {', '.join(sorted(unknown))}.",
+                param="messages",
+            )
+        called = frozenset(block.id for block in message.content if isinstance(block, ToolUseBlock))
 
 
 def _reminder(block: Block) -> Block:

@@ -14,8 +14,8 @@ from claude_agent_sdk import (
     ClaudeSDKError,
     RateLimitEvent,
     ResultMessage,
-    StreamEvent,
     SdkMcpTool,
+    StreamEvent,
     Transport,
     create_sdk_mcp_server,
 )

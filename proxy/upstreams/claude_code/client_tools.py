@@ -129,7 +129,9 @@ class ClientTools:
         said = _said.decode(raw)
         if isinstance(said.content, str):
             return raw
-        content = list(self._named(said.content) if said.role == "assistant" else self._answered(said.content))
+        content = list(
+            self._named(said.content) if said.role == "assistant" else self._answered(said.content)
+        )
         return msgspec.Raw(_encoder.encode({"role": said.role, "content": content}))
 
     def _named(self, content: list[msgspec.Raw]) -> Iterator[msgspec.Raw]:
@@ -141,7 +143,9 @@ class ClientTools:
     def _answered(self, content: list[msgspec.Raw]) -> list[msgspec.Raw]:
         """What the client said in place of the tool's results, with the program's mark for the prompt cache."""
         blocks = [_block.decode(raw) for raw in content]
-        answer = next((self._answers[one.tool_use_id] for one in blocks if one.tool_use_id in self._answers), None)
+        answer = next(
+            (self._answers[one.tool_use_id] for one in blocks if one.tool_use_id in self._answers), None
+        )
         if answer is None:
             return content
         marks = [one.cache_control for one in blocks if isinstance(one.cache_control, msgspec.Raw)]

@@ -195,7 +195,7 @@ class Session:
         )
 
     async def ask(self, asked: Asked, turn: Turn) -> None:
-        """Ask the question of a request whose history it knows, or give the results it waits for. Raises UpstreamFault."""
+        """Ask the question of a request whose history it knows, or give it the results. Raises UpstreamFault."""
         if self._client is None:
             raise UpstreamFault(Fault.RESET)
         self.turns += 1
