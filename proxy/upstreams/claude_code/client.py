@@ -30,6 +30,7 @@ from proxy.upstreams.claude_code.turn import Ended, Turn
 
 _log = get_logger("claude_code")
 _SHOWN_CHARACTERS: Final = 500
+_ANSWER: Final = '{"type": "control_response"'
 _ANYTHING: Final[dict[str, Any]] = {"type": "object", "properties": {}}
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
@@ -51,8 +52,12 @@ class _Wire(Transport):
         """The process was started before."""
 
     async def write(self, data: str) -> None:
-        """See `Transport.write`. Raises UpstreamFault."""
-        await self._process.write(data.encode())
+        """See `Transport.write`. Raises UpstreamFault but for answers to the program, of which nobody would hear."""
+        try:
+            await self._process.write(data.encode())
+        except UpstreamFault:
+            if not data.startswith(_ANSWER):
+                raise
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
         """See `Transport.read_messages`. Lines that are no objects are the program's own chatter, and skipped.
