@@ -61,12 +61,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def resumes(self) -> bool:
         """Whether it brings results of tools, which a new process has to find in its history."""
-        return bool(self.results)
-
-    @property
-    def results(self) -> frozenset[str]:
-        """The ids of the calls whose results it brings."""
-        return results_in(self.question)
+        return bool(_results_in(self.question))
 
     def edits(self) -> Edits:
         """What becomes of the program's request: the client's fields in place of its own."""
@@ -112,11 +107,6 @@ def read_asked(body: bytes, owner: str = "") -> Asked:
         fields={name: every[name] for name in _APPLIED if name in every},
         owner=owner,
     )
-
-
-def results_in(blocks: Iterable[Block]) -> frozenset[str]:
-    """The ids of the calls whose results are among these blocks."""
-    return frozenset(block.tool_use_id for block in blocks if isinstance(block, ToolResultBlock))
 
 
 def refused(message: str) -> UpstreamRefused:
@@ -191,7 +181,7 @@ def _check_calls(messages: Sequence[InputMessage]) -> None:
     """Raises InvalidRequest for a call without a result, which the program would make up, and the other way round."""
     called: frozenset[str] = frozenset()
     for message in messages:
-        given = results_in(message.content) if message.role == "user" else frozenset()
+        given = _results_in(message.content) if message.role == "user" else frozenset()
         if missing := called - given:
             raise InvalidRequest(
                 f"messages: these calls have no tool_result right behind them: {', '.join(sorted(missing))}.",
@@ -203,6 +193,11 @@ def _check_calls(messages: Sequence[InputMessage]) -> None:
                 param="messages",
             )
         called = frozenset(block.id for block in message.content if isinstance(block, ToolUseBlock))
+
+
+def _results_in(blocks: Iterable[Block]) -> frozenset[str]:
+    """The ids of the calls whose results are among these blocks."""
+    return frozenset(block.tool_use_id for block in blocks if isinstance(block, ToolResultBlock))
 
 
 def _reminder(block: Block) -> Block:

@@ -86,7 +86,7 @@ class Session:
     Attributes:
         sort: what it is made for.
         held: the digest of what it knows; empty for nothing yet.
-        calls: ids of the client's tools it has called, and whose results it waits for.
+        waits: whether it waits for the result of a tool of the client's.
         owner: the client whose conversation it knows; empty for nobody's yet.
         turns: how many questions it was asked.
         used_s: when it was used last, monotonic seconds; whoever keeps it sets it.
@@ -96,7 +96,7 @@ class Session:
     def __init__(self, sort: Sort, means: Means) -> None:
         self.sort = sort
         self.held = b""
-        self.calls: frozenset[str] = frozenset()
+        self.waits = False
         self.owner = ""
         self.turns = 0
         self.used_s = 0.0
@@ -202,7 +202,6 @@ class Session:
         self.owner = asked.owner
         self._pass(turn)
         if asked.resumes:
-            self.calls = frozenset()
             self._client.go_on([msgspec.Raw(_encoder.encode(block)) for block in asked.question], turn)
             return
         content = msgspec.json.decode(_encoder.encode(asked.question), type=list[dict[str, object]])

@@ -88,16 +88,14 @@ class Sessions:
         self._prepare_next(sort, asked, program)
         return session
 
-    def give_back(
-        self, session: Session, turn: Turn, held: bytes | None, calls: frozenset[str] = frozenset()
-    ) -> None:
+    def give_back(self, session: Session, turn: Turn, held: bytes | None, *, waits: bool = False) -> None:
         """Take one back after its turn.
 
         Args:
             session: that one.
             turn: what it was asked.
             held: the digest of what it knows now, None if that is not certain.
-            calls: the tools of the client's it has called, and whose results it waits for.
+            waits: whether it has called a tool of the client's, and waits for the result.
         """
         limits = self._limits
         if (
@@ -110,7 +108,7 @@ class Sessions:
         ):
             self._end(session)
             return
-        session.held, session.calls = held, calls
+        session.held, session.waits = held, waits
         self._keep(session)
         detach(self._settle(session, turn), name="let Claude Code settle")
 
@@ -142,14 +140,9 @@ class Sessions:
         await asyncio.gather(*(self._ended(session) for session in tuple(self._all)))
 
     async def _taken(self, sort: Sort, asked: Asked) -> Session | None:
-        held, results = digest(asked.history), asked.results
+        held = digest(asked.history)
         for session in tuple(self._idle):
-            if (
-                session.held == held
-                and session.calls == results
-                and session.owner in {"", asked.owner}
-                and session.sort == sort
-            ):
+            if session.held == held and session.owner in {"", asked.owner} and session.sort == sort:
                 self._idle.remove(session)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_SETTLING_S):
@@ -217,7 +210,7 @@ class Sessions:
             async with asyncio.timeout(_SETTLING_S):
                 await turn.over.wait()
         small = await asyncio.to_thread(_resident_bytes, session.pid) <= self._limits.memory_max_bytes
-        ready = turn.over.is_set() and turn.waits is bool(session.calls)
+        ready = turn.over.is_set() and turn.waits is session.waits
         if ready and session.alive and small:
             session.settled.set()
         elif session in self._idle:

@@ -14,7 +14,6 @@ from proxy.clock import Clock
 from proxy.credentials import Credential
 from proxy.exchange import Operation
 from proxy.log import get_logger
-from proxy.model.content import ToolUseBlock
 from proxy.model.message import Message
 from proxy.model.request import InputMessage
 from proxy.pool import Fault
@@ -144,7 +143,8 @@ class ClaudeCode:
             self._sessions.give_back(session, turn, None)
             return
         said = InputMessage("user", list(asked.question)), InputMessage("assistant", answer.content)
-        self._sessions.give_back(session, turn, digest(said, digest(asked.history)), _calls(answer))
+        held = digest(said, digest(asked.history))
+        self._sessions.give_back(session, turn, held, waits=answer.stop_reason == _CALLS)
 
 
 def _found(credential: Credential) -> Program:
@@ -152,13 +152,6 @@ def _found(credential: Credential) -> Program:
     program = find_program(credential)
     client_class()
     return program
-
-
-def _calls(answer: Message) -> frozenset[str]:
-    """The calls after which the program waits for the client."""
-    if answer.stop_reason != _CALLS:
-        return frozenset()
-    return frozenset(block.id for block in answer.content if isinstance(block, ToolUseBlock))
 
 
 async def _read(call: UpstreamCall) -> Asked:

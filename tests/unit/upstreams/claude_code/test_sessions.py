@@ -176,7 +176,7 @@ async def _waiting(found: _Bench, simulator: Simulator) -> Session:
     session, turn = await found.put(_asked_all(_LOOKED_UP[:1]))
     assert turn.waits
     held = digest(_asked_all(_LOOKED_UP).history)
-    found.sessions.give_back(session, turn, held, frozenset({CALL_ID}))
+    found.sessions.give_back(session, turn, held, waits=True)
     return session
 
 
@@ -215,5 +215,5 @@ async def test_a_program_that_does_not_wait_for_results_is_not_gone_on_with(
     async with bench(tmp_path, simulator, ways_out, FakeClock(), Limits(processes=2, starts=1)) as found:
         session, turn = await found.put(_asked_all(_LOOKED_UP[:1]))
         held = digest(_asked_all(_LOOKED_UP).history)
-        found.sessions.give_back(session, turn, held, frozenset({CALL_ID}))
+        found.sessions.give_back(session, turn, held, waits=True)
         await until(lambda: len(found.sessions) == 0)
