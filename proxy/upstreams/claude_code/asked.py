@@ -14,20 +14,17 @@ from proxy.model.content import (
     RedactedThinkingBlock,
     TextBlock,
     ThinkingBlock,
-    ToolResultBlock,
     ToolUseBlock,
 )
 from proxy.model.request import InputMessage
 from proxy.pool import UpstreamError
 from proxy.upstreams.base import Source, UpstreamRefused
 from proxy.upstreams.claude_code.arguments import model_fits
+from proxy.upstreams.claude_code.carrying import APPLIED, refusal, results_in
 from proxy.upstreams.claude_code.environment import Carried
 from proxy.upstreams.claude_code.turn import Edits
 
 OWN_MODEL: Final = "claude-code"
-_APPLIED: Final = ("max_tokens", "stop_sequences", "tools", "tool_choice", "output_config", "thinking")
-_LOST: Final = frozenset({"mcp_servers", "container"})
-_NEEDS_THINKING: Final = "context_management"
 _CARRIED_MAX_BYTES: Final = 120 * 1024
 _DIGEST_BYTES: Final = 16
 _encoder = msgspec.json.Encoder()
@@ -61,15 +58,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def resumes(self) -> bool:
         """Whether it brings results of tools, which a new process has to find in its history."""
-        return bool(_results_in(self.question))
+        return bool(results_in(self.question))
 
     def edits(self) -> Edits:
         """What becomes of the program's request: the client's fields in place of its own."""
         found = {name: bytes(value) for name, value in self.fields.items()}
-        remove = {name for name in _APPLIED if name not in found and name != "max_tokens"}
-        if not _thinks(self.fields):
-            remove.add(_NEEDS_THINKING)
-        return Edits(found, frozenset(remove))
+        return Edits(found, frozenset(name for name in APPLIED if name not in found and name != "max_tokens"))
 
     def carried(self) -> Carried:
         """The same for a program that goes out by itself. Raises UpstreamRefused for more than an environment holds."""
@@ -86,16 +80,14 @@ def read_asked(body: bytes, owner: str = "") -> Asked:
     try:
         fields = msgspec.json.decode(body, type=_Fields)
         every = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        messages = _in_turns(read_messages(body))
-        _check_calls(messages)
+        said = read_messages(body)
+        messages = _in_turns(said)
     except InvalidRequest as problem:
         raise refused(problem.message) from None
     except (ValueError, RecursionError):
         raise refused("The request could not be read.") from None
-    if lost := _LOST.intersection(every):
-        raise refused(f"{min(lost)}: Claude Code cannot be given it.")
-    if messages[-1].role != "user":
-        raise refused("messages: a conversation with Claude Code ends with what the user says.")
+    if (found := refusal(every, said)) is not None:
+        raise refused(f"{found.param}: {found.message}")
     model = "" if fields.model == OWN_MODEL else fields.model
     if model and not model_fits(model):
         raise refused("model: it is not the id of a model.")
@@ -104,7 +96,7 @@ def read_asked(body: bytes, owner: str = "") -> Asked:
         system=_system(fields.system),
         history=tuple(messages[:-1]),
         question=tuple(messages[-1].content),
-        fields={name: every[name] for name in _APPLIED if name in every},
+        fields={name: every[name] for name in APPLIED if name in every},
         owner=owner,
     )
 
@@ -177,29 +169,6 @@ def _in_turns(messages: Sequence[InputMessage]) -> list[InputMessage]:
     return found
 
 
-def _check_calls(messages: Sequence[InputMessage]) -> None:
-    """Raises InvalidRequest for a call without a result, which the program would make up, and the other way round."""
-    called: frozenset[str] = frozenset()
-    for message in messages:
-        given = _results_in(message.content) if message.role == "user" else frozenset()
-        if missing := called - given:
-            raise InvalidRequest(
-                f"messages: these calls have no tool_result right behind them: {', '.join(sorted(missing))}.",
-                param="messages",
-            )
-        if message.role == "user" and (unknown := given - called):
-            raise InvalidRequest(
-                f"messages: these results belong to no call right before them: {', '.join(sorted(unknown))}.",
-                param="messages",
-            )
-        called = frozenset(block.id for block in message.content if isinstance(block, ToolUseBlock))
-
-
-def _results_in(blocks: Iterable[Block]) -> frozenset[str]:
-    """The ids of the calls whose results are among these blocks."""
-    return frozenset(block.tool_use_id for block in blocks if isinstance(block, ToolResultBlock))
-
-
 def _reminder(block: Block) -> Block:
     if isinstance(block, TextBlock):
         return TextBlock(f"<system-reminder>\n{block.text}\n</system-reminder>")
@@ -210,17 +179,3 @@ def _system(system: str | list[TextBlock] | None) -> str:
     if system is None or isinstance(system, str):
         return system or ""
     return "\n\n".join(block.text for block in system)
-
-
-class _Thinking(msgspec.Struct):
-    type: str = ""
-
-
-def _thinks(fields: dict[str, msgspec.Raw]) -> bool:
-    thinking = fields.get("thinking")
-    if thinking is None:
-        return False
-    try:
-        return msgspec.json.decode(thinking, type=_Thinking).type in {"adaptive", "enabled"}
-    except ValueError:
-        return False

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 import pytest
@@ -28,8 +28,13 @@ from tests.support.web_sessions import COOKIES, session_entry
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_KEYS: Final = {Kind.ANTHROPIC: "k1", Kind.CLAUDE_WEB: COOKIES[0], Kind.OPENAI: "other-1"}
-_TRIED: Final[tuple[Kind, ...]] = tuple(kind for kind in Kind if kind is not Kind.CLAUDE_CODE)
+_KEYS: Final = {
+    Kind.ANTHROPIC: "k1",
+    Kind.CLAUDE_WEB: COOKIES[0],
+    Kind.OPENAI: "other-1",
+    Kind.CLAUDE_CODE: "code-1",
+}
+_TRIED: Final[tuple[Kind, ...]] = tuple(Kind)
 _PLACES: Final = re.compile(r"\[\d+\]")
 _TOLD_FIRST: Final = re.compile(r"^(?:The )?([\w./\[\]]+)")
 _AURORA: Final = "aurora"
@@ -68,8 +73,12 @@ def _entry(kind: Kind, url: str) -> Mapping[str, object]:
         case Kind.OPENAI:
             base = f"{url}/v1"
             return {"name": "one", "kind": kind, "base_url": base, "key": _KEYS[kind], "model": "gpt-4o"}
-        case _:
+        case Kind.CLAUDE_CODE:
+            return {"name": "one", "kind": kind, "token": _KEYS[kind]}
+        case Kind.ANTHROPIC:
             return {"name": "one", "kind": kind, "key": _KEYS[kind]}
+        case _:
+            assert_never(kind)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
