@@ -27,8 +27,6 @@ class Verdict(StrEnum):
     """An error that names the field, where nobody else can be asked."""
     NO_FIELD = "no_field"
     """The dialect has no way to ask for it."""
-    NOT_YET = "not_yet"
-    """This version cannot ask upstreams of this kind."""
 
 
 class Cell(msgspec.Struct, frozen=True, omit_defaults=True):

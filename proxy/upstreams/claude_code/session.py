@@ -186,7 +186,9 @@ class Session:
         resume: str | None = None
         if history:
             configuration = Path(told.get("CLAUDE_CONFIG_DIR") or Path(told["HOME"]) / ".claude")
-            resume, self._transcript = write_transcript(history, configuration, working_dir, program.version)
+            resume, self._transcript = write_transcript(
+                history, configuration, working_dir, program.version, self.sort.model
+            )
         return Line(
             model=self.sort.model,
             system_file=system_file,
