@@ -10,8 +10,8 @@ from proxy.dialects.anthropic import read_messages
 from proxy.errors import InvalidRequest
 from proxy.upstreams.claude_code.carrying import lost_fields, refusal
 
-_FILE: Final = {"type": "file", "file_id": "file_1"}
-_TEXT: Final = {"type": "text", "text": "Hm."}
+_FILE: Final[dict[str, object]] = {"type": "file", "file_id": "file_1"}
+_TEXT: Final[dict[str, object]] = {"type": "text", "text": "Hm."}
 
 
 def _user(*blocks: dict[str, object]) -> dict[str, object]:
