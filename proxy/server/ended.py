@@ -14,7 +14,7 @@ NAME_MAX: Final = 100
 """Characters that are shown of a word a client chose."""
 
 
-class Ended(msgspec.Struct, frozen=True, gc=False):
+class Ended(msgspec.Struct, gc=False):
     """One request after its end; nothing of its body.
 
     Attributes:
@@ -44,9 +44,15 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     ended_s: float
     ended_unix_ms: int
     trace: Trace
+    _line: RequestLine | None = None
 
     def line(self) -> RequestLine:
-        """Its line of the log, but for the time."""
+        """Its line of the log, but for the time; the same one for everybody who asks."""
+        if (line := self._line) is None:
+            line = self._line = self._worded()
+        return line
+
+    def _worded(self) -> RequestLine:
         trace, usage = self.trace, self.trace.usage
         asked_somebody = trace.attempts > 0
         return RequestLine(
@@ -83,6 +89,8 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     def _attempts(self) -> tuple[AttemptTrace, ...]:
         """The upstream calls; the last one is still open in the trace where it was no failure."""
         trace = self.trace
+        if not trace.failed:
+            return (self._last_attempt(),) if trace.attempts else ()
         attempts = [
             AttemptTrace(
                 each.credential,
@@ -94,11 +102,16 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
             for each in trace.failed
         ]
         if trace.attempts > len(attempts):
-            status = 0 if trace.first_event_s is None else 200
-            start_ms = _tenths(trace.began_s - self.began_s)
-            took_ms = _tenths(self.ended_s - trace.began_s)
-            attempts.append(AttemptTrace(trace.credential, trace.outcome, status, start_ms, took_ms))
+            attempts.append(self._last_attempt())
         return tuple(attempts)
+
+    def _last_attempt(self) -> AttemptTrace:
+        trace = self.trace
+        status = 0 if trace.first_event_s is None else 200
+        start_ms = _tenths(trace.began_s - self.began_s)
+        return AttemptTrace(
+            trace.credential, trace.outcome, status, start_ms, _tenths(self.ended_s - trace.began_s)
+        )
 
 
 def _tenths(seconds: float) -> float:

@@ -30,6 +30,7 @@ from proxy.server.object_request import tenant_of
 from proxy.server.remembering import Part
 from proxy.server.respond import ClientStalled, StreamAnswer
 from proxy.server.routes import Handler
+from proxy.server.whole import WholeAnswer
 from proxy.watch import Watch
 
 _CONTENT_TYPE: Final = istr("content-type")
@@ -244,6 +245,8 @@ class ClientCall:
         if self._grant is not None:
             headers.update(self._grant.headers)
         answer_headers(headers, exchange, self._trace)
+        if self._services.admission.cors is None:
+            return WholeAnswer(body, headers)
         return web.Response(body=body, headers=headers)
 
     async def _question(self, exchange: Exchange, cache: AnswerCache) -> Question | None:

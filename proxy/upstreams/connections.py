@@ -5,6 +5,7 @@ call, and says nothing about whose call this is. The library repeats by itself o
 """
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from aiohttp_socks import ProxyConnector
 from yarl import URL
+
+from proxy.upstreams.answer import ReadingProtocol
 
 SOCKS_SCHEMES: Final = ("socks4", "socks5", "socks5h")
 STALE_WITHIN_S: Final = 0.5
@@ -72,11 +75,15 @@ class _SocksConnector(Connector, ProxyConnector):
 def connector_through(proxy: URL | None) -> Connector:
     """The connections of a way out; a proxy of HTTP is named with each call, and not here."""
     if proxy is None or proxy.scheme not in SOCKS_SCHEMES:
-        return Connector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ttl_dns_cache=60)
-    address = str(proxy).replace("socks5h://", "socks5://", 1)
-    made = _SocksConnector.from_url(address, rdns=proxy.scheme == "socks5h" or None, limit=0)
-    # it is of the class it was asked of, whatever the library declares
-    return cast(Connector, made)
+        connector = Connector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ttl_dns_cache=60)
+    else:
+        address = str(proxy).replace("socks5h://", "socks5://", 1)
+        made = _SocksConnector.from_url(address, rdns=proxy.scheme == "socks5h" or None, limit=0)
+        # it is of the class it was asked of, whatever the library declares
+        connector = cast(Connector, made)
+    reading = functools.partial(ReadingProtocol, loop=asyncio.get_running_loop())
+    connector._factory = reading  # type: ignore[assignment]  # noqa: SLF001 - there is no other way to name a protocol
+    return connector
 
 
 def is_kept(connection: Connection) -> bool:

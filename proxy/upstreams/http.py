@@ -9,16 +9,14 @@ from collections.abc import AsyncIterator, Collection
 from typing import Final, NamedTuple
 
 import aiohttp
-from aiohttp.base_protocol import BaseProtocol
 from aiohttp.connector import Connection
-from aiohttp.helpers import TimerNoop
-from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
 from proxy import __version__
 from proxy.secrets import Secret
 from proxy.settings import Policy
+from proxy.upstreams.answer import LINE_MAX_BYTES, Answer, DirectAnswer, ReadingProtocol, read_head
 from proxy.upstreams.connections import (
     SOCKS_SCHEMES,
     STALE_WITHIN_S,
@@ -33,8 +31,6 @@ from proxy.watch import Watch
 # Every call says who makes it, and none leaves anything for the client library to fill in.
 _ALWAYS: Final = {"user-agent": f"carousel/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
 _AT_ONCE_BYTES = 1024 * 1024
-_LINE_MAX_BYTES = 16_384
-_NO_TIMER: Final = TimerNoop()
 
 
 class WaysOut:
@@ -94,8 +90,8 @@ class WayOut:
             auto_decompress=False,
             trust_env=False,
             requote_redirect_url=False,
-            max_line_size=_LINE_MAX_BYTES,
-            max_field_size=_LINE_MAX_BYTES,
+            max_line_size=LINE_MAX_BYTES,
+            max_field_size=LINE_MAX_BYTES,
         )
 
     def posting(self, url: URL, headers: CIMultiDict[str]) -> "Posting":
@@ -163,13 +159,11 @@ class Posting:
         "_headers",
         "_http_proxy",
         "_info",
-        "_loop",
         "_max_body_bytes",
         "_request",
         "_session",
         "_timeout",
         "_url",
-        "_written",
     )
 
     def __init__(
@@ -194,36 +188,33 @@ class Posting:
             "POST", url, headers=everything, session=session, loop=asyncio.get_running_loop()
         )
         self._info = self._request.request_info
-        self._loop = self._request.loop
-        # an answer asks its writer how much was written; ours are written past it, in one piece
-        self._written = StreamWriter(BaseProtocol(self._loop), self._loop)
         self._head = _head(url, self._request.headers)
 
     async def send(self, body: bytes, watch: Watch, limit_s: float) -> HttpReply:
         """Send `body` and read the head of the answer within `limit_s` seconds. Raises UpstreamFault."""
         direct = self._http_proxy is None and len(body) <= _AT_ONCE_BYTES
         with SENDING:
-            sending = self._direct(body, watch) if direct else self._library(body)
-            response = await watch.within(limit_s, sending)
-        return HttpReply(response, self._max_body_bytes)
+            answer: Answer = await watch.within(
+                limit_s, self._direct(body, watch) if direct else self._library(body)
+            )
+        return HttpReply(answer, self._max_body_bytes)
 
-    async def _direct(self, body: bytes, watch: Watch) -> aiohttp.ClientResponse:
+    async def _direct(self, body: bytes, watch: Watch) -> DirectAnswer:
         began_s = watch.now_s()
         stale = False
         while True:
-            connection = await self._connection()
+            try:
+                connection = await self._connector.plainly(self._request, self._timeout)
+            except TimeoutError as late:
+                raise aiohttp.ConnectionTimeoutError from late
             kept = is_kept(connection)
             if kept and stale:
                 # what was kept beside a stale one is no better
                 connection.close()
                 continue
-            response: aiohttp.ClientResponse | None = None
             try:
-                response = self._sent(connection, body)
-                return await response.start(connection)
+                return await read_head(connection, self._written_to(connection, body), self._info)
             except BaseException as error:
-                if response is not None:
-                    response.close()
                 connection.close()
                 # closed by the other side since the last call, which says nothing about whose call this is
                 gone = kept and isinstance(error, aiohttp.ClientConnectionError)
@@ -231,37 +222,16 @@ class Posting:
                     raise
             stale = True
 
-    async def _connection(self) -> Connection:
-        try:
-            return await self._connector.plainly(self._request, self._timeout)
-        except TimeoutError as late:
-            raise aiohttp.ConnectionTimeoutError from late
-
-    def _sent(self, connection: Connection, body: bytes) -> aiohttp.ClientResponse:
-        """Write the call to a connection; what is returned has still to read its head."""
+    def _written_to(self, connection: Connection, body: bytes) -> ReadingProtocol:
+        """Write the call to a connection, and return what reads the answer to it."""
         protocol = connection.protocol
         if protocol is None or (transport := protocol.transport) is None or transport.is_closing():
             raise aiohttp.ClientConnectionResetError("the connection is gone")
-        protocol.set_response_params(
-            read_until_eof=True,
-            auto_decompress=False,
-            max_line_size=_LINE_MAX_BYTES,
-            max_field_size=_LINE_MAX_BYTES,
-        )
-        response = aiohttp.ClientResponse(
-            "POST",
-            self._url,
-            writer=None,
-            continue100=None,
-            timer=_NO_TIMER,
-            request_info=self._info,
-            traces=[],
-            loop=self._loop,
-            session=self._session,
-            stream_writer=self._written,
-        )
+        if not isinstance(protocol, ReadingProtocol):
+            raise TypeError("a connection was made by another connector")
+        protocol.expect_answer()
         transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
-        return response
+        return protocol
 
     async def _library(self, body: bytes) -> aiohttp.ClientResponse:
         async def send() -> aiohttp.ClientResponse:

@@ -4,7 +4,6 @@ No exception of the client library leaves this module: their texts hold request 
 """
 
 import asyncio
-from collections.abc import Mapping
 from functools import lru_cache
 from types import TracebackType
 from typing import Final
@@ -15,6 +14,7 @@ from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 from multidict import istr
 
 from proxy.pool import Fault, limit_headers
+from proxy.upstreams.answer import Answer
 from proxy.upstreams.base import Source, UpstreamFault
 from proxy.watch import Watch
 
@@ -87,16 +87,14 @@ class HttpReply:
         "status",
     )
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, max_body_bytes: int, *, resent: bool = False
-    ) -> None:
+    def __init__(self, response: Answer, max_body_bytes: int, *, resent: bool = False) -> None:
         self._response = response
         self.resent = resent
         self._content = response.content
         self._left_bytes = max_body_bytes
         headers = response.headers
         self.status = response.status
-        self.headers: Mapping[str, str] = headers
+        self.headers = headers
         self.content_type = _media_type(headers.get(CONTENT_TYPE, ""))
         organization = headers.get(_ORGANIZATION)
         self.source = Source(

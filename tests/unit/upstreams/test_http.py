@@ -240,7 +240,9 @@ async def test_closing_an_unread_answer_closes_its_connection_at_once(
 async def test_a_cancelled_read_loses_no_byte(simulator: Simulator, ways_out: WaysOut) -> None:
     """Protects the relay, which stops a read to send a keep-alive and goes on with the next."""
     simulator.script(_KEY, then=Step(do="slice", sizes=(40,), seconds=0.01))
-    whole = await (await _post(ways_out, simulator.url, _STREAM)).read_all(Watch(), 10.0)
+    reply = await _post(ways_out, simulator.url, _STREAM)
+    whole = await reply.read_all(Watch(), 10.0)
+    reply.close()
     reply = await _post(ways_out, simulator.url, _STREAM)
     watch = Watch()
     found = b""
@@ -344,7 +346,9 @@ async def test_both_ways_of_sending_send_the_same_head(
 ) -> None:
     """Protects upstreams from seeing two different clients."""
     body = BODY if not proxied else BODY[:-1] + b" " * 1024 * 1024 + b"}"
-    await (await _post(ways_out, simulator.url, body)).read_all(Watch(), 10.0)
+    reply = await _post(ways_out, simulator.url, body)
+    await reply.read_all(Watch(), 10.0)
+    reply.close()
     received = simulator.record.requests[-1]
     names = sorted(name.lower() for name, _ in received.headers if name.lower() != "content-type")
     assert names == [

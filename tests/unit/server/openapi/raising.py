@@ -109,7 +109,8 @@ def _used(function: FunctionType) -> Iterator[object]:
             owner = function.__globals__.get(node.value.id) if isinstance(node.value, ast.Name) else None
             if isinstance(owner, ModuleType) and _is_ours(owner):
                 yield getattr(owner, node.attr)
-            elif not isinstance(owner, ModuleType):
+            elif not isinstance(owner, ModuleType) and node.attr != "__init__":
+                # constructors of other classes are followed from where those are named
                 yield from _methods().get(node.attr, ())
 
 

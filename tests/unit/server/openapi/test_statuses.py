@@ -18,8 +18,6 @@ from tests.unit.server.openapi.raising import raised_by
 
 # methods of other things that are called alike; and what is raised for other files and methods than a route's own
 MISREAD: Final[dict[str, set[int]]] = {
-    "chat_handler": {409},
-    "_answered": {409},
     "explain": {404, 503},
     "traced_request": {503},
     "page": {404},
