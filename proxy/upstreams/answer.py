@@ -91,12 +91,24 @@ class ReadingProtocol(ResponseHandler):
 
     def expect_answer(self) -> None:
         """Be ready for the answer to a call that was written by hand."""
-        if self._parser is not None and self._parser is self._kept:
-            return
-        self.set_response_params(
-            read_until_eof=True,
-            auto_decompress=False,
-            max_line_size=LINE_MAX_BYTES,
-            max_field_size=LINE_MAX_BYTES,
-        )
-        self._kept = self._parser
+        if self._parser is None or self._parser is not self._kept:
+            _make_parser(self)
+            self._kept = self._parser
+
+
+def expect_answer(protocol: ResponseHandler) -> None:
+    """Have a connection of whatever kind be ready for the answer to a call that was written by hand."""
+    if isinstance(protocol, ReadingProtocol):
+        protocol.expect_answer()
+    else:
+        # connections through SOCKS proxies are of a kind of their own
+        _make_parser(protocol)
+
+
+def _make_parser(protocol: ResponseHandler) -> None:
+    protocol.set_response_params(
+        read_until_eof=True,
+        auto_decompress=False,
+        max_line_size=LINE_MAX_BYTES,
+        max_field_size=LINE_MAX_BYTES,
+    )

@@ -74,13 +74,12 @@ class _SocksConnector(Connector, ProxyConnector):
 
 def connector_through(proxy: URL | None) -> Connector:
     """The connections of a way out; a proxy of HTTP is named with each call, and not here."""
-    if proxy is None or proxy.scheme not in SOCKS_SCHEMES:
-        connector = Connector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ttl_dns_cache=60)
-    else:
+    if proxy is not None and proxy.scheme in SOCKS_SCHEMES:
         address = str(proxy).replace("socks5h://", "socks5://", 1)
         made = _SocksConnector.from_url(address, rdns=proxy.scheme == "socks5h" or None, limit=0)
         # it is of the class it was asked of, whatever the library declares
-        connector = cast(Connector, made)
+        return cast(Connector, made)
+    connector = Connector(limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ttl_dns_cache=60)
     reading = functools.partial(ReadingProtocol, loop=asyncio.get_running_loop())
     connector._factory = reading  # type: ignore[assignment]  # noqa: SLF001 - there is no other way to name a protocol
     return connector

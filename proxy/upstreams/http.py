@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection
 from typing import Final, NamedTuple
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from multidict import CIMultiDict
 from yarl import URL
@@ -16,7 +17,7 @@ from yarl import URL
 from proxy import __version__
 from proxy.secrets import Secret
 from proxy.settings import Policy
-from proxy.upstreams.answer import LINE_MAX_BYTES, Answer, DirectAnswer, ReadingProtocol, read_head
+from proxy.upstreams.answer import LINE_MAX_BYTES, Answer, DirectAnswer, expect_answer, read_head
 from proxy.upstreams.connections import (
     SOCKS_SCHEMES,
     STALE_WITHIN_S,
@@ -222,14 +223,12 @@ class Posting:
                     raise
             stale = True
 
-    def _written_to(self, connection: Connection, body: bytes) -> ReadingProtocol:
+    def _written_to(self, connection: Connection, body: bytes) -> ResponseHandler:
         """Write the call to a connection, and return what reads the answer to it."""
         protocol = connection.protocol
         if protocol is None or (transport := protocol.transport) is None or transport.is_closing():
             raise aiohttp.ClientConnectionResetError("the connection is gone")
-        if not isinstance(protocol, ReadingProtocol):
-            raise TypeError("a connection was made by another connector")
-        protocol.expect_answer()
+        expect_answer(protocol)
         transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
         return protocol
 
