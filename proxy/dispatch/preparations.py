@@ -9,9 +9,9 @@ from proxy.credentials import Kind
 from proxy.dialects.anthropic import read_messages
 from proxy.dialects.splicing import splice
 from proxy.dispatch import answers
+from proxy.dispatch.claude_code import for_claude_code
 from proxy.dispatch.prepare import (
     Prepared,
-    for_claude_code,
     plan_session,
     prepare,
     prepare_chat,
@@ -199,7 +199,9 @@ class Preparations:
             return plan_session(self._exchange, self._defaults, asked)
         named = None if model is None else self._names.resolve(model).model
         made = prepare(self._exchange, self._catalog, self._defaults, self._memory, model=named)
-        return with_wish(for_claude_code(made), self._exchange) if kind is Kind.CLAUDE_CODE else made
+        if kind is Kind.CLAUDE_CODE:
+            return with_wish(for_claude_code(made, self._exchange), self._exchange)
+        return made
 
     def _check_options(self) -> None:
         if _OPTIONS not in self._exchange.envelope.own_fields or self._defaults.fallback_drops_claude_options:

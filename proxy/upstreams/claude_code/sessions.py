@@ -73,9 +73,9 @@ class Sessions:
         The child is the caller's until it is given back. Raises UpstreamFault, and UpstreamRefused while all are
         busy.
         """
-        if sort.run is not None:
+        if sort.apart:
             return await self._asked_anew(sort, asked, turn, program)
-        if not asked.resumes and (found := await self._taken(sort, digest(asked.history))) is not None:
+        if (found := await self._taken(sort, asked)) is not None:
             try:
                 await found.ask(asked, turn)
             except UpstreamFault:
@@ -90,8 +90,15 @@ class Sessions:
         self._prepare_next(sort, asked, program)
         return session
 
-    def give_back(self, session: Session, turn: Turn, held: bytes | None) -> None:
-        """Take one back after its turn; `held` is the digest of what it knows now, None if that is not certain."""
+    def give_back(self, session: Session, turn: Turn, held: bytes | None, *, waits: bool = False) -> None:
+        """Take one back after its turn.
+
+        Args:
+            session: that one.
+            turn: what it was asked.
+            held: the digest of what it knows now, None if that is not certain.
+            waits: whether it has called a tool of the client's, and waits for the result.
+        """
         limits = self._limits
         if (
             held is None
@@ -103,7 +110,7 @@ class Sessions:
         ):
             self._end(session)
             return
-        session.held = held
+        session.held, session.waits = held, waits
         self._keep(session)
         detach(self._settle(session, turn), name="let Claude Code settle")
 
@@ -134,9 +141,10 @@ class Sessions:
         self._idle.clear()
         await asyncio.gather(*(self._ended(session) for session in tuple(self._all)))
 
-    async def _taken(self, sort: Sort, held: bytes) -> Session | None:
+    async def _taken(self, sort: Sort, asked: Asked) -> Session | None:
+        held = digest(asked.history)
         for session in tuple(self._idle):
-            if session.held == held and session.sort == sort:
+            if session.held == held and session.owner in {"", asked.owner} and session.sort == sort:
                 self._idle.remove(session)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_SETTLING_S):
@@ -157,7 +165,9 @@ class Sessions:
                 raise
             return session
         question = InputMessage("user", list(asked.question))
-        return await self._made(sort, program, (*asked.history, question), turn)
+        session = await self._made(sort, program, (*asked.history, question), turn)
+        session.owner = asked.owner
+        return session
 
     async def _made(
         self,
@@ -202,7 +212,8 @@ class Sessions:
             async with asyncio.timeout(_SETTLING_S):
                 await turn.over.wait()
         small = await asyncio.to_thread(_resident_bytes, session.pid) <= self._limits.memory_max_bytes
-        if turn.over.is_set() and session.alive and small:
+        ready = turn.over.is_set() and turn.waits is session.waits
+        if ready and session.alive and small:
             session.settled.set()
         elif session in self._idle:
             self._idle.remove(session)
