@@ -49,7 +49,11 @@ class _Client:
     def __init__(self, session: aiohttp.ClientSession, port: int, key: str) -> None:
         self._session = session
         self._url = f"http://127.0.0.1:{port}/v1/messages"
-        self._headers = {"x-api-key": key, "content-type": "application/json"}
+        self._headers = {
+            "x-api-key": key,
+            "anthropic-version": "2023-06-01",
+            "content-type": "application/json",
+        }
 
     async def ask(self, messages: list[dict[str, object]]) -> float:
         """Ask, put the answer behind the messages, and give the milliseconds it took."""
