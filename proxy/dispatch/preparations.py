@@ -19,7 +19,7 @@ from proxy.dispatch.prepare import (
     without_thinking,
 )
 from proxy.dispatch.thinking import ThinkingMemory
-from proxy.dispatch.wishes import with_wish
+from proxy.dispatch.wishes import with_images, with_wish
 from proxy.errors import InvalidRequest
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog
@@ -136,7 +136,8 @@ class Preparations:
         way = (lease.credential.kind, lease.credential.model)
         if way not in self._settled:
             try:
-                self._made[way] = await self._with_bytes(*way, media)
+                made = await self._with_bytes(*way, media)
+                self._made[way] = await with_images(made, self._exchange, media)
             except InvalidRequest as problem:
                 self._settled[way] = problem
             else:

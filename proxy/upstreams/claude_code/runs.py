@@ -36,6 +36,11 @@ class Runs:
         self._files: LocalFiles | None = None
         self.saved = saved
 
+    @property
+    def joins(self) -> bool:
+        """Whether MCP servers join requests without options."""
+        return self._policy.servers_join
+
     async def planned(
         self, asked: Asked, wish: CodeWish | None, stack: AsyncExitStack
     ) -> tuple[Asked, Run | None]:

@@ -23,6 +23,8 @@ _log = get_logger("claude_code")
 _LOOK_EVERY_S: Final = 5.0
 _SETTLING_S: Final = 2.0
 _REMEMBERED_SORTS: Final = 256
+_QUIET_S: Final = 0.5
+_QUIET_LOOKS: Final = 10
 _PAGE_BYTES: Final = 4096
 
 
@@ -61,6 +63,8 @@ class Sessions:
         self._starts = asyncio.Semaphore(limits.starts)
         self._waiting = 0
         self._begun: dict[int, int] = {}
+        self._preparing: set[Sort] = set()
+        self._moves = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -73,6 +77,7 @@ class Sessions:
         The child is the caller's until it is given back. Raises UpstreamFault, and UpstreamRefused while all are
         busy.
         """
+        self._moves += 1
         if sort.apart:
             return await self._asked_anew(sort, asked, turn, program)
         if (found := await self._taken(sort, asked)) is not None:
@@ -99,6 +104,7 @@ class Sessions:
             held: the digest of what it knows now, None if that is not certain.
             waits: whether it has called a tool of the client's, and waits for the result.
         """
+        self._moves += 1
         limits = self._limits
         if (
             held is None
@@ -227,16 +233,30 @@ class Sessions:
         begun = self._begun[name] = self._begun.pop(name, 0) + 1
         while len(self._begun) > _REMEMBERED_SORTS:
             del self._begun[next(iter(self._begun))]
-        there = any(not session.held and session.sort == sort for session in self._idle)
-        if begun > 1 and not there and not self._places.locked() and not self._closed:
+        if begun > 1 and sort not in self._preparing:
+            self._preparing.add(sort)
             detach(self._spare(sort, program), name="start Claude Code ahead")
+
+    async def _quiet(self) -> None:
+        """Wait until nothing was asked or answered for a moment, but not for long: a start takes a core from both."""
+        for _ in range(_QUIET_LOOKS):
+            moves = self._moves
+            await asyncio.sleep(_QUIET_S)
+            if moves == self._moves or self._closed:
+                return
 
     async def _spare(self, sort: Sort, program: Program) -> None:
         try:
+            await self._quiet()
+            there = any(not session.held and session.sort == sort for session in self._idle)
+            if there or self._places.locked() or self._closed:
+                return
             session = await self._made(sort, program)
         except (UpstreamFault, UpstreamRefused) as problem:
             _log.info("Claude Code not started ahead", credential=sort.credential.name, problem=str(problem))
             return
+        finally:
+            self._preparing.discard(sort)
         if self._closed or self._waiting:
             self._end(session)
             return

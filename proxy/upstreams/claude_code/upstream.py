@@ -111,6 +111,11 @@ class ClaudeCode:
             reply.close()
 
     @property
+    def joins_servers(self) -> bool:
+        """Whether MCP servers may join a request that says nothing of them."""
+        return self._runs is not None and self._runs.joins and bool(self._known)
+
+    @property
     def credentials(self) -> tuple[Credential, ...]:
         """Those of this kind that there are."""
         return self._known

@@ -188,3 +188,19 @@ async def test_claude_code_is_asked_for_what_it_carries(fields: dict[str, object
     call = _call(raw=body(model=_MODEL, **fields))
     found = await fitted(_WANT, kinds, call, CATALOG, NO_DEFAULTS, Media(MediaSettings()))
     assert found.losses == (((Kind.ANTHROPIC, 0), (Kind.CLAUDE_CODE, 1)) if loses else ())
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"temperature": 0.5, "tools": [_TOOL]}], ids=["plain", "with what it loses"]
+)
+async def test_options_of_claude_code_outweigh_all_it_loses(fields: dict[str, object]) -> None:
+    """Protects what only Claude Code can do from being asked of an API key, which would carry more of the rest."""
+    kinds = frozenset({Kind.ANTHROPIC, Kind.CLAUDE_CODE, Kind.CLAUDE_WEB})
+    call = _call(raw=body(model=_MODEL, claude_options={"tools": ["Read"]}, **fields))
+    found = await fitted(_WANT, kinds, call, CATALOG, NO_DEFAULTS, Media(MediaSettings()))
+    lost = dict(found.losses)
+    assert lost.keys() == kinds
+    assert min(lost, key=lambda kind: lost[kind]) is Kind.CLAUDE_CODE
+    others = frozenset({Kind.ANTHROPIC, Kind.CLAUDE_WEB})
+    without = await fitted(_WANT, others, call, CATALOG, NO_DEFAULTS, Media(MediaSettings()))
+    assert all(number < 100 for _, number in without.losses)

@@ -25,7 +25,7 @@ from proxy.upstreams.http import WaysOut
 from tests.support.children import seconds_until_none
 from tests.support.claude_code import claude_program
 from tests.support.clock import FakeClock
-from tests.support.fake_claude import fake_claude
+from tests.support.fake_claude import fake_claude, starts
 from tests.support.house import until
 from tests.support.tool_calls import CALL_ID, calling
 
@@ -144,9 +144,10 @@ async def test_one_that_has_grown_too_large_is_ended(
 
 
 async def test_one_is_started_ahead_where_conversations_begin_again_and_again(
-    tmp_path: Path, simulator: Simulator, ways_out: WaysOut
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Protects the first answer of a conversation from the time a start takes."""
+    monkeypatch.setattr(module, "_QUIET_S", 0.01)
     async with bench(tmp_path, simulator, ways_out, FakeClock(), Limits(processes=3, starts=2)) as found:
         for text in ("one", "two"):
             session, turn = await found.ask(text, "the same instructions")
@@ -156,6 +157,19 @@ async def test_one_is_started_ahead_where_conversations_begin_again_and_again(
         session, turn = await found.ask("three", "the same instructions")
         assert session is spare
         found.sessions.give_back(session, turn, None)
+
+
+async def test_none_is_started_ahead_while_questions_come(
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects answers under way from sharing their core with a start nobody waits for."""
+    monkeypatch.setattr(module, "_QUIET_S", 60.0)
+    async with bench(tmp_path, simulator, ways_out, FakeClock(), Limits(processes=4, starts=2)) as found:
+        for text in ("one", "two", "three"):
+            session, turn = await found.ask(text, "the same instructions")
+            found.sessions.give_back(session, turn, None)
+        await until(lambda: len(found.sessions) == 0)
+        assert len(await asyncio.to_thread(starts, tmp_path / "fake")) == 3
 
 
 async def test_those_of_a_credential_that_left_are_ended(
