@@ -196,7 +196,7 @@ class Sessions:
     async def _place(self) -> None:
         """Wait for a place, one of those that idle giving way."""
         if self._places.locked() and self._idle:
-            oldest = min(self._idle, key=lambda session: session.used_s)
+            oldest = self._oldest
             self._idle.remove(oldest)
             self._end(oldest)
         self._waiting += 1
@@ -245,11 +245,20 @@ class Sessions:
             if moves == self._moves or self._closed:
                 return
 
+    @property
+    def _has_room(self) -> bool:
+        """Whether one may be started ahead: in a free place, or in that of the conversation that is next to give way."""
+        return not self._places.locked() or (len(self._idle) > 1 and not self._oldest.waits)
+
+    @property
+    def _oldest(self) -> Session:
+        return min(self._idle, key=lambda session: session.used_s)
+
     async def _spare(self, sort: Sort, program: Program) -> None:
         try:
             await self._quiet()
             there = any(not session.held and session.sort == sort for session in self._idle)
-            if there or self._places.locked() or self._closed:
+            if there or self._closed or not self._has_room:
                 return
             session = await self._made(sort, program)
         except (UpstreamFault, UpstreamRefused) as problem:

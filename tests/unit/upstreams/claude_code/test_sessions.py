@@ -159,6 +159,24 @@ async def test_one_is_started_ahead_where_conversations_begin_again_and_again(
         found.sessions.give_back(session, turn, None)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+async def test_one_that_is_started_ahead_takes_the_place_of_the_oldest_conversation(
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut, monkeypatch: pytest.MonkeyPatch, *, waits: bool
+) -> None:
+    """Protects first answers where conversations fill all places; but no run that waits for its client gives way."""
+    monkeypatch.setattr(module, "_QUIET_S", 0.01)
+    clock = FakeClock()
+    async with bench(tmp_path, simulator, ways_out, clock, Limits(processes=2, starts=2)) as found:
+        for text in ("one", "two"):
+            session, turn = await found.ask(text, "the same instructions")
+            turn.waits = waits
+            found.sessions.give_back(session, turn, text.encode(), waits=waits)
+            clock.advance(1)
+        await until(lambda: not found.sessions._preparing)
+        assert len(found.sessions) == 2
+        assert {each.held for each in found.sessions._idle} == ({b"one", b"two"} if waits else {b"", b"two"})
+
+
 async def test_none_is_started_ahead_while_questions_come(
     tmp_path: Path, simulator: Simulator, ways_out: WaysOut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
