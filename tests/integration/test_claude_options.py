@@ -288,20 +288,19 @@ async def test_a_clients_own_tools_and_files_go_together(running: House, place: 
     """Protects tool loops that have a file beside them: one process, and each request's files after its results."""
     options = {"files": ["note.txt"], "working_dir": str(place.work)}
     tool = {"name": "look_up", "input_schema": {"type": "object", "properties": {"what": {"type": "string"}}}}
-    fields: dict[str, object] = {"tools": [tool]}
     running.simulator.script("k1", [Step(stream_body=calling(MODEL, "look_up", {"what": "it"}))])
-    first = await ask(running, options, "Look it up.", spoken=Spoken.MESSAGES, **fields)
+    first = await ask(running, options, "Look it up.", spoken=Spoken.MESSAGES, tools=[tool])
     assert "x-carousel-session" not in first.headers
     said = msgspec.json.decode(first.body)["content"]
     (call,) = [block for block in said if block["type"] == "tool_use"]
     assert call["name"] == "look_up"
     result = {"type": "tool_result", "tool_use_id": call["id"], "content": "a tern"}
-    fields["messages"] = [
+    messages: list[dict[str, object]] = [
         {"role": "user", "content": "Look it up."},
         {"role": "assistant", "content": said},
         {"role": "user", "content": [result]},
     ]
-    again = await ask(running, options, spoken=Spoken.MESSAGES, **fields)
+    again = await ask(running, options, spoken=Spoken.MESSAGES, tools=[tool], messages=messages)
     assert b"a tern" in again.body
     last = msgspec.json.decode(asked(running)[-1].body)
     assert [block["type"] for block in last["messages"][-1]["content"]] == ["tool_result", "document"]

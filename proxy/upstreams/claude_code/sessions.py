@@ -247,7 +247,9 @@ class Sessions:
 
     @property
     def _has_room(self) -> bool:
-        """Whether one may be started ahead: in a free place, or in that of the conversation that is next to give way."""
+        """Whether one may be started ahead: in a free place, or in that of the conversation next to give way."""
+        if self._closed:
+            return False
         return not self._places.locked() or (len(self._idle) > 1 and not self._oldest.waits)
 
     @property
@@ -258,7 +260,7 @@ class Sessions:
         try:
             await self._quiet()
             there = any(not session.held and session.sort == sort for session in self._idle)
-            if there or self._closed or not self._has_room:
+            if there or not self._has_room:
                 return
             session = await self._made(sort, program)
         except (UpstreamFault, UpstreamRefused) as problem:
