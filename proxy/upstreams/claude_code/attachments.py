@@ -1,5 +1,6 @@
 """``claude_options.files`` and ``images``: what is put before the question, most of it files of this machine."""
 
+import asyncio
 import binascii
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ async def attached(
         for at, path in enumerate(paths or ()):
             place = f"{option}[{at}]"
             if option == "images" and path[: len(_DATA)].lower() == _DATA:
-                block, size_bytes = _told(path, place)
+                block, size_bytes = await asyncio.to_thread(_told, path, place)
             else:
                 name = path if path.startswith("/") else f"{working_dir or ''}/{path}"
                 if not any(Path(name).is_relative_to(root) for root in roots):
@@ -70,7 +71,7 @@ async def _read(
 
 
 def _told(url: str, place: str) -> tuple[Block, int]:
-    """The image of a data URL, and its size."""
+    """The image of a data URL, and its size. Blocks for large ones."""
     source = inline_image(url, f"{FIELD}.{place}")
     size_bytes = len(source.data) * 3 // 4
     if size_bytes > _ONE_MAX_BYTES + 2:
