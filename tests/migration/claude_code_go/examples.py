@@ -1,6 +1,6 @@
-"""What the document of claude-code-api (Go) shows of ``claude_options``, as it prints it.
+"""What the document of claude-code-api (Go) shows of ``claude_options``, without indentation and blanks at lines' ends.
 
-Its indentation and the blanks at the ends of its lines are left out. The paths in them, and the id of a session, are what a user puts others in the place of.
+The paths in them, and the id of a session, are what a user puts others in the place of.
 """
 
 from typing import Final
