@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -108,6 +109,7 @@ async def test_a_server_in_the_background_is_started_shown_and_stopped(checkout:
     assert "No server runs" in await checkout.make("status", code=1)
     began = await checkout.make("start-prod-bg")
     first, port = _RUNS.findall(began)[0], _LISTENS.findall(began)[0]
+    os.kill(int(first), signal.SIGHUP)
     assert await _answers(port)
     assert f"runs already, as process {first}" in await checkout.make("start-prod-bg")
     assert f"runs as process {first}" in await checkout.make("status")

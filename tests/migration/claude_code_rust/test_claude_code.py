@@ -1,6 +1,7 @@
 """Moving here from claude-code-api (Rust) with its Claude Code: its own login, warm processes, and MCP servers."""
 
 import asyncio
+import base64
 import sys
 from pathlib import Path
 from typing import Final
@@ -9,12 +10,13 @@ import msgspec
 import pytest
 
 from proxy.simulator import Simulator, Step
-from tests.migration.claude_code_rust.test_claude_code_api import CLIENT, QUICK, TOML, VARIABLES, WHOLE
+from tests.migration.claude_code_rust.test_claude_code_api import CLIENT, IMAGE, QUICK, TOML, VARIABLES, WHOLE
 from tests.migration.conversations.examples import CONVERSATION
 from tests.support.claude_code import claude_program
 from tests.support.fake_claude import fake_claude, starts
 from tests.support.house import until
 from tests.support.moving import Moved, environment, moved
+from tests.support.pictures import png
 from tests.support.tool_calls import calling
 
 MCP_FILE: Final = """\
@@ -142,6 +144,27 @@ async def test_its_mcp_servers_join_every_request(tmp_path: Path, simulator: Sim
         if logged:
             await until(lambda: "server-github is up" in found.program.output)
         assert ("STRICT=false changes nothing" in found.program.output) == (how != "lines")
+
+
+@pytest.mark.needs("curl")
+async def test_images_by_path_and_in_the_request_are_shown_to_the_model(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    """Protects its images through the real program; one at an address is fetched only where that is turned on."""
+    claude_program()
+    picture = tmp_path / "pictures" / "image.png"
+    picture.parent.mkdir()
+    picture.write_bytes(png(2, 2))
+    content = base64.b64encode(png(2, 2)).decode()
+    settings = {"CLAUDE_CODE__FILE_ACCESS__ADDITIONAL_DIRS": f'["{picture.parent}"]'}
+    async with moved(tmp_path, simulator, {**_OPEN, **_keys(simulator), **settings}) as found:
+        for url in (str(picture), f"data:image/png;base64,{content}"):
+            assert "What is this?" in (await found.shell(IMAGE, {"/path/to/image.png": url})).text
+        refused = await found.shell(IMAGE, {"/path/to/image.png": "https://pictures.example/image.png"})
+        assert "IMAGE_FETCH" in refused.body
+        shown = [msgspec.convert(one.messages[0]["content"], list[dict[str, object]]) for one in found.asked]
+    sources = [block["source"] for blocks in shown for block in blocks if block["type"] == "image"]
+    assert sources == [{"type": "base64", "media_type": "image/png", "data": content}] * 2
 
 
 async def _looked(found: Moved, server: str) -> str:
