@@ -85,14 +85,21 @@ def _keys(simulator: Simulator) -> dict[str, str]:
     return {"CLAUDE_API_KEYS": msgspec.json.encode(keys).decode()}
 
 
-async def test_its_variables_alone_use_ones_own_login(tmp_path: Path, simulator: Simulator) -> None:
-    """Protects its usual setup: nothing but its variables, and Claude Code as it is logged in.
+@pytest.mark.parametrize("how", ["variables", "file"])
+async def test_its_configuration_alone_uses_ones_own_login(
+    tmp_path: Path, simulator: Simulator, how: str
+) -> None:
+    """Protects its usual setup: nothing but its variables or its file, and Claude Code as it is logged in.
 
     Its command is that of a program that stands in for Claude Code.
     """
     claude_program()
     program = await asyncio.to_thread(fake_claude, tmp_path / "fake")
-    settings = environment(VARIABLES.replace("COMMAND=claude", f"COMMAND={program}"))
+    variables = environment(VARIABLES.replace("COMMAND=claude", f"COMMAND={program}"))
+    settings = variables if how == "variables" else {}
+    (tmp_path / "config").mkdir()
+    file = TOML.replace('command = "claude"', f'command = "{program}"') if how == "file" else ""
+    (tmp_path / "config" / "local.toml").write_text(file)
     async with moved(tmp_path, simulator, {**_OPEN, **settings, "HOME": str(tmp_path / "home")}) as found:
         assert "this machine's own Claude Code login is used" in found.program.output
         await asyncio.to_thread(found.python, CLIENT + WHOLE)
