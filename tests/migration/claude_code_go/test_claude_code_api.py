@@ -1,4 +1,4 @@
-"""Moving here from claude-code-api (Go): its settings, curl line and clients' programs, fallbacks behind Claude Code."""
+"""Moving here from claude-code-api (Go): its settings, curl line, clients and fallbacks behind Claude Code."""
 
 import asyncio
 from pathlib import Path
