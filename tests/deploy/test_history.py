@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,9 +64,9 @@ _COMES_BACK: Final = {"retry-after": "1"}
 _clock: Final = SystemClock()
 
 
-def _credentials(url: str) -> list[dict[str, object]]:
+def _credentials(url: str) -> list[Mapping[str, object]]:
     return [
-        *({"name": f"api-{key}", "key": key, "models": [MODEL]} for key in _KEYS),
+        *[{"name": f"api-{key}", "key": key, "models": [MODEL]} for key in _KEYS],
         {"name": "tried", "key": "k4", "models": [_TRIED_MODEL]},
         {**session_entry(url, _COOKIE), "models": [_WEB_MODEL]},
     ]
