@@ -5,7 +5,7 @@ import random
 import shutil
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.support.web_sessions import session_entry
 
 _KILLS: Final = sized(full=50, short=5)
 _CLIENTS: Final = 4
-_ORDERS_AT_MOST: Final = 16
+_ORDERS_AT_MOST: Final = sized(full=16, short=8)
 _READY_WITHIN_S: Final = 3.0
 _ABOUT_MS: Final = 1000
 _LIMITED_MODEL: Final = "claude-haiku-5-5"
@@ -47,6 +47,10 @@ def _credentials(url: str) -> list[dict[str, object]]:
         {"name": "limited", "key": "k4", "models": [_LIMITED_MODEL], "clients": _ALL},
         {**session_entry(url, _COOKIE), "models": [MODEL], "clients": _ALL},
     ]
+
+
+def _nothing() -> None:
+    """Let it go on."""
 
 
 class _Sum(msgspec.Struct):
@@ -73,6 +77,8 @@ class _Operator:
         until_ms: when the limited credential will be back, where that is known; Unix milliseconds.
         booked: requests and tokens of the payer that were read from the books.
         answered: orders that were.
+        last: after so many of them `last_word` is called, before anything else happens.
+        last_word: that.
     """
 
     rng: random.Random
@@ -84,6 +90,8 @@ class _Operator:
     until_ms: int | None = None
     booked: tuple[int, int, int] = (0, 0, 0)
     answered: int = 0
+    last: int = 0
+    last_word: Callable[[], None] = _nothing
     _number: int = 0
 
     async def orders(self, running: House) -> None:
@@ -102,6 +110,8 @@ class _Operator:
             while True:
                 await self.rng.choice(doing)(running)
                 self.answered += 1
+                if self.answered == self.last:
+                    self.last_word()
 
     async def call(
         self,
@@ -253,16 +263,24 @@ class _Killed:
                 await running.ask(rng.choice(list(Spoken)), stream=rng.random() < 0.5, key=key)
 
     async def kill(self, running: House) -> None:
-        """Kill the program at some moment of its work."""
+        """Kill the program at some moment of its work, or in the moment in which it has answered an order."""
         rng, operator = self.operator.rng, self.operator
-        orders = operator.answered + rng.randint(1, _ORDERS_AT_MOST)
+        assert isinstance(running.server, Gateway)
+        program, over = running.server.program, asyncio.Event()
+        at_once = rng.random() < 0.5
+
+        def last_word() -> None:
+            if at_once:
+                program.send(signal.SIGKILL)
+            over.set()
+
+        operator.last, operator.last_word = operator.answered + rng.randint(1, _ORDERS_AT_MOST), last_word
         async with asyncio.TaskGroup() as group:
             for number in range(_CLIENTS):
                 group.create_task(self.load(running, number))
             group.create_task(operator.orders(running))
-            await until(lambda: operator.answered >= orders)
+            await over.wait()
             await asyncio.sleep(rng.uniform(0, 0.05))
-            assert isinstance(running.server, Gateway)
             await running.server.stop(signal.SIGKILL)
 
     def check_disk(self) -> None:
