@@ -250,12 +250,13 @@ async def _respond(site: _Site) -> None:
 
 async def _read_response(site: _Site, path: str, since_s: float, *, wrong: int) -> None:
     for replica in site.replicas:
+        if (await site.call("GET", replica.url + path))[0] != wrong:
+            continue
+        # what could not be told at once is told with the next beat; and whether Redis was away is known when it is back
+        await asyncio.sleep(_HEARD.heard_s)
         status, _ = await site.call("GET", replica.url + path)
-        if status == wrong:
-            # whether Redis was away is known when it is back
-            await asyncio.sleep(_HEARD.heard_s)
-            if not site.between(since_s, _clock.monotonic_s()):
-                site.lost.append(f"{status} for {path} at {replica.port}")
+        if status == wrong and not site.between(since_s, _clock.monotonic_s()):
+            site.lost.append(f"{status} for {path} at {replica.port}")
 
 
 # what befalls them
