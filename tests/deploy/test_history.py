@@ -27,6 +27,7 @@ from tests.support.history import (
     Span,
     at_once,
     overdrawn,
+    told,
     twice,
     used_in_spite,
 )
@@ -217,7 +218,7 @@ async def _make_and_revoke(site: _Site) -> None:
             for replica in site.replicas:
                 began_s = _clock.monotonic_s()
                 if (await site.call("GET", f"{replica.url}/stats", key=key))[0] == 200:
-                    site.history.uses.append(Span(name, began_s, _clock.monotonic_s()))
+                    site.history.uses.append(Span(name, began_s, _clock.monotonic_s(), f"{replica.port}"))
             await asyncio.sleep(0.1)
 
 
@@ -296,9 +297,10 @@ async def _whole(site: _Site, replica: _Replica) -> bool:
 
 async def _kill_replica(site: _Site) -> None:
     """A replica is killed, and started anew in its folder."""
-    replica = site.rng.choice(site.replicas)
+    replica, began_s = site.rng.choice(site.replicas), _clock.monotonic_s()
     await replica.kill()
     await replica.start()
+    site.history.troubles.append(Span(f"{replica.port} killed", began_s, _clock.monotonic_s()))
 
 
 async def _stop_replica(site: _Site) -> None:
@@ -313,10 +315,11 @@ async def _stop_replica(site: _Site) -> None:
 
 async def _set_clock(site: _Site) -> None:
     """A replica's wall clock is wrong for a while."""
-    replica = site.rng.choice(site.replicas)
-    replica.clock.set(site.rng.choice(_CLOCK_WRONG_BY_S))
+    replica, began_s = site.rng.choice(site.replicas), _clock.monotonic_s()
+    replica.clock.set(wrong_by_s := site.rng.choice(_CLOCK_WRONG_BY_S))
     await asyncio.sleep(_AWAY_S)
     replica.clock.set(0)
+    site.history.troubles.append(Span(f"{replica.port} by {wrong_by_s} s", began_s, _clock.monotonic_s()))
 
 
 _TROUBLES: Final[tuple[Callable[[_Site], Awaitable[None]], ...]] = (
@@ -429,7 +432,8 @@ def _check(site: _Site) -> None:
         return site.between(first.began_s, second.ended_s)
 
     history.uses += _calls(site, _BANNED, "")
-    assert used_in_spite(history, _HEARD) == []
+    in_spite = used_in_spite(history, _HEARD)
+    assert not in_spite, told(history, in_spite)
     assert overdrawn(history, _LIMIT, _WINDOW_S, _OFF_BY) == []
     assert at_once(_calls(site, "k4", "/v1/messages"), excused) == []
     assert at_once(_calls(site, _COOKIE, "/completion"), excused) == []

@@ -17,11 +17,13 @@ class Span:
         what: that.
         began_s: monotonic seconds.
         ended_s: the same.
+        where: at which replica, where that is known.
     """
 
     what: str
     began_s: float
     ended_s: float
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,20 @@ def used_in_spite(history: History, patience: Patience) -> list[tuple[Ban, Span]
             if use.what == ban.what and known_s < use.began_s < ban.lifted_s
         ]
     return found
+
+
+def told(history: History, found: Sequence[tuple[Ban, Span]]) -> str:
+    """A line for each ban with uses that should not have been, and what had happened shortly before or meanwhile."""
+    lines = []
+    for ban in dict.fromkeys(ban for ban, _ in found):
+        late = [(round(use.began_s - ban.acknowledged_s, 2), use.where) for each, use in found if each is ban]
+        near = [
+            (one.what, round(one.began_s - ban.acknowledged_s, 2), round(one.ended_s - ban.acknowledged_s, 2))
+            for one in history.troubles
+            if one.ended_s > ban.acknowledged_s - 30 and one.began_s < late[-1][0] + ban.acknowledged_s
+        ]
+        lines.append(f"{ban.what} {len(late)} times, {late[0]} to {late[-1]} after its order; {near}")
+    return "\n".join(lines)
 
 
 def overdrawn(history: History, limit: int, window_s: float, factor: float) -> list[tuple[float, int]]:
