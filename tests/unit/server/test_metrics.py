@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
+from proxy.pool.health import Reason, State
 from proxy.server.app import ROUTES
 from proxy.server.context import Services
 from proxy.server.metrics import told
@@ -169,6 +170,16 @@ def test_what_grafana_and_alerts_name_is_there(name: str) -> None:
     named = {_PARTS.sub("", found) for found in _NAMED.findall((_GRAFANA / name).read_text())}
     assert named
     assert named <= set(_NAMES)
+
+
+def test_the_manual_says_what_to_do_for_every_alert_and_every_reason() -> None:
+    """Protects whoever is woken up by an alert that nobody has written anything about."""
+    manual = (_GRAFANA.parents[1] / "docs" / "operations.md").read_text()
+    alerts = re.findall(r"alert: (\w+)", (_GRAFANA / "alerts.yml").read_text())
+    assert len(alerts) == 12
+    assert not [alert for alert in alerts if f"| `{alert}` |" not in manual]
+    assert not [state for state in State if f"| `{state}`" not in manual]
+    assert not [reason for reason in Reason if f"`, `{reason}` |" not in manual]
 
 
 def test_the_manual_names_every_metric() -> None:
