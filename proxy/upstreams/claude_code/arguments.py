@@ -27,13 +27,15 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         model: the model id; empty for the program's own choice.
         system_file: the file of the system prompt; None for none.
         resume: the id of the transcript it goes on with; None for a new one.
-        once: whether it stops after one request upstream, for good; else it can call the tools of clients.
+        once: whether it stops after one request upstream, for good.
+        client_tools: whether it can call the tools of clients.
     """
 
     model: str = ""
     system_file: Path | None = None
     resume: str | None = None
     once: bool = False
+    client_tools: bool = False
 
 
 def model_fits(model: str) -> bool:
@@ -59,7 +61,8 @@ def command(program: Path, line: Line) -> list[str]:
         *("--output-format", "stream-json", "--verbose"),
         *system,
         *("--tools", ""),
-        *(_ONCE if line.once else _WITH_CLIENT_TOOLS),
+        *(_ONCE if line.once else ()),
+        *(_WITH_CLIENT_TOOLS if line.client_tools else ()),
         *(("--model", line.model) if line.model else ()),
         *("--permission-mode", "dontAsk"),
         *((f"--resume={line.resume}",) if line.resume is not None else ()),

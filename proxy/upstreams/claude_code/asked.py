@@ -20,11 +20,12 @@ from proxy.model.request import InputMessage
 from proxy.pool import UpstreamError
 from proxy.upstreams.base import Source, UpstreamRefused
 from proxy.upstreams.claude_code.arguments import model_fits
-from proxy.upstreams.claude_code.carrying import APPLIED, refusal, results_in
+from proxy.upstreams.claude_code.carrying import APPLIED, NOTHING, refusal, results_in
 from proxy.upstreams.claude_code.environment import Carried
 from proxy.upstreams.claude_code.turn import Edits
 
 OWN_MODEL: Final = "claude-code"
+_TOOLS: Final = frozenset({"tools", "tool_choice"})
 _CARRIED_MAX_BYTES: Final = 120 * 1024
 _DIGEST_BYTES: Final = 16
 _encoder = msgspec.json.Encoder()
@@ -59,6 +60,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     def resumes(self) -> bool:
         """Whether it brings results of tools, which a new process has to find in its history."""
         return bool(results_in(self.question))
+
+    @property
+    def brings_tools(self) -> bool:
+        """Whether its client runs tools itself."""
+        return self.resumes or any(bytes(self.fields.get(name, NOTHING[0])) not in NOTHING for name in _TOOLS)
 
     def edits(self) -> Edits:
         """What becomes of the program's request: the client's fields in place of its own."""

@@ -30,7 +30,8 @@ APPLIED: Final = (
 """The fields that take the place of the program's own."""
 _TOLD: Final = frozenset({"model", "messages", "system", "stream", "cache_control"})
 _REFUSED: Final = ("mcp_servers", "container", "thread")
-_NOTHING: Final = (b"null", b"[]")
+NOTHING: Final = (b"null", b"[]")
+"""Values with which a field is as good as left out."""
 
 
 def lost_fields(names: Collection[str]) -> list[str]:
@@ -41,7 +42,7 @@ def lost_fields(names: Collection[str]) -> list[str]:
 def refusal(fields: Mapping[str, msgspec.Raw], messages: Sequence[InputMessage]) -> InvalidRequest | None:
     """Why a request cannot be put to the program, with the field as its `param`; None where it can."""
     for name in _REFUSED:
-        if name in fields and bytes(fields[name]) not in _NOTHING:
+        if name in fields and bytes(fields[name]) not in NOTHING:
             return InvalidRequest("Claude Code cannot be given it; an API key can.", param=name)
     said = [message for message in messages if message.content]
     if said and said[-1].role == "assistant":

@@ -41,22 +41,30 @@ class Sort(msgspec.Struct, frozen=True):
         model: the model id; empty for the program's own choice.
         system: the system prompt.
         carried: what goes by the environment, for a login.
+        client_tools: whether it can call the tools of clients, which makes it larger and slower to start.
     """
 
     credential: Credential
     model: str
     system: str
     carried: Carried | None = None
+    client_tools: bool = False
 
     def __hash__(self) -> int:
-        return hash((self.credential.name, self.model, self.system))
+        return hash((self.credential.name, self.model, self.system, self.client_tools))
+
+    def serves(self, wanted: "Sort") -> bool:
+        """Whether a child of this sort can go on with a request that wants one of another."""
+        return self == wanted or (
+            self.client_tools and self == msgspec.structs.replace(wanted, client_tools=True)
+        )
 
 
 def sort_of(asked: Asked, credential: Credential) -> Sort:
     """What child a request needs. Raises UpstreamRefused for what a login cannot carry."""
-    return Sort(
-        credential, asked.model, asked.system, asked.carried() if is_login(credential.secret) else None
-    )
+    if is_login(credential.secret):
+        return Sort(credential, asked.model, asked.system, asked.carried())
+    return Sort(credential, asked.model, asked.system, client_tools=asked.brings_tools)
 
 
 def client_class() -> "type[Client]":
@@ -106,9 +114,11 @@ class Session:
         self._door: Door | None = None
         self._process: Process | None = None
         self._client: Client | None = None
-        self._tools = ClientTools() if sort.carried is None else None
+        self._tools = ClientTools() if sort.client_tools else None
         self._transcript: Path | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._start_done = asyncio.Event()
+        self._start_done.set()
 
     @property
     def alive(self) -> bool:
@@ -118,7 +128,7 @@ class Session:
     @property
     def reusable(self) -> bool:
         """Whether it can be asked once more: a login's child is not, as nobody holds back what it asks itself."""
-        return self._tools is not None and not self._tools.full
+        return self.sort.carried is None and (self._tools is None or not self._tools.full)
 
     @property
     def pid(self) -> int | None:
@@ -130,7 +140,7 @@ class Session:
     ) -> None:
         """Start it, knowing a history. With `begun` it answers at once what the history ends with.
 
-        Raises UpstreamFault; whatever was made is gone then, and on cancellation.
+        Raises UpstreamFault, also where it is closed meanwhile; whatever was made is gone then, and on cancellation.
         """
         try:
             async with asyncio.timeout(_START_S):
@@ -149,6 +159,13 @@ class Session:
             raise
 
     async def _start(self, program: Program, history: tuple[InputMessage, ...], begun: Turn | None) -> None:
+        self._start_done.clear()
+        try:
+            await self._make(program, history, begun)
+        finally:
+            self._start_done.set()
+
+    async def _make(self, program: Program, history: tuple[InputMessage, ...], begun: Turn | None) -> None:
         sort, means = self.sort, self._means
         folder = self._folder = await asyncio.to_thread(means.folders.new)
         resumes = begun is not None
@@ -168,6 +185,8 @@ class Session:
         client = (await asyncio.to_thread(client_class))(self._process, self._tools)
         await client.connect(begun)
         self._client = client
+        if self._closing is not None:
+            raise UpstreamFault(Fault.RESET)
         self.held = digest(history)
         self.turns += resumes
 
@@ -194,6 +213,7 @@ class Session:
             system_file=system_file,
             resume=resume,
             once=self.sort.carried is not None,
+            client_tools=self.sort.client_tools,
         )
 
     async def ask(self, asked: Asked, turn: Turn) -> None:
@@ -229,6 +249,10 @@ class Session:
         await asyncio.shield(self._closing)
 
     async def _close(self, *, at_once: bool) -> None:
+        # what a start still makes is not there yet to be removed
+        await self._start_done.wait()
+        if self._door is not None:
+            self._means.listener.shut(self._door)
         try:
             if self._process is not None:
                 await self._process.close(at_once=at_once)

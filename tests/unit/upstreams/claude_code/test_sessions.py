@@ -31,11 +31,16 @@ from tests.support.tool_calls import CALL_ID, calling
 
 
 def _asked(text: str, system: str) -> Asked:
-    return _asked_all([{"role": "user", "content": text}], system=system)
+    return _asked_all([{"role": "user", "content": text}], system=system, tools=False)
 
 
-def _asked_all(messages: list[dict[str, object]], owner: str = "alice", system: str = "") -> Asked:
-    return read_asked(msgspec.json.encode({"model": "m", "system": system, "messages": messages}), owner)
+def _asked_all(
+    messages: list[dict[str, object]], owner: str = "alice", system: str = "", *, tools: bool = True
+) -> Asked:
+    body: dict[str, object] = {"model": "m", "system": system, "messages": messages}
+    if tools:
+        body["tools"] = [{"name": "look_up", "input_schema": {"type": "object"}}]
+    return read_asked(msgspec.json.encode(body), owner)
 
 
 _LOOKED_UP: Final[list[dict[str, object]]] = [
