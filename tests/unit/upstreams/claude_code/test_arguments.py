@@ -60,3 +60,11 @@ def test_no_tool_no_settings_and_no_permission_is_ever_given() -> None:
     assert {"--strict-mcp-config", "--setting-sources=", f"--resume={SESSION}"} <= set(line)
     assert "--max-budget-usd" in line
     assert "--max-budget-usd" not in command(PROGRAM, Line())
+
+
+def test_the_server_of_client_tools_is_there_where_it_is_asked_for_alone() -> None:
+    """Protects requests without tools from a start and a memory they have no use for."""
+    assert "--mcp-config" not in command(PROGRAM, Line())
+    line = command(PROGRAM, Line(client_tools=True))
+    assert line[line.index("--allowedTools") + 1] == "mcp__client__call"
+    assert "--mcp-config" in line
