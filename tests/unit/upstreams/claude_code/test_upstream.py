@@ -247,8 +247,9 @@ async def test_only_a_request_with_tools_starts_a_process_that_can_call_them(
     key = credential(fake_claude(tmp_path / "fake"), simulator)
     said: list[dict[str, object]] = [{"role": "user", "content": "one"}]
     tools = [{"name": "look_up", "input_schema": {"type": "object"}}]
+    turns: list[dict[str, object]] = [{"tools": []}, {"tools": tools}, {"tools": tools}, {}]
     async with asking(tmp_path, ways_out) as upstream:
-        for fields in ({"tools": []}, {"tools": tools}, {"tools": tools}, {}):
+        for fields in turns:
             reply = await upstream.open(call(fields={"messages": said, **fields}), key, watch, 20)
             content = msgspec.json.decode(await reply.read_all(watch, 1))["content"]
             said += [{"role": "assistant", "content": content}, {"role": "user", "content": "more"}]
