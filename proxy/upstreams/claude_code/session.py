@@ -46,6 +46,7 @@ class Sort(msgspec.Struct, frozen=True):
         model: the model id; empty for the program's own choice.
         system: the system prompt.
         carried: what goes by the environment, for a login.
+        client_tools: whether it can call the tools of clients, which makes it larger and slower to start.
         run: what it may do beyond answering; None for nothing.
     """
 
@@ -53,6 +54,7 @@ class Sort(msgspec.Struct, frozen=True):
     model: str
     system: str
     carried: Carried | None = None
+    client_tools: bool = False
     run: Run | None = None
 
     @property
@@ -61,7 +63,13 @@ class Sort(msgspec.Struct, frozen=True):
         return self.run is not None and not self.run.plain
 
     def __hash__(self) -> int:
-        return hash((self.credential.name, self.model, self.system))
+        return hash((self.credential.name, self.model, self.system, self.client_tools))
+
+    def serves(self, wanted: "Sort") -> bool:
+        """Whether a child of this sort can go on with a request that wants one of another."""
+        return self == wanted or (
+            self.client_tools and self == msgspec.structs.replace(wanted, client_tools=True)
+        )
 
 
 def sort_of(asked: Asked, credential: Credential, run: Run | None = None) -> Sort:
@@ -72,7 +80,9 @@ def sort_of(asked: Asked, credential: Credential, run: Run | None = None) -> Sor
             "claude_options: on a Claude Code login, tools and MCP servers need bubblewrap on the server, which hides "
             "the login from them."
         )
-    return Sort(credential, asked.model or (run.model if run is not None else ""), asked.system, carried, run)
+    model = asked.model or (run.model if run is not None else "")
+    own = carried is None and (run is None or run.plain) and asked.brings_tools
+    return Sort(credential, model, asked.system, carried, client_tools=own, run=run)
 
 
 def client_class() -> "type[Client]":
@@ -125,9 +135,11 @@ class Session:
         self._process: Process | None = None
         self._client: Client | None = None
         self._turn: Turn | None = None
-        self._tools = ClientTools() if sort.carried is None and not sort.apart else None
+        self._tools = ClientTools() if sort.client_tools else None
         self._transcript: Path | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._start_done = asyncio.Event()
+        self._start_done.set()
 
     @property
     def alive(self) -> bool:
@@ -140,7 +152,8 @@ class Session:
 
         A login's child is not, as nobody holds back what it asks itself, nor is one that was made for one run.
         """
-        return self._tools is not None and not self._tools.full
+        once = self.sort.carried is not None or self.sort.apart
+        return not once and (self._tools is None or not self._tools.full)
 
     @property
     def pid(self) -> int | None:
@@ -152,7 +165,7 @@ class Session:
     ) -> None:
         """Start it, knowing a history. With `begun` it answers at once what the history ends with.
 
-        Raises UpstreamFault; whatever was made is gone then, and on cancellation.
+        Raises UpstreamFault, also where it is closed meanwhile; whatever was made is gone then, and on cancellation.
         """
         try:
             async with asyncio.timeout(_START_S):
@@ -171,6 +184,13 @@ class Session:
             raise
 
     async def _start(self, program: Program, history: tuple[InputMessage, ...], begun: Turn | None) -> None:
+        self._start_done.clear()
+        try:
+            await self._make(program, history, begun)
+        finally:
+            self._start_done.set()
+
+    async def _make(self, program: Program, history: tuple[InputMessage, ...], begun: Turn | None) -> None:
         sort, means = self.sort, self._means
         folder = self._folder = await asyncio.to_thread(means.folders.new)
         resumes = begun is not None
@@ -198,6 +218,8 @@ class Session:
         client = (await asyncio.to_thread(client_class))(self._process, self._tools)
         await client.connect(begun)
         self._client = client
+        if self._closing is not None:
+            raise UpstreamFault(Fault.RESET)
         self.held = digest(history)
         self.turns += resumes
 
@@ -242,7 +264,7 @@ class Session:
                 model=sort.model,
                 system_file=system_file,
                 once=once,
-                client_tools=not once,
+                client_tools=sort.client_tools,
                 calls=1 if once else None,
                 debug=run is not None and run.logs,
             )
@@ -317,6 +339,10 @@ class Session:
         await asyncio.shield(self._closing)
 
     async def _close(self, *, at_once: bool) -> None:
+        # what a start still makes is not there yet to be removed
+        await self._start_done.wait()
+        if self._door is not None:
+            self._means.listener.shut(self._door)
         try:
             if self._process is not None:
                 await self._process.close(at_once=at_once)

@@ -22,9 +22,9 @@ from proxy.upstreams.claude_code.turn import Turn
 _log = get_logger("claude_code")
 _LOOK_EVERY_S: Final = 5.0
 _SETTLING_S: Final = 2.0
+_ANSWERING_S: Final = 2.0
+_PAUSE_S: Final = 0.5
 _REMEMBERED_SORTS: Final = 256
-_QUIET_S: Final = 0.5
-_QUIET_LOOKS: Final = 10
 _PAGE_BYTES: Final = 4096
 
 
@@ -61,10 +61,9 @@ class Sessions:
         self._idle: list[Session] = []
         self._places = asyncio.Semaphore(limits.processes)
         self._starts = asyncio.Semaphore(limits.starts)
+        self._ahead = asyncio.Lock()
         self._waiting = 0
         self._begun: dict[int, int] = {}
-        self._preparing: set[Sort] = set()
-        self._moves = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -77,7 +76,6 @@ class Sessions:
         The child is the caller's until it is given back. Raises UpstreamFault, and UpstreamRefused while all are
         busy.
         """
-        self._moves += 1
         if sort.apart:
             return await self._asked_anew(sort, asked, turn, program)
         if (found := await self._taken(sort, asked)) is not None:
@@ -89,10 +87,10 @@ class Sessions:
                 self._end(found)
                 raise
             else:
-                self._prepare_next(sort, asked, program)
+                self._prepare_next(found, sort, asked, turn, program)
                 return found
         session = await self._asked_anew(sort, asked, turn, program)
-        self._prepare_next(sort, asked, program)
+        self._prepare_next(session, sort, asked, turn, program)
         return session
 
     def give_back(self, session: Session, turn: Turn, held: bytes | None, *, waits: bool = False) -> None:
@@ -104,7 +102,6 @@ class Sessions:
             held: the digest of what it knows now, None if that is not certain.
             waits: whether it has called a tool of the client's, and waits for the result.
         """
-        self._moves += 1
         limits = self._limits
         if (
             held is None
@@ -124,7 +121,7 @@ class Sessions:
         """End those that nobody has asked for long, and forget those that ended by themselves."""
         due_s = self._clock.monotonic_s() - self._limits.idle_s
         for session in tuple(self._idle):
-            if session.used_s <= due_s or not session.alive:
+            if session.used_s <= due_s or (session.settled.is_set() and not session.alive):
                 self._idle.remove(session)
                 self._end(session)
 
@@ -150,16 +147,26 @@ class Sessions:
     async def _taken(self, sort: Sort, asked: Asked) -> Session | None:
         held = digest(asked.history)
         for session in tuple(self._idle):
-            if session.held == held and session.owner in {"", asked.owner} and session.sort == sort:
+            fits = session.sort.serves(sort) if held else session.sort == sort
+            if fits and session.held == held and session.owner in {"", asked.owner}:
                 self._idle.remove(session)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_SETTLING_S):
-                        await session.settled.wait()
-                if session.alive and session.settled.is_set():
+                if await self._settled(session):
                     session.settled.clear()
                     return session
                 self._end(session)
         return None
+
+    async def _settled(self, session: Session) -> bool:
+        """Wait until one that was taken can be asked. One that still starts has less time to go than a new one."""
+        try:
+            async with asyncio.timeout(_SETTLING_S if session.turns else None):
+                await session.settled.wait()
+        except TimeoutError:
+            return False
+        except BaseException:
+            self._end(session)
+            raise
+        return session.alive
 
     async def _asked_anew(self, sort: Sort, asked: Asked, turn: Turn, program: Program) -> Session:
         if not asked.resumes:
@@ -196,7 +203,7 @@ class Sessions:
     async def _place(self) -> None:
         """Wait for a place, one of those that idle giving way."""
         if self._places.locked() and self._idle:
-            oldest = self._oldest
+            oldest = min(self._idle, key=lambda session: session.used_s)
             self._idle.remove(oldest)
             self._end(oldest)
         self._waiting += 1
@@ -217,62 +224,66 @@ class Sessions:
         with suppress(TimeoutError):
             async with asyncio.timeout(_SETTLING_S):
                 await turn.over.wait()
-        small = await asyncio.to_thread(_resident_bytes, session.pid) <= self._limits.memory_max_bytes
-        ready = turn.over.is_set() and turn.waits is session.waits
-        if ready and session.alive and small:
+        fit = turn.over.is_set() and turn.waits is session.waits and session.alive
+        if fit:
             session.settled.set()
-        elif session in self._idle:
+            fit = await asyncio.to_thread(_resident_bytes, session.pid) <= self._limits.memory_max_bytes
+        if not fit and session in self._idle:
             self._idle.remove(session)
             self._end(session)
 
-    def _prepare_next(self, sort: Sort, asked: Asked, program: Program) -> None:
-        """Have a fresh child ready where conversations of one sort begin again and again, and there is room."""
+    def _prepare_next(self, session: Session, sort: Sort, asked: Asked, turn: Turn, program: Program) -> None:
+        """Have a fresh child ready where conversations of one sort begin again and again."""
         if asked.history or not self._limits.keeps or sort.carried is not None:
             return
         name = hash(sort)
         begun = self._begun[name] = self._begun.pop(name, 0) + 1
         while len(self._begun) > _REMEMBERED_SORTS:
             del self._begun[next(iter(self._begun))]
-        if begun > 1 and sort not in self._preparing:
-            self._preparing.add(sort)
-            detach(self._spare(sort, program), name="start Claude Code ahead")
+        if begun > 1 and not self._has_spare(sort):
+            detach(self._spare(session, sort, turn, program), name="start Claude Code ahead")
 
-    async def _quiet(self) -> None:
-        """Wait until nothing was asked or answered for a moment, but not for long: a start takes a core from both."""
-        for _ in range(_QUIET_LOOKS):
-            moves = self._moves
-            await asyncio.sleep(_QUIET_S)
-            if moves == self._moves or self._closed:
-                return
+    def _has_spare(self, sort: Sort) -> bool:
+        return any(not session.held and session.sort == sort for session in self._idle)
 
-    @property
-    def _has_room(self) -> bool:
-        """Whether one may be started ahead: in a free place, or in that of the conversation next to give way."""
-        if self._closed:
-            return False
-        return not self._places.locked() or (len(self._idle) > 1 and not self._oldest.waits)
+    async def _spare(self, asked: Session, sort: Sort, turn: Turn, program: Program) -> None:
+        """Start a child nobody has asked for yet, without taking the processor from an answer under way."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWERING_S):
+                await turn.over.wait()
+        # a client that is a program asks its next question at once
+        await asyncio.sleep(_PAUSE_S)
+        async with self._ahead:
+            if not self._has_spare(sort) and await self._make_room(asked):
+                await self._start_spare(sort, program)
 
-    @property
-    def _oldest(self) -> Session:
-        return min(self._idle, key=lambda session: session.used_s)
+    async def _make_room(self, asked: Session) -> bool:
+        """Whether there is a place nobody waits for, if need be that of whoever idles longest but for `asked`."""
+        if self._places.locked() and not self._closed:
+            idle = [session for session in self._idle if session is not asked]
+            if not idle:
+                return False
+            oldest = min(idle, key=lambda session: session.used_s)
+            self._idle.remove(oldest)
+            await self._ended(oldest)
+        return not (self._closed or self._waiting or self._places.locked())
 
-    async def _spare(self, sort: Sort, program: Program) -> None:
-        try:
-            await self._quiet()
-            there = any(not session.held and session.sort == sort for session in self._idle)
-            if there or not self._has_room:
-                return
-            session = await self._made(sort, program)
-        except (UpstreamFault, UpstreamRefused) as problem:
-            _log.info("Claude Code not started ahead", credential=sort.credential.name, problem=str(problem))
-            return
-        finally:
-            self._preparing.discard(sort)
-        if self._closed or self._waiting:
-            self._end(session)
-            return
-        session.settled.set()
+    async def _start_spare(self, sort: Sort, program: Program) -> None:
+        """Start one that can be taken at once, by whoever waits until it has started."""
+        await self._places.acquire()
+        session = Session(sort, self._means)
+        self._all.add(session)
         self._keep(session)
+        try:
+            async with self._starts:
+                await session.start(program)
+        except UpstreamFault as problem:
+            _log.info("Claude Code not started ahead", credential=sort.credential.name, problem=str(problem))
+        finally:
+            session.settled.set()
+            if session in self._idle and (self._closed or self._waiting or not session.alive):
+                self._idle.remove(session)
+                self._end(session)
 
     def _end(self, session: Session) -> None:
         detach(self._ended(session), name="end Claude Code")

@@ -106,3 +106,11 @@ def test_what_is_no_tool_rule_or_session_never_gets_there(line: Line) -> None:
     """Protects the command line from a mistake made before it."""
     with pytest.raises(ValueError, match=r"^not "):
         command(PROGRAM, line)
+
+
+def test_the_server_of_client_tools_is_there_where_it_is_asked_for_alone() -> None:
+    """Protects requests without tools from a start and a memory they have no use for."""
+    assert "--mcp-config" not in command(PROGRAM, Line())
+    line = command(PROGRAM, Line(client_tools=True))
+    assert line[line.index("--allowedTools") + 1] == "mcp__client__call"
+    assert "--mcp-config" in line

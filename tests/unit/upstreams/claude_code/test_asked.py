@@ -53,6 +53,21 @@ def test_marks_for_the_prompt_cache_are_the_programs_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "brings"),
+    [
+        ({}, False),
+        ({"tools": []}, False),
+        ({"tools": None}, False),
+        ({"tools": [{"name": "look_up", "input_schema": {"type": "object"}}]}, True),
+        ({"tool_choice": {"type": "auto"}}, True),
+    ],
+)
+def test_a_request_says_whether_it_brings_tools(fields: dict[str, object], *, brings: bool) -> None:
+    """Protects requests without tools from a process that is made for them."""
+    assert _read(**fields).brings_tools is brings
+
+
+@pytest.mark.parametrize(
     ("system", "text"),
     [(None, ""), ("s", "s"), ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "a\n\nb")],
 )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -13,6 +13,8 @@ from proxy.credentials import Credential, Kind
 from proxy.secrets import Secret
 from proxy.settings import Policy
 from proxy.simulator import Simulator, Step
+from proxy.tasks import spawn
+from proxy.upstreams.base import UpstreamFault
 from proxy.upstreams.claude_code import sessions as module
 from proxy.upstreams.claude_code.asked import Asked, digest, read_asked
 from proxy.upstreams.claude_code.folders import Folders
@@ -25,17 +27,22 @@ from proxy.upstreams.http import WaysOut
 from tests.support.children import seconds_until_none
 from tests.support.claude_code import claude_program
 from tests.support.clock import FakeClock
-from tests.support.fake_claude import fake_claude, starts
+from tests.support.fake_claude import fake_claude
 from tests.support.house import until
 from tests.support.tool_calls import CALL_ID, calling
 
 
 def _asked(text: str, system: str) -> Asked:
-    return _asked_all([{"role": "user", "content": text}], system=system)
+    return _asked_all([{"role": "user", "content": text}], system=system, tools=False)
 
 
-def _asked_all(messages: list[dict[str, object]], owner: str = "alice", system: str = "") -> Asked:
-    return read_asked(msgspec.json.encode({"model": "m", "system": system, "messages": messages}), owner)
+def _asked_all(
+    messages: list[dict[str, object]], owner: str = "alice", system: str = "", *, tools: bool = True
+) -> Asked:
+    body: dict[str, object] = {"model": "m", "system": system, "messages": messages}
+    if tools:
+        body["tools"] = [{"name": "look_up", "input_schema": {"type": "object"}}]
+    return read_asked(msgspec.json.encode(body), owner)
 
 
 _LOOKED_UP: Final[list[dict[str, object]]] = [
@@ -143,51 +150,112 @@ async def test_one_that_has_grown_too_large_is_ended(
     assert sizes[0] > 1_000_000
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares start as soon as an answer is over."""
+    monkeypatch.setattr(module, "_PAUSE_S", 0)
+
+
+def _spares(found: _Bench) -> list[Session]:
+    return [session for session in found.sessions._idle if not session.held]
+
+
+async def _two_conversations(found: _Bench) -> list[Session]:
+    """Two of the same instructions, kept."""
+    kept = []
+    for text in ("one", "two"):
+        session, turn = await found.ask(text, "the same instructions")
+        found.sessions.give_back(session, turn, text.encode())
+        kept.append(session)
+    return kept
+
+
+@pytest.mark.usefixtures("at_once")
 async def test_one_is_started_ahead_where_conversations_begin_again_and_again(
-    tmp_path: Path, simulator: Simulator, ways_out: WaysOut, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut
 ) -> None:
     """Protects the first answer of a conversation from the time a start takes."""
-    monkeypatch.setattr(module, "_QUIET_S", 0.01)
     async with bench(tmp_path, simulator, ways_out, FakeClock(), Limits(processes=3, starts=2)) as found:
-        for text in ("one", "two"):
-            session, turn = await found.ask(text, "the same instructions")
-            found.sessions.give_back(session, turn, None)
-        await until(lambda: any(each.settled.is_set() for each in found.sessions._idle))
-        (spare,) = found.sessions._idle
+        await _two_conversations(found)
+        await until(lambda: any(spare.settled.is_set() for spare in _spares(found)))
+        (spare,) = _spares(found)
         session, turn = await found.ask("three", "the same instructions")
         assert session is spare
         found.sessions.give_back(session, turn, None)
 
 
-@pytest.mark.parametrize("waits", [False, True])
-async def test_one_that_is_started_ahead_takes_the_place_of_the_oldest_conversation(
-    tmp_path: Path, simulator: Simulator, ways_out: WaysOut, monkeypatch: pytest.MonkeyPatch, *, waits: bool
-) -> None:
-    """Protects first answers where conversations fill all places; but no run that waits for its client gives way."""
-    monkeypatch.setattr(module, "_QUIET_S", 0.01)
-    clock = FakeClock()
-    async with bench(tmp_path, simulator, ways_out, clock, Limits(processes=2, starts=2)) as found:
-        for text in ("one", "two"):
-            session, turn = await found.ask(text, "the same instructions")
-            turn.waits = waits
-            found.sessions.give_back(session, turn, text.encode(), waits=waits)
-            clock.advance(1)
-        await until(lambda: not found.sessions._preparing)
-        assert len(found.sessions) == 2
-        assert {each.held for each in found.sessions._idle} == ({b"one", b"two"} if waits else {b"", b"two"})
-
-
-async def test_none_is_started_ahead_while_questions_come(
+@pytest.mark.usefixtures("at_once")
+async def test_the_conversation_that_idles_longest_gives_way_to_a_spare_and_the_cap_holds(
     tmp_path: Path, simulator: Simulator, ways_out: WaysOut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Protects answers under way from sharing their core with a start nobody waits for."""
-    monkeypatch.setattr(module, "_QUIET_S", 60.0)
-    async with bench(tmp_path, simulator, ways_out, FakeClock(), Limits(processes=4, starts=2)) as found:
-        for text in ("one", "two", "three"):
+    """Protects new conversations from cold starts once kept ones hold all places, and the machine from more of them."""
+    living: list[int] = []
+    start = Session.start
+
+    async def count(session: Session, *given: Any) -> None:
+        living.append(len(found.sessions))
+        await start(session, *given)
+
+    monkeypatch.setattr(Session, "start", count)
+    clock = FakeClock()
+    async with bench(tmp_path, simulator, ways_out, clock, Limits(processes=2, starts=2)) as found:
+        oldest, last = await _two_conversations(found)
+        for text in ("three", "four"):
+            await until(lambda: any(spare.settled.is_set() for spare in _spares(found)))
+            (spare,) = _spares(found)
+            assert last in found.sessions._idle
+            assert oldest not in found.sessions._idle
+            clock.advance(1)
             session, turn = await found.ask(text, "the same instructions")
-            found.sessions.give_back(session, turn, None)
-        await until(lambda: len(found.sessions) == 0)
-        assert len(await asyncio.to_thread(starts, tmp_path / "fake")) == 3
+            assert session is spare
+            found.sessions.give_back(session, turn, text.encode())
+            oldest, last = last, session
+    assert max(living) == 2
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_the_only_place_stays_with_the_conversation_that_has_it(
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut
+) -> None:
+    """Protects the second turn of a conversation from a spare that would end its process."""
+    async with bench(tmp_path, simulator, ways_out, FakeClock(), Limits(processes=1, starts=1)) as found:
+        _, last = await _two_conversations(found)
+        assert not await found.sessions._make_room(last)
+        await last.settled.wait()
+        assert found.sessions._idle == [last]
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_conversation_that_begins_meanwhile_takes_the_spare_that_still_starts(
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut
+) -> None:
+    """Protects the processor from two starts at once for one conversation."""
+    async with bench(tmp_path, simulator, ways_out, FakeClock(), Limits(processes=3, starts=2)) as found:
+        await _two_conversations(found)
+        await until(lambda: bool(_spares(found)))
+        (spare,) = _spares(found)
+        assert not spare.settled.is_set()
+        session, turn = await found.ask("three", "the same instructions")
+        assert session is spare
+        found.sessions.give_back(session, turn, None)
+
+
+async def test_one_that_is_closed_while_it_starts_leaves_nothing(
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut
+) -> None:
+    """Protects the disk, and the address it was given, from a start that goes on after its end."""
+    async with bench(tmp_path, simulator, ways_out, FakeClock(), Limits(processes=1, starts=1)) as found:
+        program = await asyncio.to_thread(find_program, found.credential)
+        means = found.sessions._means
+        session = Session(sort_of(_asked("Hello!", ""), found.credential), means)
+        starting = spawn(session.start(program), name="start")
+        await asyncio.sleep(0)
+        await session.close(at_once=True)
+        with pytest.raises(UpstreamFault):
+            await starting
+        assert not means.listener._doors
+        left = await asyncio.to_thread(lambda: [path.name for path in (tmp_path / "children").glob("*/*")])
+        assert left == ["lock"]
 
 
 async def test_those_of_a_credential_that_left_are_ended(

@@ -240,6 +240,23 @@ async def test_a_process_is_used_again_for_the_same_conversation_and_ended_after
     assert [any(one.startswith("--resume=") for one in start["argv"]) for start in recorded] == [False, True]
 
 
+async def test_only_a_request_with_tools_starts_a_process_that_can_call_them(
+    tmp_path: Path, simulator: Simulator, ways_out: WaysOut, watch: Watch
+) -> None:
+    """Protects requests without tools from what these cost; a process that has them goes on without them."""
+    key = credential(fake_claude(tmp_path / "fake"), simulator)
+    said: list[dict[str, object]] = [{"role": "user", "content": "one"}]
+    tools = [{"name": "look_up", "input_schema": {"type": "object"}}]
+    turns: list[dict[str, object]] = [{"tools": []}, {"tools": tools}, {"tools": tools}, {}]
+    async with asking(tmp_path, ways_out) as upstream:
+        for fields in turns:
+            reply = await upstream.open(call(fields={"messages": said, **fields}), key, watch, 20)
+            content = msgspec.json.decode(await reply.read_all(watch, 1))["content"]
+            said += [{"role": "assistant", "content": content}, {"role": "user", "content": "more"}]
+        recorded = await asyncio.to_thread(starts, tmp_path / "fake")
+    assert ["--mcp-config" in start["argv"] for start in recorded] == [False, True]
+
+
 async def test_a_process_serves_once_where_the_operator_wants_that(
     tmp_path: Path, simulator: Simulator, ways_out: WaysOut, watch: Watch
 ) -> None:
