@@ -15,6 +15,8 @@ from proxy.dialects.common import Dialect, Envelope, Observed
 from proxy.dialects.conversation import name_in
 from proxy.dialects.decoding import Anything, decode_json, is_given
 from proxy.dialects.history import OWN_FIELD, History, HistoryFormat, as_json, cropped, from_json
+from proxy.dialects.openai_chat.extra_body import FIELD as EXTRA_BODY
+from proxy.dialects.openai_chat.extra_body import lifted
 from proxy.dialects.openai_chat.history import ChatHistory
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.conversations import HISTORY_MAX_BYTES, Spoken, Turn, no_conversation
@@ -82,6 +84,8 @@ class Part:
         Raises NotFound for a conversation that is not the client's, InvalidRequest, and GatewayError: 409 where its
         last turn is still being answered, 413 where it would become too large, 503 where it cannot be read.
         """
+        if EXTRA_BODY in envelope.own_fields:
+            body, envelope = await self._lifted(body)
         named = decode_json(_Named, body) if envelope.own_fields else _Named()
         session = self._session(named)
         conversation, kinds = "", None
@@ -104,6 +108,13 @@ class Part:
                 folder=await self._folder() if options else "",
             )
         return body, envelope
+
+    async def _lifted(self, body: bytes) -> tuple[bytes, Envelope]:
+        def lift() -> tuple[bytes, Envelope]:
+            sent = lifted(body)
+            return sent, self._dialect.peek(sent)
+
+        return await off_loop(lift) if len(body) >= _LARGE_BYTES else lift()
 
     def kept_frames(self, opened: StreamOpened) -> Frames:
         """The frames of a streamed answer, the last of which wait until the turn is remembered."""

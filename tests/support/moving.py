@@ -92,8 +92,10 @@ class Moved:
     def python(self, example: str, edits: Mapping[str, str] | None = None) -> dict[str, object]:
         """Run a Python example, to its end; the names it has made. Blocks."""
         names: dict[str, object] = {}
-        exec(compile(self.at_home(example, edits), "example", "exec"), names)  # noqa: S102 - a text of the tests
-        getattr(names["client"], "close")()  # noqa: B009 - the example says what it is, not its type
+        try:
+            exec(compile(self.at_home(example, edits), "example", "exec"), names)  # noqa: S102 - a text of the tests
+        finally:
+            getattr(names["client"], "close")()  # noqa: B009 - the example says what it is, not its type
         return names
 
     @property

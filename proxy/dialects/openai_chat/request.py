@@ -14,6 +14,7 @@ from proxy.dialects.common import AnswerForm, Demand, Envelope, Target, Translat
 from proxy.dialects.conversation import name_in, opening, session_in
 from proxy.dialects.decoding import decode_json, is_given, unknown_fields
 from proxy.dialects.openai_chat.definitions import StrictRoom
+from proxy.dialects.openai_chat.extra_body import FIELD as EXTRA_BODY
 from proxy.dialects.openai_chat.fields import check_supported, lost_fields, service_tier, speed
 from proxy.dialects.openai_chat.formats import Format, read_format
 from proxy.dialects.openai_chat.marks import lawful, only_marked, whole_mark
@@ -31,6 +32,8 @@ _LENGTHS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """What ``verbosity`` asks for in words; the middle is what models do anyway."""
 
+_OWN_FIELDS: Final = (*OWN_FIELDS, EXTRA_BODY)
+
 
 def peek(body: bytes) -> Envelope:
     """See `proxy.dialects.common.Dialect.peek`."""
@@ -41,7 +44,7 @@ def peek(body: bytes) -> Envelope:
         model=seen.model or "",
         stream=bool(seen.stream),
         include_usage=options is not None and bool(options.include_usage),
-        own_fields=tuple(name for name in OWN_FIELDS if is_given(getattr(seen, name))),
+        own_fields=tuple(name for name in _OWN_FIELDS if is_given(getattr(seen, name))),
         continuing=begun.continuing,
         opening=begun.digest,
         conversation=name_in(seen.conversation_id) or name_in(seen.prompt_cache_key),

@@ -349,6 +349,7 @@ class PeekedRequest(msgspec.Struct):
     messages: list[msgspec.Raw] | None = None
     metadata: Anything = msgspec.UNSET
     prompt_cache_key: Anything = msgspec.UNSET
+    extra_body: Anything = msgspec.UNSET
     claude_options: Anything = msgspec.UNSET
     conversation_id: Anything = msgspec.UNSET
     session_id: Anything = msgspec.UNSET

@@ -210,15 +210,18 @@ async def test_it_only_reads_where_writing_is_disallowed_and_debugging_is_logged
         await until(lambda: "Claude Code says" in place.found.program.output)
 
 
-async def test_options_stand_at_the_top_of_a_request_too(place: _Place) -> None:
-    """Protects clients without `extra_body`, whose field it is like any other."""
+@pytest.mark.parametrize("wrapped", [False, True], ids=["top", "extra_body"])
+async def test_options_stand_at_the_top_or_in_a_field_extra_body(place: _Place, *, wrapped: bool) -> None:
+    """Protects clients whose library has no argument `extra_body`, as that for Node, which sends it as a field."""
     place.calls("Read", file_path=str(place.home / "documents/one.txt"))
     options = {"tools": ["Read"], "working_dir": str(place.home / "documents")}
-    request = {
+    request: dict[str, object] = {
         "model": "claude-code",
         "messages": [{"role": "user", "content": "Read it."}],
         "claude_options": options,
     }
+    if wrapped:
+        request["extra_body"] = {"claude_options": request.pop("claude_options")}
     line = (
         'curl http://localhost:8082/v1/chat/completions -H "Authorization: Bearer your-api-key" '
         f"-d '{msgspec.json.encode(request).decode()}'"
