@@ -17,7 +17,7 @@ import pytest
 
 from proxy.clock import SystemClock
 from proxy.simulator import Simulator, Step
-from tests.support.gateway import ADMIN_KEY, CLIENT_KEY, Gateway, gateway
+from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
 from tests.support.history import (
     REDIS,
     STOPPED,
@@ -32,11 +32,11 @@ from tests.support.history import (
     used_in_spite,
 )
 from tests.support.house import MODEL, Spoken, body_of, configuration, eventually, simulated, until
-from tests.support.nginx import free_port, nginx
+from tests.support.nginx import nginx
 from tests.support.objects import MULTIPART, multipart
 from tests.support.real_redis import PROGRAM, SECRET_KEY, RealRedis, real_redis
+from tests.support.replica import Replica
 from tests.support.soak import seeded, sized
-from tests.support.wall_clock import WallClock
 from tests.support.web_sessions import session_entry
 
 pytestmark = pytest.mark.needs("nginx", PROGRAM)
@@ -74,43 +74,6 @@ def _credentials(url: str) -> list[Mapping[str, object]]:
 
 
 @dataclass(slots=True)
-class _Replica:
-    """A gateway that keeps its address and its folder when it is killed."""
-
-    folder: Path
-    settings: dict[str, str]
-    stack: AsyncExitStack
-    port: int = field(default_factory=free_port)
-    running: Gateway | None = None
-    clock: WallClock = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.folder.mkdir()
-        self.clock = WallClock(self.folder / "wrong-by")
-
-    @property
-    def url(self) -> str:
-        """Its address, without a slash at the end."""
-        return f"http://127.0.0.1:{self.port}"
-
-    async def start(self) -> None:
-        """Start it, or start it anew."""
-        settings = {**self.settings, "ADDRESS": f"127.0.0.1:{self.port}"}
-        with self.clock.used():
-            self.running = await self.stack.enter_async_context(gateway(self.folder, settings))
-
-    async def kill(self) -> None:
-        """Kill it."""
-        if self.running is not None:
-            await self.running.stop(signal.SIGKILL)
-
-    def signal(self, number: signal.Signals) -> None:
-        """Have it stand still, or go on."""
-        if self.running is not None:
-            self.running.program.send(number)
-
-
-@dataclass(slots=True)
 class _Site:
     """All of it, and what happened.
 
@@ -123,7 +86,7 @@ class _Site:
     """
 
     front: str
-    replicas: tuple[_Replica, ...]
+    replicas: tuple[Replica, ...]
     redis: RealRedis
     simulator: Simulator
     session: aiohttp.ClientSession
@@ -176,7 +139,7 @@ async def _ask_limited(site: _Site, key: str) -> None:
     await asyncio.sleep(0.1)
 
 
-async def _ask_for(site: _Site, replica: _Replica, model: str) -> None:
+async def _ask_for(site: _Site, replica: Replica, model: str) -> None:
     """A question that only one credential answers, at one replica."""
     await site.call(
         "POST", replica.url + Spoken.MESSAGES, body_of(Spoken.MESSAGES, stream=False, model=model)
@@ -290,7 +253,7 @@ async def _redis_away(site: _Site) -> AsyncIterator[None]:
     site.history.troubles[-1] = Span(REDIS, began_s, _clock.monotonic_s())
 
 
-async def _whole(site: _Site, replica: _Replica) -> bool:
+async def _whole(site: _Site, replica: Replica) -> bool:
     status, said = await site.call("GET", f"{replica.url}/health")
     return status == 200 and b'"degraded":false' in said.replace(b" ", b"")
 
@@ -388,7 +351,7 @@ async def _standing(folder: Path, rng: random.Random) -> AsyncIterator[_Site]:
             "SECRET_KEY": SECRET_KEY,
             "TRUSTED_PROXIES": "127.0.0.1/32",
         }
-        replicas = tuple(_Replica(folder / name, settings, stack) for name in ("a", "b"))
+        replicas = tuple(Replica(folder / name, settings, stack) for name in ("a", "b"))
         for replica in replicas:
             await replica.start()
         front = await stack.enter_async_context(
@@ -419,7 +382,7 @@ def _uploaded(site: _Site) -> list[Span]:
     return [span for body in bodies for name, span in site.uploads.items() if f'"{name}"'.encode() in body]
 
 
-async def _is_tried(site: _Site, replica: _Replica) -> bool:
+async def _is_tried(site: _Site, replica: Replica) -> bool:
     _, said = await site.call("GET", f"{replica.url}/admin/pool", key=ADMIN_KEY)
     return b'"reason":"rate_limit"' in said.replace(b" ", b"")
 
