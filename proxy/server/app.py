@@ -171,7 +171,8 @@ async def build_app(parts: Parts) -> web.Application:
     sessions = _sessions(parts, ways_out)
     code = _claude_code(parts, ways_out)
     upstreams = _upstreams(parts, ways_out, sessions, code)
-    conversations = Conversations(parts.store.conversations, clock, settings.conversations)
+    several = settings.workers > 1
+    conversations = Conversations(parts.store.conversations, clock, settings.conversations, several=several)
     conversations.follow(parts.credentials)
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
     dispatcher = _dispatcher(parts, pool, places, journal, upstreams, names)

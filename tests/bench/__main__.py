@@ -19,6 +19,7 @@ import msgspec
 import uvloop
 
 from tests.bench import measure
+from tests.bench.claude_code import claude_code
 from tests.bench.limits import limited
 from tests.bench.measure import PATHS, body, chat_body, percentile
 from tests.bench.peers import peers
@@ -325,10 +326,23 @@ async def run(parts: list[str], ours: dict[str, Make], others: dict[str, Make], 
                 await PARTS[part](report, group)
 
 
-OURS_ALONE: Final = {"pacing", "limits", "scrapes"}
+async def code(report: Report, chosen: dict[str, Make]) -> None:
+    """Claude Code, which is measured in front of a simulated Claude of its own."""
+    if "carousel" in chosen:
+        await claude_code(report)
+
+
+OURS_ALONE: Final = {"pacing", "limits", "scrapes", "claude_code"}
 """Parts the others have no share in."""
 
-PARTS: Final = {"unary": unary, "bursts": bursts, "pacing": pacing, "limits": limits, "scrapes": scrapes}
+PARTS: Final = {
+    "unary": unary,
+    "bursts": bursts,
+    "pacing": pacing,
+    "limits": limits,
+    "scrapes": scrapes,
+    "claude_code": code,
+}
 
 
 def main() -> None:
