@@ -3,7 +3,7 @@
 Of several processes on one address, any tells the figures of all.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -83,8 +83,7 @@ def _used(used: Mapping[str, Tally]) -> Iterator[Metric]:
     yield _counter("partial_answers", "Upstream answers that broke off or were left.", tally.partial)
 
 
-def _pool(services: Services) -> Iterator[Metric]:
-    pool, views = services.pool, services.pool.snapshot()
+def _states(views: Sequence[MemberView]) -> Iterator[Metric]:
     counts: dict[Labels, float] = {(str(state),): 0.0 for state in State}
     for view in views:
         counts[str(view.worst),] += 1
@@ -108,6 +107,11 @@ def _pool(services: Services) -> Iterator[Metric]:
         },
         Joined.OWN,
     )
+
+
+def _pool(services: Services) -> Iterator[Metric]:
+    pool, views = services.pool, services.pool.snapshot()
+    yield from _states(views)
     yield Metric(
         "carousel_leases",
         Sort.GAUGE,
