@@ -18,6 +18,8 @@ def input_tokens(body: bytes) -> int:
     Anthropic's API documentation, which names about 1,600 tokens at most.
     """
     size, attachments = len(body), 0
+    if size <= _ATTACHMENT_BYTES:
+        return size // _BYTES_A_TOKEN or 1
     # of texts no longer than an attachment only every so many bytes are looked at
     begin, step = 0, _ATTACHMENT_BYTES + 1
     while begin + step <= len(body):

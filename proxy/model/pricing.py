@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from proxy.model.catalog import Catalog, ModelFacts, Price
-from proxy.model.message import Usage
+from proxy.model.message import CacheCreation, Usage
 
 __all__ = ["Priced", "Pricing", "Tokens"]
 
@@ -25,6 +25,7 @@ MOST: Final = 1_000_000_000
 _PICO_IN_MICRO: Final = 1_000_000
 _STANDARD: Final = "standard"
 _FAST: Final = "fast"
+_NOTHING_WRITTEN: Final = CacheCreation(0, 0)
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
@@ -129,6 +130,16 @@ class Pricing:
 
     def assumed_micro_usd(self, model: str, usage: Usage) -> int:
         """The same for budgets: a model without a price costs what the dearest of its family does."""
+        asked, answered = usage.input_tokens, usage.output_tokens
+        if asked is not None and answered is not None and 0 <= asked <= MOST and 0 <= answered <= MOST:
+            read = usage.cache_read_input_tokens or 0
+            # in one step, as most answers have nothing else that is priced apart, or that changes the prices
+            if 0 <= read <= MOST and _plain(usage):
+                for rates in self._lists.get(model, ()):
+                    if rates.up_to_prompt_tokens is None or asked + read <= rates.up_to_prompt_tokens:
+                        return _rounded(
+                            asked * rates.input + answered * rates.output + read * rates.cache_read
+                        )
         known = self.cost_micro_usd(model, usage)
         if known is not None:
             return known
@@ -170,6 +181,19 @@ class Pricing:
             if rates.up_to_prompt_tokens is None or tokens.prompt <= rates.up_to_prompt_tokens:
                 return rates
         return None
+
+
+def _plain(usage: Usage) -> bool:
+    """Whether nothing of an answer is priced but what it asked, answered, and read from the cache."""
+    written = usage.cache_creation
+    return not (
+        usage.cache_creation_input_tokens
+        or (written is not None and written != _NOTHING_WRITTEN)
+        or usage.server_tool_use is not None
+        or usage.speed == _FAST
+        or usage.inference_geo == "us"
+        or usage.service_tier == "batch"
+    )
 
 
 def _pico(tokens: Tokens, rates: _Rates) -> int:
