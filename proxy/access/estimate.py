@@ -66,4 +66,4 @@ def output_tokens(max_tokens: int | None) -> int:
 
     Most clients allow many times what they use; to reserve all of it would refuse most of what fits.
     """
-    return _ANSWER_TOKENS if max_tokens is None else min(max_tokens, _ANSWER_TOKENS)
+    return _ANSWER_TOKENS if max_tokens is None or max_tokens > _ANSWER_TOKENS else max_tokens

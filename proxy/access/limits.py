@@ -182,7 +182,7 @@ def _count(meter: Meter, tokens: int, now_s: float) -> int:
     """Count a request that is let in. Returns the bucket its tokens went to."""
     bucket = 0
     for each in meter.requests:
-        each.window.add(now_s)
+        each.window.times_s.append(now_s)
     if tokens:
         for other in meter.tokens:
             bucket = other.window.add(tokens, now_s)

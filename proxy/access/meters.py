@@ -7,7 +7,7 @@ import msgspec
 
 from proxy.access.refusals import SERVER, duration, fields_begin, fields_middle
 from proxy.access.rules import Rules
-from proxy.access.windows import RequestWindow, TokenWindow
+from proxy.access.windows import WINDOW_S, RequestWindow, TokenWindow
 from proxy.settings import LimitSettings
 
 _REQUESTS: Final = "requests"
@@ -39,9 +39,12 @@ class RequestLimit:
 
     def fields(self, now_s: float) -> str:
         """How it stands, as lines of an answer's head."""
-        window = self.window
-        left = self.limit - window.used(now_s)
-        return f"{self._begin}{max(0, left)}{_REQUESTS_RESET}{duration(window.wait_s(now_s))}\r\n"
+        times_s = self.window.times_s
+        if times_s and times_s[0] <= now_s - WINDOW_S:
+            self.window.used(now_s)
+        left = self.limit - len(times_s)
+        reset = duration(times_s[0] + WINDOW_S - now_s if times_s else 0)
+        return f"{self._begin}{left if left > 0 else '0'}{_REQUESTS_RESET}{reset}\r\n"
 
 
 class TokenLimit:
@@ -69,7 +72,9 @@ class TokenLimit:
         """How it stands, as lines of an answer's head."""
         window = self.window
         left = self.limit - math.ceil(window.used(now_s))
-        return f"{self._begin}{max(0, left)}{_TOKENS_RESET}{duration(window.empty_in_s(now_s))}\r\n"
+        return (
+            f"{self._begin}{left if left > 0 else '0'}{_TOKENS_RESET}{duration(window.empty_in_s(now_s))}\r\n"
+        )
 
 
 class Places:

@@ -67,7 +67,8 @@ class TokenWindow:
             passed_s = self._turn(now_s)
         if not self.previous:
             return self.current
-        return max(self.current + self.previous * (1 - passed_s / WINDOW_S), 0.0)
+        used = self.current + self.previous * (1 - passed_s / WINDOW_S)
+        return used if used > 0 else 0.0
 
     def add(self, tokens: int, now_s: float) -> int:
         """Count tokens now. Returns the bucket they went to, for `correct`; it is the same in all windows."""

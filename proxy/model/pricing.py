@@ -130,16 +130,25 @@ class Pricing:
 
     def assumed_micro_usd(self, model: str, usage: Usage) -> int:
         """The same for budgets: a model without a price costs what the dearest of its family does."""
-        asked, answered = usage.input_tokens, usage.output_tokens
-        if asked is not None and answered is not None and 0 <= asked <= MOST and 0 <= answered <= MOST:
-            read = usage.cache_read_input_tokens or 0
+        asked, answered, read = usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens or 0
+        written = usage.cache_creation
+        if (
+            asked is not None
+            and answered is not None
+            and 0 <= asked <= MOST
+            and 0 <= answered <= MOST
+            and 0 <= read <= MOST
+            and not usage.cache_creation_input_tokens
+            and (written is None or written == _NOTHING_WRITTEN)
+            and usage.server_tool_use is None
+            and usage.speed != _FAST
+            and usage.inference_geo != "us"
+            and usage.service_tier != "batch"
+        ):
             # in one step, as most answers have nothing else that is priced apart, or that changes the prices
-            if 0 <= read <= MOST and _plain(usage):
-                for rates in self._lists.get(model, ()):
-                    if rates.up_to_prompt_tokens is None or asked + read <= rates.up_to_prompt_tokens:
-                        return _rounded(
-                            asked * rates.input + answered * rates.output + read * rates.cache_read
-                        )
+            for rates in self._lists.get(model, ()):
+                if rates.up_to_prompt_tokens is None or asked + read <= rates.up_to_prompt_tokens:
+                    return _rounded(asked * rates.input + answered * rates.output + read * rates.cache_read)
         known = self.cost_micro_usd(model, usage)
         if known is not None:
             return known
@@ -181,19 +190,6 @@ class Pricing:
             if rates.up_to_prompt_tokens is None or tokens.prompt <= rates.up_to_prompt_tokens:
                 return rates
         return None
-
-
-def _plain(usage: Usage) -> bool:
-    """Whether nothing of an answer is priced but what it asked, answered, and read from the cache."""
-    written = usage.cache_creation
-    return not (
-        usage.cache_creation_input_tokens
-        or (written is not None and written != _NOTHING_WRITTEN)
-        or usage.server_tool_use is not None
-        or usage.speed == _FAST
-        or usage.inference_geo == "us"
-        or usage.service_tier == "batch"
-    )
 
 
 def _pico(tokens: Tokens, rates: _Rates) -> int:

@@ -67,8 +67,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(program: Program, core: int = TESTED_CORE) -> AsyncIterator[Running]:
-    """Start a program on a core, wait until it answers, end it afterwards.
+async def running(program: Program, cores: str) -> AsyncIterator[Running]:
+    """Start a program on some cores, `0,1` for example, wait until it answers, end it afterwards.
 
     Raises RuntimeError where its port is taken: what listens there, left by a run that was killed, would be measured.
     """
@@ -79,7 +79,7 @@ async def running(program: Program, core: int = TESTED_CORE) -> AsyncIterator[Ru
     process = await asyncio.create_subprocess_exec(
         "taskset",
         "-c",
-        str(core),
+        cores,
         *program.command,
         cwd=program.folder or ROOT,
         env=environment,
@@ -146,6 +146,16 @@ def nginx(port: int, upstream_port: int, folder: Path) -> Program | None:
     return Program(
         "nginx", port, (program, "-c", str(config), "-p", str(folder)), paths=("messages",), folder=folder
     )
+
+
+def redis_server(port: int) -> Program | None:
+    """A Redis that keeps nothing on disk. None where it is not installed."""
+    program = shutil.which("redis-server")
+    if program is None:
+        return None
+    # it answers a question in HTTP with an error, which is an answer all the same
+    command = (program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+    return Program("redis", port, command, paths=())
 
 
 async def _taken(port: int) -> bool:
