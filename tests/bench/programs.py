@@ -31,7 +31,7 @@ class Program:
         settings: added to its environment.
         folder: where it is started; None for the repository.
         paths: which endpoints it has: ``chat``, ``messages``.
-        ready: what is asked until it answers.
+        ready: what is asked until it answers; empty where it is enough that it takes a connection.
         headers: that its callers have to send beside the usual ones.
         peer: whether it is another project's: paced streams are left out, and what it cannot do is told.
     """
@@ -153,9 +153,8 @@ def redis_server(port: int) -> Program | None:
     program = shutil.which("redis-server")
     if program is None:
         return None
-    # it answers a question in HTTP with an error, which is an answer all the same
     command = (program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
-    return Program("redis", port, command, paths=())
+    return Program("redis", port, command, paths=(), ready="")
 
 
 async def _taken(port: int) -> bool:
@@ -176,6 +175,9 @@ async def _answers(program: Program, process: asyncio.subprocess.Process) -> Non
         except OSError:
             await asyncio.sleep(0.01)
             continue
+        if not program.ready:
+            writer.close()
+            return
         writer.write(f"GET {program.ready} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
         status = await reader.readline()
         writer.close()

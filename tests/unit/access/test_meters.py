@@ -71,3 +71,24 @@ def test_what_was_counted_stays_when_the_rules_are_read_again() -> None:
 def test_durations_are_written_as_openai_writes_them(seconds: float, text: str) -> None:
     """Protects clients that parse the reset headers."""
     assert duration(seconds) == text
+
+
+def test_what_is_past_is_not_told() -> None:
+    """Protects clients that read the headers of a refusal which nothing but another limit brought about."""
+    meter = Meters(NO_LIMITS).of("a", Rules(requests_per_minute=2, tokens_per_minute=100))
+    untouched = headers_of(meter.fields(1000.0, tokens=True))
+    meter.requests[0].window.add(1000.0)
+    meter.requests[0].window.add(1030.0)
+    meter.tokens[0].window.add(100, 1000.0)
+    meter.tokens[0].window.add(50, 1030.0)
+    assert headers_of(meter.fields(1060.0, tokens=True)) == {
+        "x-ratelimit-limit-requests": "2",
+        "x-ratelimit-remaining-requests": "1",
+        "x-ratelimit-reset-requests": "30s",
+        "x-ratelimit-limit-tokens": "100",
+        "x-ratelimit-remaining-tokens": "16",
+        "x-ratelimit-reset-tokens": "1m20s",
+    }
+    assert headers_of(meter.fields(1200.0, tokens=True)) == untouched
+    assert untouched["x-ratelimit-remaining-requests"] == "2"
+    assert untouched["x-ratelimit-reset-tokens"] == "0ms"
