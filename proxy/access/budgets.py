@@ -90,10 +90,15 @@ class Budgets:
         account, period = self._accounts.get(client), rules.period
         if account is None or account.period is not period:
             account = self._accounts[client] = Account(period, *period.bounds(self._clock.unix_ms()))
-        elif account.ends_unix_ms is not None and (now_ms := self._clock.unix_ms()) >= account.ends_unix_ms:
-            # what is still under way is paid for in the period it ends in
-            account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
-            account.spent = account.unwritten = _NOTHING
+        elif (ends_ms := account.ends_unix_ms) is not None:
+            now_ms = self._clock.unix_ms()
+            if now_ms >= ends_ms:
+                # what is still under way is paid for in the period it ends in
+                account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
+                account.spent = account.unwritten = _NOTHING
+            elif now_ms < 2 * account.began_unix_ms - ends_ms:
+                # the wall clock was ahead by more than a period: the budget need not wait for a time that far off
+                account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
         return account
 
     def spent(self, client: str, rules: Rules) -> int:

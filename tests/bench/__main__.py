@@ -16,6 +16,7 @@ from typing import Final
 import uvloop
 
 from tests.bench import measure
+from tests.bench.claude_code import claude_code
 from tests.bench.limits import limits
 from tests.bench.measure import PATHS, body, chat_body, percentile
 from tests.bench.peers import peers
@@ -173,10 +174,10 @@ async def run(parts: list[str], ours: dict[str, Make], others: dict[str, Make], 
     The others work on for a while after a load has ended, and would take that from whoever came next.
     """
     groups = [ours, *({name: make} for name, make in others.items())]
-    core, fast = str(LOAD_CORE), upstream(FAST_PORT)
+    fast = upstream(FAST_PORT)
     burst = upstream(BURST_PORT, "--events", str(EVENTS), "--writes", str(WRITES))
     slow = upstream(PACED_PORT, "--events", str(EVENTS), "--tokens-per-second", "10", "--stamped")
-    async with running(fast, core), running(burst, core), running(slow, core):
+    async with running(fast, LOAD_CORE), running(burst, LOAD_CORE), running(slow, LOAD_CORE):
         with tempfile.TemporaryDirectory() as folder:
             place, path = Path(folder), PATHS["messages"]
             rate = await measure.throughput(fast, place, path, body(), seconds=2)
@@ -188,7 +189,13 @@ async def run(parts: list[str], ours: dict[str, Make], others: dict[str, Make], 
                 await PARTS[part](report, group)
 
 
-OURS_ALONE: Final = {"pacing", "limits", "redis", "workers", "scrapes"}
+async def code(report: Report, chosen: dict[str, Make]) -> None:
+    """Claude Code, which is measured in front of a simulated Claude of its own."""
+    if "carousel" in chosen:
+        await claude_code(report)
+
+
+OURS_ALONE: Final = {"pacing", "limits", "redis", "workers", "scrapes", "claude_code"}
 """Parts the others have no share in."""
 
 PARTS: Final = {
@@ -199,6 +206,7 @@ PARTS: Final = {
     "redis": redis,
     "workers": workers,
     "scrapes": scrapes,
+    "claude_code": code,
 }
 
 

@@ -67,8 +67,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(program: Program, cores: str) -> AsyncIterator[Running]:
-    """Start a program on some cores, `0,1` for example, wait until it answers, end it afterwards.
+async def running(program: Program, core: int = TESTED_CORE, *others: int) -> AsyncIterator[Running]:
+    """Start a program on one core or several, wait until it answers, end it afterwards.
 
     Raises RuntimeError where its port is taken: what listens there, left by a run that was killed, would be measured.
     """
@@ -79,7 +79,7 @@ async def running(program: Program, cores: str) -> AsyncIterator[Running]:
     process = await asyncio.create_subprocess_exec(
         "taskset",
         "-c",
-        cores,
+        ",".join(map(str, (core, *others))),
         *program.command,
         cwd=program.folder or ROOT,
         env=environment,

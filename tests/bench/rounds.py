@@ -3,7 +3,7 @@
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -64,7 +64,9 @@ class Report:
 
 
 @asynccontextmanager
-async def started(make: Make, port: int, cores: str = str(TESTED_CORE)) -> AsyncIterator[Running | None]:
+async def started(
+    make: Make, port: int, cores: Sequence[int] = (TESTED_CORE,)
+) -> AsyncIterator[Running | None]:
     """A program in front of an upstream, on the tested core or on others; None where it is not installed."""
     with tempfile.TemporaryDirectory(prefix="carousel-bench-") as name:
         folder = Path(name)
@@ -72,7 +74,7 @@ async def started(make: Make, port: int, cores: str = str(TESTED_CORE)) -> Async
         if program is None:
             yield None
             return
-        async with running(program, cores) as found:
+        async with running(program, *cores) as found:
             yield found
 
 

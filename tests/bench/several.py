@@ -52,7 +52,7 @@ async def redis(report: Report, chosen: dict[str, Make]) -> None:
         report.failure("unary_redis", "carousel_redis", _NO_REDIS)
         return
     async with AsyncExitStack() as opened:
-        await opened.enter_async_context(running(server, str(LOAD_CORE)))
+        await opened.enter_async_context(running(server, LOAD_CORE))
         alone = await opened.enter_async_context(started(make, FAST_PORT))
         sharing = await opened.enter_async_context(started(_sharing("carousel_redis", 1), FAST_PORT))
         if alone is None or sharing is None:
@@ -100,9 +100,9 @@ async def workers(report: Report, chosen: dict[str, Make]) -> None:
     if (server := redis_server(PORTS["redis"])) is None:
         report.failure("unary_workers", "carousel_workers", _NO_REDIS)
         return
-    cores = ",".join(str(TESTED_CORE + number) for number in range(_WORKERS))
+    cores = tuple(range(TESTED_CORE, TESTED_CORE + _WORKERS))
     async with AsyncExitStack() as opened:
-        await opened.enter_async_context(running(server, str(LOAD_CORE)))
+        await opened.enter_async_context(running(server, LOAD_CORE))
         one = await opened.enter_async_context(started(_sharing("carousel_redis", 1), FAST_PORT, cores))
         two = await opened.enter_async_context(
             started(_sharing("carousel_workers", _WORKERS), FAST_PORT, cores)
