@@ -1,6 +1,6 @@
 """Limits over all processes, by the clock of Redis: all of a request in one script, its settlement in another."""
 
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
@@ -15,9 +15,6 @@ _log = get_logger("shared limits")
 _HELD_S: Final = 60
 _RENEW_EVERY_S: Final = 20.0
 _PERIOD_KEPT_S: Final = 40 * 86_400
-
-_Place: TypeAlias = tuple[str, tuple[tuple[str, int], ...], int]
-"""What settlements have to have in common to be made together: client, limits of tokens, bucket."""
 
 # What a request holds ends by itself a minute after its process has stopped to renew it.
 _TAKE: Final = Script("""
@@ -105,9 +102,9 @@ return string.format('["%s",%d,%s,%s,%.0f,%.6f,%.0f]',
 _SETTLE: Final = Script("""
 local time = redis.call('TIME')
 local bucket = math.floor((tonumber(time[1]) + tonumber(time[2]) / 1000000) / 60)
-local then_, more, added = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-for i = 4, #ARGV do redis.call('ZREM', KEYS[1], ARGV[i]) end
-if more == 0 and added == 0 then return end
+local then_, more = tonumber(ARGV[1]), tonumber(ARGV[2])
+redis.call('ZREM', KEYS[1], ARGV[3])
+if more == 0 then return end
 for i = 2, #KEYS do
   local number, current, previous = unpack(redis.call('HMGET', KEYS[i], 'n', 'c', 'p'))
   number, current, previous = tonumber(number) or 0, tonumber(current) or 0, tonumber(previous) or 0
@@ -115,12 +112,10 @@ for i = 2, #KEYS do
     previous = number == bucket - 1 and current or 0
     current = 0
   end
-  if then_ == bucket then
+  if then_ == bucket or (then_ ~= bucket - 1 and more > 0) then
     current = current + more
   elseif then_ == bucket - 1 then
     previous = previous + more
-  else
-    current = current + added
   end
   redis.call('HSET', KEYS[i], 'n', bucket, 'c', string.format('%.0f', current), 'p', string.format('%.0f', previous))
   redis.call('EXPIRE', KEYS[i], 121)
@@ -157,7 +152,6 @@ class RedisCounters:
         self._clock = clock
         self._origin = origin
         self._held: dict[str, Counted] = {}
-        self._ended: dict[_Place, list[tuple[Counted, int]]] = {}
         self._spent: dict[tuple[str, str], int] = {}
         self._renew_at_s = clock.monotonic_s()
 
@@ -166,7 +160,7 @@ class RedisCounters:
         keys = [
             *(f"{PREFIX}requests:{name}" for name, _ in counted.requests),
             *(f"{PREFIX}tokens:{name}" for name, _ in counted.tokens),
-            _held_key(counted.client),
+            _held_key(counted),
             _spent_key(counted.client, counted.period),
         ]
         words: list[Word] = [
@@ -189,15 +183,8 @@ class RedisCounters:
     def settle(self, counted: Counted, bucket: int, more_tokens: int) -> None:
         """See `SharedCounters.settle`."""
         held = self._held.pop(counted.nonce, None)
-        if held is None and not (counted.tokens and more_tokens):
-            return
-        place = counted.client, counted.tokens, bucket
-        waiting = self._ended.get(place)
-        if waiting is None:
-            self._ended[place] = [(counted, more_tokens)]
-            detach(self._settle(place), name="settle shared limits")
-        else:
-            waiting.append((counted, more_tokens))
+        if held is not None or (counted.tokens and more_tokens):
+            detach(self._settle(counted, bucket, more_tokens), name="settle shared limits")
 
     def spent(self, client: str, period: str, micro_usd: int) -> None:
         """See `SharedCounters.spent`."""
@@ -211,7 +198,7 @@ class RedisCounters:
         if self._held and now_s >= self._renew_at_s:
             held = tuple(self._held.values())
             await self._link.run(
-                _RENEW, [_held_key(each.client) for each in held], *(_member(each) for each in held)
+                _RENEW, [_held_key(each) for each in held], *(_member(each) for each in held)
             )
             self._renew_at_s = now_s + _RENEW_EVERY_S
 
@@ -220,23 +207,13 @@ class RedisCounters:
         for (client, period), micro_usd in tuple(self._spent.items()):
             await self._put_spent(client, period, micro_usd)
 
-    async def _settle(self, place: _Place) -> None:
-        """Settle what has ended, all of it together, until nothing is left."""
-        client, tokens, bucket = place
-        keys = (_held_key(client), *(f"{PREFIX}tokens:{name}" for name, _ in tokens))
+    async def _settle(self, counted: Counted, bucket: int, more_tokens: int) -> None:
+        keys = (_held_key(counted), *(f"{PREFIX}tokens:{name}" for name, _ in counted.tokens))
         try:
-            while ended := self._ended[place]:
-                self._ended[place] = []
-                more = sum(more_tokens for _, more_tokens in ended)
-                added = sum(more_tokens for _, more_tokens in ended if more_tokens > 0)
-                members = [_member(counted) for counted, _ in ended]
-                try:
-                    await self._link.run(_SETTLE, keys, bucket, more, added, *members)
-                except NotShared:
-                    # what was held ends by itself, and tokens are forgotten after two minutes
-                    continue
-        finally:
-            del self._ended[place]
+            await self._link.run(_SETTLE, keys, bucket, more_tokens, _member(counted))
+        except NotShared:
+            # what was held ends by itself, and tokens are forgotten after two minutes
+            return
 
     async def _tell_spent(self, client: str, period: str, micro_usd: int) -> None:
         try:
@@ -249,8 +226,8 @@ class RedisCounters:
         await self._link.run(_SPENT, (_spent_key(client, period),), self._origin, micro_usd, _PERIOD_KEPT_S)
 
 
-def _held_key(client: str) -> str:
-    return f"{PREFIX}held:{client}"
+def _held_key(counted: Counted) -> str:
+    return f"{PREFIX}held:{counted.client}"
 
 
 def _spent_key(client: str, period: str) -> str:

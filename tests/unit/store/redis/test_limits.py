@@ -2,7 +2,6 @@
 
 import dataclasses
 import random
-from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -15,7 +14,7 @@ from proxy.errors import GatewayError
 from proxy.model.message import Usage
 from proxy.model.pricing import Pricing
 from proxy.store.redis.limits import RedisCounters
-from proxy.store.redis.link import RedisLink, Script, Word
+from proxy.store.redis.link import RedisLink
 from proxy.store.shared import Counted, Refusal
 from proxy.tasks import finish_all
 from tests.support.access import MemoryAccess
@@ -75,31 +74,6 @@ async def test_places_are_given_back_and_end_with_a_process_that_died(link: Redi
     # a minute has passed in which nobody renewed it
     await link.call("ZADD", "carousel:1:held:a", 1, "n2:0")
     assert (await one.take(_counted(3, concurrency=1))).refusal is Refusal.NONE
-
-
-@pytest.mark.parametrize(("minutes_ago", "counted"), [(0, 250), (3, 320)])
-async def test_what_ends_together_is_settled_together(
-    minutes_ago: int, counted: int, link: RedisLink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Protects a busy server from a call to Redis a request, and each request's tokens from being lost on the way."""
-    one, asked, run = _counters(link), [], link.run
-    requests = [_counted(number, concurrency=3, tokens=(("a", 1000),)) for number in range(3)]
-    taken = [await one.take(each) for each in requests]
-
-    async def counting(script: Script, keys: Sequence[str], *arguments: Word) -> object:
-        asked.append(script)
-        return await run(script, keys, *arguments)
-
-    monkeypatch.setattr(link, "run", counting)
-    for request, answer, more in zip(requests, taken, (-70, 20, 0), strict=True):
-        one.settle(request, answer.bucket - minutes_ago, more)
-    await finish_all(within_s=5)
-    assert len(asked) == 1
-    assert await link.call("ZCARD", "carousel:1:held:a") == 0
-    assert await link.call("HGET", "carousel:1:tokens:a", "c") == str(counted).encode()
-    one.settle(requests[0], taken[0].bucket, 5)
-    await finish_all(within_s=5)
-    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("seed", range(6))
