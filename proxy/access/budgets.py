@@ -87,26 +87,39 @@ class Budgets:
 
         What is to be set apart for a request is added to its `reserved`, and taken off by `settle`.
         """
-        return self._account(client, rules.period)
+        account, period = self._accounts.get(client), rules.period
+        if account is None or account.period is not period:
+            account = self._accounts[client] = Account(period, *period.bounds(self._clock.unix_ms()))
+        elif (ends_ms := account.ends_unix_ms) is not None:
+            now_ms = self._clock.unix_ms()
+            if now_ms >= ends_ms:
+                # what is still under way is paid for in the period it ends in
+                account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
+                account.spent = account.unwritten = _NOTHING
+            elif now_ms < 2 * account.began_unix_ms - ends_ms:
+                # the wall clock was ahead by more than a period: the budget need not wait for a time that far off
+                account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
+        return account
 
     def spent(self, client: str, rules: Rules) -> int:
         """What a client has spent in the present period, in millionths of a US dollar."""
-        return self._account(client, rules.period).spent
+        return self.account(client, rules).spent
 
     def next_period_s(self, client: str, rules: Rules) -> float | None:
         """Seconds until the budget is whole again; None if it never will be."""
-        ends_ms = self._account(client, rules.period).ends_unix_ms
+        ends_ms = self.account(client, rules).ends_unix_ms
         return None if ends_ms is None else max(ends_ms - self._clock.unix_ms(), 0) / 1000
 
     def period_name(self, client: str, rules: Rules) -> str:
         """The present period of a client's budget, told from all others."""
-        return _name_of(self._account(client, rules.period))
+        return _name_of(self.account(client, rules))
 
     def settle(self, client: str, rules: Rules, reserved: int, micro_usd: int) -> None:
         """A request has ended: what was set apart for it is free, what it cost is spent."""
-        account = self._account(client, rules.period)
+        account = self.account(client, rules)
         # an account that was opened meanwhile, for another sort of period, has set nothing apart for it
-        account.reserved = max(account.reserved - reserved, 0)
+        left = account.reserved - reserved
+        account.reserved = max(0, left)
         if micro_usd <= 0:
             return
         account.spent += micro_usd
@@ -114,19 +127,6 @@ class Budgets:
         if not self._writing:
             self._writing = True
             detach(self._write(), name="write spending")
-
-    def _account(self, client: str, period: Period) -> Account:
-        account, now_ms = self._accounts.get(client), self._clock.unix_ms()
-        if account is None or account.period is not period:
-            account = self._accounts[client] = Account(period, *period.bounds(now_ms))
-        elif account.ends_unix_ms is not None and now_ms >= account.ends_unix_ms:
-            # what is still under way is paid for in the period it ends in
-            account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
-            account.spent = account.unwritten = _NOTHING
-        elif account.ends_unix_ms is not None and now_ms < 2 * account.began_unix_ms - account.ends_unix_ms:
-            # the wall clock was ahead by more than a period: the budget does not have to wait for a time that far off
-            account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
-        return account
 
     async def _write(self) -> None:
         """Write until nothing is left to be written. What cannot be is tried again with the next settlement."""

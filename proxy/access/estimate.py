@@ -18,6 +18,8 @@ def input_tokens(body: bytes) -> int:
     Anthropic's API documentation, which names about 1,600 tokens at most.
     """
     size, attachments = len(body), 0
+    if size <= _ATTACHMENT_BYTES:
+        return size // _BYTES_A_TOKEN or 1
     # of texts no longer than an attachment only every so many bytes are looked at
     begin, step = 0, _ATTACHMENT_BYTES + 1
     while begin + step <= len(body):
@@ -64,4 +66,4 @@ def output_tokens(max_tokens: int | None) -> int:
 
     Most clients allow many times what they use; to reserve all of it would refuse most of what fits.
     """
-    return _ANSWER_TOKENS if max_tokens is None else min(max_tokens, _ANSWER_TOKENS)
+    return _ANSWER_TOKENS if max_tokens is None or max_tokens > _ANSWER_TOKENS else max_tokens

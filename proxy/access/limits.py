@@ -13,6 +13,7 @@ from proxy.access.refusals import (
     budget_reserved,
     budget_spent,
     concurrency_reached,
+    headers_of,
     requests_reached,
     tokens_reached,
     too_many_tokens,
@@ -46,18 +47,21 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         return self.input_tokens + self.output_tokens
 
 
-class Grant:
+class Grant(msgspec.Struct, gc=False):
     """Leave for one request to run, to be settled once when it has ended.
 
     Attributes:
-        headers: how the limits stand, for the answer.
+        fields: how the limits stand, as lines of the answer's head.
+        unsettled: whether it is still to be settled.
     """
 
-    __slots__ = ("_settled", "headers")
+    fields: str
+    unsettled: bool
 
-    def __init__(self, headers: dict[str, str]) -> None:
-        self.headers = headers
-        self._settled = False
+    @property
+    def headers(self) -> dict[str, str]:
+        """The same fields by their names."""
+        return headers_of(self.fields)
 
     def settle(self, model: str, usage: Usage | None, *, partial: bool) -> None:
         """The request has ended. Raises RuntimeError the second time.
@@ -67,9 +71,9 @@ class Grant:
             usage: what the upstream told; None where nothing was used, or nothing was told.
             partial: whether the answer broke off or told too little: then no less than was reserved is counted.
         """
-        if self._settled:
+        if not self.unsettled:
             raise RuntimeError("a grant was settled before")
-        self._settled = True
+        self.unsettled = False
         self.count(model, usage or _NOTHING_USED, partial=partial)
 
     def count(self, model: str, used: Usage, *, partial: bool) -> None:
@@ -77,40 +81,49 @@ class Grant:
         raise NotImplementedError
 
 
-class _OwnGrant(Grant):
-    """Leave by the counters of this process."""
+class _OwnGrant(Grant, gc=False):
+    """Leave by the counters of this process.
 
-    __slots__ = ("_bucket", "_limiter", "_meter", "_micro_usd", "_tokens")
+    Reserved are tokens, in the bucket of each window they went to, and millionths of a US dollar.
+    """
 
-    def __init__(
-        self, limiter: "Limiter", meter: Meter, headers: dict[str, str], reserved: tuple[int, int, int]
-    ) -> None:
-        """`reserved` are tokens, the bucket of each window they went to, and millionths of a US dollar."""
-        self.headers = headers
-        self._settled = False
-        self._limiter = limiter
-        self._meter = meter
-        self._tokens, self._bucket, self._micro_usd = reserved
+    _limiter: "Limiter"
+    _meter: Meter
+    _tokens: int
+    _bucket: int
+    _micro_usd: int
 
     def count(self, model: str, used: Usage, *, partial: bool) -> None:
         """See `Grant.count`."""
         meter, limiter = self._meter, self._limiter
         meter.places.taken -= 1
-        if self._tokens and meter.tokens:
+        if self._tokens:
             difference = counted_tokens(used) - self._tokens
             if difference > 0 or (difference and not partial):
-                limiter.correct(meter, self._bucket, difference)
+                now_s = limiter.clock.monotonic_s()
+                for each in meter.tokens:
+                    each.window.correct(self._bucket, difference, now_s)
         if meter.rules.budget_micro_usd is not None:
-            limiter.pay(meter, self._micro_usd, model, used, partial=partial)
+            cost = limiter.pricing.assumed_micro_usd(model, used)
+            reserved = self._micro_usd
+            if partial and cost < reserved:
+                cost = reserved
+            limiter.budgets.settle(meter.client, meter.rules, reserved, cost)
 
 
 class Limiter:
-    """All counters of one process."""
+    """All counters of one process.
+
+    Attributes:
+        clock: the time.
+        budgets: what clients have spent.
+        pricing: what answers cost.
+    """
 
     def __init__(self, clock: Clock, budgets: Budgets, pricing: Pricing, limits: LimitSettings) -> None:
-        self._clock = clock
-        self._budgets = budgets
-        self._pricing = pricing
+        self.clock = clock
+        self.budgets = budgets
+        self.pricing = pricing
         self._meters = Meters(limits)
 
     def admit(self, client: str, rules: Rules, ask: Ask, *, share: int = 1) -> Grant:
@@ -121,12 +134,13 @@ class Limiter:
         Raises LimitReached; InvalidRequest for one larger than a limit of tokens that is not untouched; GatewayError
         402 where the budget is spent.
         """
-        meter, now_s, tokens = self._meters.of(client, rules, share), self._clock.monotonic_s(), ask.tokens
+        meter, now_s = self._meters.of(client, rules, share), self.clock.monotonic_s()
+        tokens = ask.input_tokens + ask.output_tokens
         if meter.concurrency is not None and meter.places.taken >= meter.concurrency:
-            raise concurrency_reached(meter.concurrency, meter.headers(now_s, tokens=tokens > 0))
+            raise concurrency_reached(meter.concurrency, meter.fields(now_s, tokens=tokens > 0))
         account, budget = None, rules.budget_micro_usd
         if budget is not None and tokens:
-            account = self._budgets.account(client, rules)
+            account = self.budgets.account(client, rules)
             if account.spent + account.reserved >= budget:
                 raise self._nothing_left(client, rules)
         if tokens:
@@ -136,18 +150,19 @@ class Limiter:
                     raise _tokens_reached(meter, each, tokens, now_s)
         for other in meter.requests:
             if other.window.used(now_s) >= other.limit:
-                headers = meter.headers(now_s, tokens=tokens > 0)
-                raise requests_reached(other.name, other.limit, other.window.wait_s(now_s), headers)
+                fields = meter.fields(now_s, tokens=tokens > 0)
+                raise requests_reached(other.name, other.limit, other.window.wait_s(now_s), fields)
         meter.places.taken += 1
         bucket, micro_usd = _count(meter, tokens, now_s), 0
         if account is not None:
-            micro_usd = self._pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
+            micro_usd = self.pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
             account.reserved += micro_usd
-        return _OwnGrant(self, meter, meter.headers(now_s, tokens=tokens > 0), (tokens, bucket, micro_usd))
+        fields = meter.fields(now_s, tokens=tokens > 0)
+        return _OwnGrant(fields, True, self, meter, tokens, bucket, micro_usd)
 
     def note(self, client: str, rules: Rules, ask: Ask, *, share: int) -> None:
         """Count a request that all processes together have let in, for when this one has to decide by itself."""
-        meter, now_s = self._meters.of(client, rules, share), self._clock.monotonic_s()
+        meter, now_s = self._meters.of(client, rules, share), self.clock.monotonic_s()
         for each in meter.requests:
             # nobody asks before, so that what is past has to be forgotten here
             each.window.used(now_s)
@@ -157,30 +172,17 @@ class Limiter:
         """How many requests of a client this process has let in that have not ended; 0 where nothing limits it."""
         return self._meters.places(client).taken
 
-    def correct(self, meter: Meter, bucket: int, difference: int) -> None:
-        """Count so many tokens more, or fewer, than were reserved."""
-        now_s = self._clock.monotonic_s()
-        for each in meter.tokens:
-            each.window.correct(bucket, difference, now_s)
-
-    def pay(self, meter: Meter, reserved: int, model: str, usage: Usage, *, partial: bool) -> None:
-        """Charge a budget for what a request used; never less than the micro-dollars `reserved`, if `partial`."""
-        cost = self._pricing.assumed_micro_usd(model, usage)
-        if partial and cost < reserved:
-            cost = reserved
-        self._budgets.settle(meter.client, meter.rules, reserved, cost)
-
     def _nothing_left(self, client: str, rules: Rules) -> GatewayError:
-        if self._budgets.spent(client, rules) < (rules.budget_micro_usd or 0):
+        if self.budgets.spent(client, rules) < (rules.budget_micro_usd or 0):
             return budget_reserved()
-        return budget_spent(rules, self._budgets.next_period_s(client, rules))
+        return budget_spent(rules, self.budgets.next_period_s(client, rules))
 
 
 def _count(meter: Meter, tokens: int, now_s: float) -> int:
     """Count a request that is let in. Returns the bucket its tokens went to."""
     bucket = 0
     for each in meter.requests:
-        each.window.add(now_s)
+        each.window.times_s.append(now_s)
     if tokens:
         for other in meter.tokens:
             bucket = other.window.add(tokens, now_s)
@@ -191,7 +193,7 @@ def _tokens_reached(meter: Meter, reached: TokenLimit, tokens: int, now_s: float
     if tokens > reached.limit:
         return too_many_tokens(tokens, reached.name, reached.limit)
     wait_s = reached.window.wait_s(tokens, reached.limit, now_s)
-    return tokens_reached(reached.name, reached.limit, wait_s, meter.headers(now_s, tokens=True))
+    return tokens_reached(reached.name, reached.limit, wait_s, meter.fields(now_s, tokens=True))
 
 
 def reserved_micro_usd(pricing: Pricing, rules: Rules, ask: Ask) -> int:

@@ -4,19 +4,16 @@ import math
 from typing import Final
 
 import msgspec
-from multidict import istr
 
-from proxy.access.refusals import SERVER, duration
+from proxy.access.refusals import SERVER, duration, fields_begin, fields_middle
 from proxy.access.rules import Rules
-from proxy.access.windows import RequestWindow, TokenWindow
+from proxy.access.windows import WINDOW_S, RequestWindow, TokenWindow
 from proxy.settings import LimitSettings
 
-_LIMIT_REQUESTS: Final = istr("x-ratelimit-limit-requests")
-_REMAINING_REQUESTS: Final = istr("x-ratelimit-remaining-requests")
-_RESET_REQUESTS: Final = istr("x-ratelimit-reset-requests")
-_LIMIT_TOKENS: Final = istr("x-ratelimit-limit-tokens")
-_REMAINING_TOKENS: Final = istr("x-ratelimit-remaining-tokens")
-_RESET_TOKENS: Final = istr("x-ratelimit-reset-tokens")
+_REQUESTS: Final = "requests"
+_TOKENS: Final = "tokens"
+_REQUESTS_RESET: Final = fields_middle(_REQUESTS)
+_TOKENS_RESET: Final = fields_middle(_TOKENS)
 
 
 class RequestLimit:
@@ -24,16 +21,15 @@ class RequestLimit:
 
     Attributes:
         limit: how many.
-        text: the same, for a header.
         name: of the client it binds, or `SERVER`.
         window: what counts against it.
     """
 
-    __slots__ = ("limit", "name", "text", "window")
+    __slots__ = ("_begin", "limit", "name", "window")
 
     def __init__(self, limit: int, name: str, window: RequestWindow) -> None:
         self.limit = limit
-        self.text = str(limit)
+        self._begin = fields_begin(limit, _REQUESTS)
         self.name = name
         self.window = window
 
@@ -41,28 +37,44 @@ class RequestLimit:
         """Requests that still fit."""
         return max(self.limit - self.window.used(now_s), 0)
 
+    def fields(self, now_s: float) -> str:
+        """How it stands, as lines of an answer's head."""
+        times_s = self.window.times_s
+        if times_s and times_s[0] <= now_s - WINDOW_S:
+            self.window.used(now_s)
+        left = self.limit - len(times_s)
+        reset = duration(times_s[0] + WINDOW_S - now_s if times_s else 0)
+        return f"{self._begin}{left if left > 0 else '0'}{_REQUESTS_RESET}{reset}\r\n"
+
 
 class TokenLimit:
     """So many tokens a minute.
 
     Attributes:
         limit: how many.
-        text: the same, for a header.
         name: of the client it binds, or `SERVER`.
         window: what counts against it.
     """
 
-    __slots__ = ("limit", "name", "text", "window")
+    __slots__ = ("_begin", "limit", "name", "window")
 
     def __init__(self, limit: int, name: str, window: TokenWindow) -> None:
         self.limit = limit
-        self.text = str(limit)
+        self._begin = fields_begin(limit, _TOKENS)
         self.name = name
         self.window = window
 
     def left(self, now_s: float) -> int:
         """Tokens that still fit."""
         return max(self.limit - math.ceil(self.window.used(now_s)), 0)
+
+    def fields(self, now_s: float) -> str:
+        """How it stands, as lines of an answer's head."""
+        window = self.window
+        left = self.limit - math.ceil(window.used(now_s))
+        return (
+            f"{self._begin}{left if left > 0 else '0'}{_TOKENS_RESET}{duration(window.empty_in_s(now_s))}\r\n"
+        )
 
 
 class Places:
@@ -107,29 +119,23 @@ class Meter:
         self.requests = requests
         self.tokens = tokens
 
-    def headers(self, now_s: float, *, tokens: bool) -> dict[str, str]:
-        """How the limits stand: of each sort the one with the least left, that of tokens only where they count.
+    def fields(self, now_s: float, *, tokens: bool) -> str:
+        """How the limits stand, as lines of an answer's head: of each sort the one with the least left.
 
-        Source: "Rate limits" in OpenAI's documentation.
+        That of tokens is told only where they count.
         """
-        headers: dict[str, str] = {}
+        fields = ""
         if requests := self.requests:
             asked = requests[0]
-            left = asked.left(now_s)
-            if len(requests) > 1 and (less := requests[1].left(now_s)) < left:
-                asked, left = requests[1], less
-            headers[_LIMIT_REQUESTS] = asked.text
-            headers[_REMAINING_REQUESTS] = str(left)
-            headers[_RESET_REQUESTS] = duration(asked.window.wait_s(now_s))
+            if len(requests) > 1 and requests[1].left(now_s) < asked.left(now_s):
+                asked = requests[1]
+            fields = asked.fields(now_s)
         if tokens and (counted := self.tokens):
             used = counted[0]
-            left = used.left(now_s)
-            if len(counted) > 1 and (less := counted[1].left(now_s)) < left:
-                used, left = counted[1], less
-            headers[_LIMIT_TOKENS] = used.text
-            headers[_REMAINING_TOKENS] = str(left)
-            headers[_RESET_TOKENS] = duration(used.window.empty_in_s(now_s))
-        return headers
+            if len(counted) > 1 and counted[1].left(now_s) < used.left(now_s):
+                used = counted[1]
+            fields += used.fields(now_s)
+        return fields
 
 
 class Meters:

@@ -20,7 +20,7 @@ _BUSY_RETRY_S: Final = 1.0
 class LimitReached(GatewayError):
     """A limit of the client or of the server is reached; `headers` say how they stand."""
 
-    def __init__(self, message: str, headers: dict[str, str], *, retry_after_s: float) -> None:
+    def __init__(self, message: str, fields: str, *, retry_after_s: float) -> None:
         super().__init__(
             429,
             ErrorKind.RATE_LIMIT,
@@ -29,7 +29,7 @@ class LimitReached(GatewayError):
             retry_after_s=retry_after_s,
             should_retry=False if retry_after_s > _LONG_WAIT_S else None,
         )
-        self.headers = headers
+        self.headers = headers_of(fields)
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -40,15 +40,33 @@ class Line(msgspec.Struct, frozen=True):
     whole_in_s: float
 
 
-def limit_headers(lines: Mapping[str, Sequence[Line]]) -> dict[str, str]:
-    """Of each sort the limit with the least left. Source: "Rate limits" in OpenAI's documentation."""
-    headers = {}
-    for sort, found in lines.items():
+def fields_begin(limit: int, sort: str) -> str:
+    """The fields of a limit up to what is left of it. Source: "Rate limits" in OpenAI's documentation."""
+    return f"x-ratelimit-limit-{sort}: {limit}\r\nx-ratelimit-remaining-{sort}: "
+
+
+def fields_middle(sort: str) -> str:
+    """The fields of a limit between what is left of it and `duration`, after which the line ends."""
+    return f"\r\nx-ratelimit-reset-{sort}: "
+
+
+def limit_fields(standing: Mapping[str, Sequence[Line]]) -> str:
+    """Of each sort the limit with the least left, as lines of an answer's head."""
+    fields = ""
+    for sort, found in standing.items():
         if found:
             line = min(found, key=lambda each: each.left)
-            headers[f"x-ratelimit-limit-{sort}"] = str(line.limit)
-            headers[f"x-ratelimit-remaining-{sort}"] = str(line.left)
-            headers[f"x-ratelimit-reset-{sort}"] = duration(line.whole_in_s)
+            reset = duration(line.whole_in_s)
+            fields += f"{fields_begin(line.limit, sort)}{line.left}{fields_middle(sort)}{reset}\r\n"
+    return fields
+
+
+def headers_of(fields: str) -> dict[str, str]:
+    """The same lines one by one, for who has to add to them."""
+    headers = {}
+    for line in fields.splitlines():
+        name, _, value = line.partition(": ")
+        headers[name] = value
     return headers
 
 
@@ -69,11 +87,11 @@ _USUAL: Final = tuple(_spelled(seconds) for seconds in range(2 * int(WINDOW_S) +
 """No window of ours takes longer to empty."""
 
 
-def concurrency_reached(concurrency: int, headers: dict[str, str]) -> LimitReached:
+def concurrency_reached(concurrency: int, fields: str) -> LimitReached:
     """Too many are under way."""
     return LimitReached(
         f"The client key may have {concurrency} requests under way at the same time, and has.",
-        headers,
+        fields,
         retry_after_s=_BUSY_RETRY_S,
     )
 
@@ -82,7 +100,7 @@ def budget_reserved() -> LimitReached:
     """The rest of a budget may be needed by what is under way."""
     return LimitReached(
         "What is left of the client key's budget is set apart for its requests under way.",
-        {},
+        "",
         retry_after_s=_BUSY_RETRY_S,
     )
 
@@ -108,22 +126,22 @@ def too_many_tokens(tokens: int, name: str, limit: int) -> InvalidRequest:
     )
 
 
-def tokens_reached(name: str, limit: int, wait_s: float, headers: dict[str, str]) -> LimitReached:
+def tokens_reached(name: str, limit: int, wait_s: float, fields: str) -> LimitReached:
     """Too many tokens in the last minute."""
     return LimitReached(
         f"The limit of {limit} tokens a minute of {_whose(name, 'TOKENS')} is reached. "
         f"Try again in {math.ceil(wait_s)} seconds.",
-        headers,
+        fields,
         retry_after_s=wait_s,
     )
 
 
-def requests_reached(name: str, limit: int, wait_s: float, headers: dict[str, str]) -> LimitReached:
+def requests_reached(name: str, limit: int, wait_s: float, fields: str) -> LimitReached:
     """Too many requests in the last minute."""
     return LimitReached(
         f"The limit of {limit} requests a minute of {_whose(name, 'REQUESTS')} is reached. "
         f"Try again in {math.ceil(wait_s)} seconds.",
-        headers,
+        fields,
         retry_after_s=wait_s,
     )
 

@@ -15,7 +15,7 @@ from proxy.access.refusals import (
     budget_reserved,
     budget_spent,
     concurrency_reached,
-    limit_headers,
+    limit_fields,
     requests_reached,
     tokens_reached,
     too_many_tokens,
@@ -69,11 +69,11 @@ class SharedLimiter:
             return self._alone.admit(client, self._rules_alone(client, rules, share), ask, share=share)
         if rules.budget_micro_usd is not None:
             self._left[client] = taken.left_micro_usd
-        headers = limit_headers(_lines(counted, taken))
-        if (refusal := self._refusal(counted, rules, taken, headers)) is not None:
+        fields = limit_fields(_lines(counted, taken))
+        if (refusal := self._refusal(counted, rules, taken, fields)) is not None:
             raise refusal
         self._alone.note(client, rules, ask, share=self._counters.share)
-        return _SharedGrant(self, headers, counted, rules, taken)
+        return _SharedGrant(fields, True, self, counted, rules, taken)
 
     def _counted(self, client: str, rules: Rules, ask: Ask) -> Counted:
         limits = limits_of(client, rules, self._server)
@@ -110,15 +110,13 @@ class SharedLimiter:
         known = self._left.get(client, max(budget - own, 0))
         return msgspec.structs.replace(rules, budget_micro_usd=min(own + known // share, budget))
 
-    def _refusal(
-        self, counted: Counted, rules: Rules, taken: Taken, headers: dict[str, str]
-    ) -> GatewayError | None:
+    def _refusal(self, counted: Counted, rules: Rules, taken: Taken, fields: str) -> GatewayError | None:
         refusal, position = taken.refusal, taken.position
         match refusal:
             case Refusal.NONE:
                 return None
             case Refusal.CONCURRENCY:
-                return concurrency_reached(counted.concurrency or 0, headers)
+                return concurrency_reached(counted.concurrency or 0, fields)
             case Refusal.RESERVED:
                 return budget_reserved()
             case Refusal.BUDGET:
@@ -129,10 +127,10 @@ class SharedLimiter:
                 (name, limit), bucket = counted.tokens[position], taken.tokens[position]
                 room = max(limit - counted.asked_tokens, 0)
                 after_s = wait_s(bucket.current, bucket.previous, taken.fraction, room)
-                return tokens_reached(name, limit, after_s, headers)
+                return tokens_reached(name, limit, after_s, fields)
             case Refusal.REQUESTS:
                 name, limit = counted.requests[position]
-                return requests_reached(name, limit, _whole_in_s(taken.requests[position]), headers)
+                return requests_reached(name, limit, _whole_in_s(taken.requests[position]), fields)
             case _:
                 assert_never(refusal)
 
@@ -149,19 +147,13 @@ class SharedLimiter:
         self._counters.settle(counted, taken.bucket, more)
 
 
-class _SharedGrant(Grant):
+class _SharedGrant(Grant, gc=False):
     """Leave by the counters of all processes."""
 
-    __slots__ = ("_counted", "_limiter", "_rules", "_taken")
-
-    def __init__(
-        self, limiter: SharedLimiter, headers: dict[str, str], counted: Counted, rules: Rules, taken: Taken
-    ) -> None:
-        super().__init__(headers)
-        self._limiter = limiter
-        self._counted = counted
-        self._rules = rules
-        self._taken = taken
+    _limiter: SharedLimiter
+    _counted: Counted
+    _rules: Rules
+    _taken: Taken
 
     def count(self, model: str, used: Usage, *, partial: bool) -> None:
         """See `Grant.count`."""

@@ -44,66 +44,73 @@ class TokenWindow:
 
     A whole bucket counts while it is filled; of the one before it as much as still lies within the last minute, as
     if its tokens had come evenly. What was reserved may be corrected later, upwards or downwards.
+
+    Attributes:
+        number: of the current bucket, the same in all windows.
+        began_s: when that began, in monotonic seconds.
+        current: its tokens; may be below zero after corrections.
+        previous: tokens of the bucket before it.
     """
 
-    __slots__ = ("_began_s", "_current", "_number", "_previous")
+    __slots__ = ("began_s", "current", "number", "previous")
 
     def __init__(self) -> None:
-        self._number = 0
-        self._began_s = 0.0
-        self._current = 0
-        self._previous = 0
+        self.number = 0
+        self.began_s = 0.0
+        self.current = 0
+        self.previous = 0
 
     def used(self, now_s: float) -> float:
         """Tokens of the last minute, not below zero."""
-        passed_s = now_s - self._began_s
+        passed_s = now_s - self.began_s
         if not 0 <= passed_s < WINDOW_S:
             passed_s = self._turn(now_s)
-        if not self._previous:
-            return self._current
-        return max(self._current + self._previous * (1 - passed_s / WINDOW_S), 0.0)
+        if not self.previous:
+            return self.current
+        used = self.current + self.previous * (1 - passed_s / WINDOW_S)
+        return used if used > 0 else 0.0
 
     def add(self, tokens: int, now_s: float) -> int:
         """Count tokens now. Returns the bucket they went to, for `correct`; it is the same in all windows."""
-        if not 0 <= now_s - self._began_s < WINDOW_S:
+        if not 0 <= now_s - self.began_s < WINDOW_S:
             self._turn(now_s)
-        self._current += tokens
-        return self._number
+        self.current += tokens
+        return self.number
 
     def correct(self, bucket: int, difference: int, now_s: float) -> None:
         """Change what was counted in a bucket. What is too much there now counts; what is too little is past."""
-        if not 0 <= now_s - self._began_s < WINDOW_S:
+        if not 0 <= now_s - self.began_s < WINDOW_S:
             self._turn(now_s)
-        if bucket == self._number:
-            self._current += difference
-        elif bucket == self._number - 1:
-            self._previous += difference
+        if bucket == self.number:
+            self.current += difference
+        elif bucket == self.number - 1:
+            self.previous += difference
         elif difference > 0:
-            self._current += difference
+            self.current += difference
 
     def wait_s(self, tokens: int, limit: int, now_s: float) -> float:
         """Seconds until so many tokens fit under the limit, if nothing is added and they fit at all."""
         passed_s = self._turn(now_s)
-        return wait_s(self._current, self._previous, passed_s / WINDOW_S, max(limit - tokens, 0))
+        return wait_s(self.current, self.previous, passed_s / WINDOW_S, max(limit - tokens, 0))
 
     def empty_in_s(self, now_s: float) -> float:
         """Seconds until nothing counts any more, if nothing is added."""
-        passed_s = now_s - self._began_s
+        passed_s = now_s - self.began_s
         if not 0 <= passed_s < WINDOW_S:
             passed_s = self._turn(now_s)
-        if self._current > 0:
+        if self.current > 0:
             return 2 * WINDOW_S - passed_s
-        return WINDOW_S - passed_s if self._previous > 0 else 0.0
+        return WINDOW_S - passed_s if self.previous > 0 else 0.0
 
     def _turn(self, now_s: float) -> float:
         """Bring the buckets up to now. Returns how much of the current one's minute has passed, in seconds."""
         number = int(now_s // WINDOW_S)
-        if number != self._number:
-            self._previous = self._current if number == self._number + 1 else 0
-            self._current = 0
-            self._number = number
-            self._began_s = number * WINDOW_S
-        return now_s - self._began_s
+        if number != self.number:
+            self.previous = self.current if number == self.number + 1 else 0
+            self.current = 0
+            self.number = number
+            self.began_s = number * WINDOW_S
+        return now_s - self.began_s
 
 
 def wait_s(current: int, previous: int, fraction: float, room: int) -> float:

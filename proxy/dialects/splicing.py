@@ -33,10 +33,10 @@ def splice(
     return _encoder.encode(fields)
 
 
-def surely_once(body: bytes, name: str) -> bool:
+def surely_once(body: bytes, quoted: bytes) -> bool:
     """Whether a small JSON object has a key just once, so that all readers read the same of it.
 
-    `name` consists of ASCII letters, and was found at the top level. False where that cannot be told at a glance: in a
-    large body, in one that may spell the key in escapes, or that has the word somewhere below.
+    `quoted` is the key in its quotes, of ASCII letters, and was found at the top level. False where that cannot be
+    told at a glance: in a large body, in one that may spell the key in escapes, or that has the word somewhere below.
     """
-    return len(body) <= _SEARCHED_BYTES and body.count(b'"%b"' % name.encode()) == 1 and b"\\u" not in body
+    return len(body) <= _SEARCHED_BYTES and body.count(quoted) == 1 and body.find(b"\\u") < 0

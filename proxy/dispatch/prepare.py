@@ -33,6 +33,7 @@ _THINKING_TOKENS: Final = 8192
 _THINKING_LEAST_TOKENS: Final = 1024
 _COLLECT_ABOVE_TOKENS: Final = 21_000
 _SERVERS: Final = "mcp_servers"
+_QUOTED_MODEL: Final = b'"model"'
 _NO_MEANING: Final = "has no meaning for this credential"
 
 
@@ -215,7 +216,7 @@ def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
     body = exchange.body
     envelope = exchange.envelope
     dropped: tuple[Dropped, ...] = ()
-    rewritten = exchange.rewritten and not surely_once(body, "model")
+    rewritten = exchange.rewritten and not surely_once(body, _QUOTED_MODEL)
     if rewritten or model != envelope.model or envelope.own_fields:
         changes = {"model": msgspec.json.encode(model)}
         if exchange.think and not envelope.has_thinking:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from proxy.model.catalog import Catalog, ModelFacts, Price
-from proxy.model.message import Usage
+from proxy.model.message import CacheCreation, Usage
 
 __all__ = ["Priced", "Pricing", "Tokens"]
 
@@ -25,6 +25,7 @@ MOST: Final = 1_000_000_000
 _PICO_IN_MICRO: Final = 1_000_000
 _STANDARD: Final = "standard"
 _FAST: Final = "fast"
+_NOTHING_WRITTEN: Final = CacheCreation(0, 0)
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
@@ -129,6 +130,25 @@ class Pricing:
 
     def assumed_micro_usd(self, model: str, usage: Usage) -> int:
         """The same for budgets: a model without a price costs what the dearest of its family does."""
+        asked, answered, read = usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens or 0
+        written = usage.cache_creation
+        if (
+            asked is not None
+            and answered is not None
+            and 0 <= asked <= MOST
+            and 0 <= answered <= MOST
+            and 0 <= read <= MOST
+            and not usage.cache_creation_input_tokens
+            and (written is None or written == _NOTHING_WRITTEN)
+            and usage.server_tool_use is None
+            and usage.speed != _FAST
+            and usage.inference_geo != "us"
+            and usage.service_tier != "batch"
+        ):
+            # in one step, as most answers have nothing else that is priced apart, or that changes the prices
+            for rates in self._lists.get(model, ()):
+                if rates.up_to_prompt_tokens is None or asked + read <= rates.up_to_prompt_tokens:
+                    return _rounded(asked * rates.input + answered * rates.output + read * rates.cache_read)
         known = self.cost_micro_usd(model, usage)
         if known is not None:
             return known

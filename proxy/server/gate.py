@@ -151,7 +151,7 @@ class Gate:
         """A client has come in. Raises Unauthorized where its time is over."""
         caller.client = client.name
         if (rules := client.rules) is not None:
-            if rules.expired(self._services.clock.unix_ms()):
+            if rules.expires_unix_ms is not None and rules.expired(self._services.clock.unix_ms()):
                 raise Unauthorized("The client key has expired.")
             caller.rules = rules
 

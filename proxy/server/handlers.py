@@ -256,11 +256,12 @@ class ClientCall:
             **self._services.common_headers,
             **identity_headers(self._dialect, exchange.id),
         }
-        if self._grant is not None:
-            headers.update(self._grant.headers)
         answer_headers(headers, exchange, self._trace)
+        grant = self._grant
         if self._services.admission.cors is None:
-            return WholeAnswer(body, headers)
+            return WholeAnswer(body, headers, "" if grant is None else grant.fields)
+        if grant is not None:
+            headers.update(grant.headers)
         return web.Response(body=body, headers=headers)
 
     async def _question(self, exchange: Exchange, cache: AnswerCache) -> Question | None:

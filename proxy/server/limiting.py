@@ -21,13 +21,15 @@ def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant | Corout
         exchange.permits = rules.permits
     exchange.credentials = rules.credentials
     exchange.rewritten = rules.reads_model
-    ask = Ask(exchange.model)
+    services = caller.services
     if exchange.operation is Operation.MESSAGES and (
-        rules.counts_tokens or caller.services.settings.limits.tokens_per_minute is not None
+        rules.counts_tokens or services.settings.limits.tokens_per_minute is not None
     ):
-        envelope = exchange.envelope
-        ask = Ask(exchange.model, input_tokens(exchange.body), output_tokens(envelope.max_tokens))
-    return caller.services.admission.admit(caller.client, rules, ask)
+        asked, answered = input_tokens(exchange.body), output_tokens(exchange.envelope.max_tokens)
+        ask = Ask(exchange.model, asked, answered)
+    else:
+        ask = Ask(exchange.model)
+    return services.admission.admit(caller.client, rules, ask)
 
 
 def admitted_object(

@@ -8,6 +8,8 @@ from aiohttp.hdrs import METH_HEAD
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import HttpVersion11
 
+from proxy.access.refusals import headers_of
+
 _COPIED_MAX_BYTES: Final = 64 * 1024
 
 
@@ -18,9 +20,11 @@ class WholeAnswer(web.Response):
     versions of HTTP, and values that do not fit on a line, which it refuses.
     """
 
-    def __init__(self, body: bytes, headers: dict[str, str]) -> None:
+    def __init__(self, body: bytes, headers: dict[str, str], fields: str = "") -> None:
+        """`fields` are more headers of ours, as the lines they are sent as, with nothing in them anybody else chose."""
         super().__init__(body=body)
         self._fields = headers
+        self._more = fields
         self._written_to: web.BaseRequest | None = None
 
     @property
@@ -59,7 +63,8 @@ class WholeAnswer(web.Response):
         if not isinstance(body, bytes):
             raise TypeError("a whole answer is bytes")
         head = (
-            f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
+            f"HTTP/1.1 200 OK\r\n{lines}{self._more}Content-Length: {len(body)}\r\n"
+            f"Date: {rfc822_formatted_time()}\r\n\r\n"
         ).encode()
         if len(body) <= _COPIED_MAX_BYTES:
             transport.write(head + body)
@@ -69,6 +74,6 @@ class WholeAnswer(web.Response):
         await request.writer.drain()
 
     async def _prepared_by_library(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        for name, value in self._fields.items():
+        for name, value in (self._fields | headers_of(self._more)).items():
             self.headers[name] = value
         return await super().prepare(request)

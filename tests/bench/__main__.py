@@ -10,30 +10,24 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import uvloop
 
 from tests.bench import measure
 from tests.bench.claude_code import claude_code
-from tests.bench.limits import limited
+from tests.bench.limits import limits
 from tests.bench.measure import PATHS, body, chat_body, percentile
 from tests.bench.peers import peers
-from tests.bench.programs import LOAD_CORE, Program, Running, carousel, nginx, relay, running, upstream
+from tests.bench.programs import LOAD_CORE, Running, carousel, nginx, relay, running, upstream
+from tests.bench.rounds import FAST_PORT, PORTS, Make, Report, all_started, rounds, started
+from tests.bench.several import redis, workers
 
 EVENTS: Final = 200
 WRITES: Final = 20
-FAST_PORT: Final = 19100
 BURST_PORT: Final = 19101
 PACED_PORT: Final = 19102
-PORTS: Final = {"carousel": 19110, "relay": 19111, "nginx": 19112, "litellm": 19113, "portkey": 19114}
-ROUNDS: Final = 15
-PEER_ROUNDS: Final = 3
-PEER_SECONDS: Final = 10.0
 SLICES: Final = 15
 SCRAPES: Final = 1000
 SIZES: Final = {
@@ -41,38 +35,7 @@ SIZES: Final = {
     "300kb": ("word " * 60_000, 0, 450),
     "5mb_images": ("What is this?", 10, 75),
 }
-Make = Callable[[int, Path], Program | None]
 Slices = list[list[float]]
-
-
-class Report:
-    """Writes figures as they come.
-
-    Attributes:
-        ceilings: the relay's rates of each round, by figure.
-    """
-
-    def __init__(self, scale: float) -> None:
-        self.scale = scale
-        self.ceilings: dict[str, list[float]] = {}
-
-    def figure(self, name: str, program: str, value: float, unit: str, **more: float) -> None:
-        """One line."""
-        digits = 1 if value >= 100 else 3
-        line = {"figure": name, "program": program, "value": round(value, digits), "unit": unit}
-        extra = {key: round(number, 4) for key, number in more.items()}
-        sys.stdout.buffer.write(msgspec.json.encode({**line, **extra}) + b"\n")
-        sys.stdout.flush()
-
-    def failure(self, name: str, program: str, problem: str) -> None:
-        """One line for what a program could not do."""
-        line = {"figure": name, "program": program, "failed": problem}
-        sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
-        sys.stdout.flush()
-
-    def seconds(self, whole: float) -> float:
-        """A duration, shortened for a quick look."""
-        return max(whole * self.scale, 1.0)
 
 
 def programs() -> dict[str, Make]:
@@ -84,120 +47,20 @@ def programs() -> dict[str, Make]:
     }
 
 
-@asynccontextmanager
-async def started(make: Make, port: int) -> AsyncIterator[Running | None]:
-    """A program in front of an upstream; None where it is not installed."""
-    with tempfile.TemporaryDirectory(prefix="carousel-bench-") as name:
-        folder = Path(name)
-        program = make(port, folder)
-        if program is None:
-            yield None
-            return
-        async with running(program) as found:
-            yield found
-
-
 async def unary(report: Report, chosen: dict[str, Make]) -> None:
     """Calls a second, added latency, large requests, and what an idle program weighs."""
-    async with _all_started(chosen, FAST_PORT) as found:
+    async with all_started(chosen, FAST_PORT) as found:
         for each in found:
             report.figure("start_to_ready", each.program.name, each.started_in_s, "s")
             report.figure("rss_idle", each.program.name, each.rss_mib(), "MiB")
-        await _rounds(report, found, "unary", body(), "requests/s")
+        await rounds(report, found, "unary", body(), "requests/s")
         await _latencies(report, found)
 
 
 async def bursts(report: Report, chosen: dict[str, Make]) -> None:
     """Streams of 200 events a second."""
-    async with _all_started(chosen, BURST_PORT) as found:
-        await _rounds(report, found, f"streams_{EVENTS}_events", body(stream=True), "streams/s")
-
-
-@asynccontextmanager
-async def _all_started(chosen: dict[str, Make], upstream_port: int) -> AsyncIterator[list[Running]]:
-    """Every program that is installed, side by side on the tested core; all but one of them idle at any time."""
-    async with AsyncExitStack() as opened:
-        found = []
-        for name, make in chosen.items():
-            sys.stderr.write(f"starts: {name}\n")
-            running_one = await opened.enter_async_context(started(make, upstream_port))
-            if running_one is not None:
-                found.append(running_one)
-        yield found
-
-
-async def limits(report: Report, chosen: dict[str, Make]) -> None:
-    """The gateway asked with a key that has every limit there is, beside the same asked with one that has none."""
-    if "carousel" not in chosen:
-        return
-    async with started(chosen["carousel"], FAST_PORT) as free:
-        if free is None:
-            return
-        held = await limited(free)
-        rates = await _rounds(report, [free, held], "unary_limits", body(), "requests/s")
-        for dialect in PATHS:
-            seen, without = (rates[each.program.name, dialect] for each in (held, free))
-            pairs = list(zip(seen, without, strict=True))
-            report.figure(
-                f"unary_limits_{dialect}_of_unlimited",
-                held.program.name,
-                statistics.median(limited_rate / free_rate for limited_rate, free_rate in pairs),
-                "ratio",
-                added_us=statistics.median(
-                    (1 / limited_rate - 1 / free_rate) * 1e6 for limited_rate, free_rate in pairs
-                ),
-            )
-
-
-async def _rounds(
-    report: Report, found: list[Running], name: str, request: bytes, unit: str
-) -> dict[tuple[str, str], list[float]]:
-    """Load one program after the other, again and again: what a neighbour takes from the machine, it takes from all.
-
-    Gives the rates of each program and dialect.
-    """
-    places = [(each.program, dialect) for dialect in PATHS for each in found if dialect in each.program.paths]
-    rates: dict[tuple[str, str], list[float]] = {(each.name, dialect): [] for each, dialect in places}
-    with tempfile.TemporaryDirectory() as folder:
-        # a peer's stream takes seconds, and only whole ones count
-        alone = all(each.program.peer for each in found)
-        rounds, length_s = (PEER_ROUNDS, PEER_SECONDS) if alone else (ROUNDS, 1.0)
-        for number in range(rounds + 1):
-            sys.stderr.write(f"{name}: round {number} of {rounds}\n")
-            seconds = report.seconds(length_s) if number else 1
-            # there and back again, so that none always follows the same other one
-            for program, dialect in tuple(places)[:: 1 if number % 2 else -1]:
-                try:
-                    rate = await measure.throughput(
-                        program, Path(folder), PATHS[dialect], request, seconds=seconds
-                    )
-                except measure.NotAnsweredError as problem:
-                    if not program.peer:
-                        raise
-                    report.failure(f"{name}_{dialect}", program.name, str(problem))
-                    places.remove((program, dialect))
-                    del rates[program.name, dialect]
-                    continue
-                if number:
-                    rates[program.name, dialect].append(rate)
-    _report_rates(report, name, unit, rates)
-    return rates
-
-
-def _report_rates(report: Report, name: str, unit: str, rates: dict[tuple[str, str], list[float]]) -> None:
-    for (program_name, dialect), seen in rates.items():
-        report.figure(f"{name}_{dialect}", program_name, statistics.median(seen), unit, best=max(seen))
-        if program_name == "relay":
-            report.ceilings[f"{name}_{dialect}"] = seen
-    for (program_name, dialect), seen in rates.items():
-        ceiling = report.ceilings.get(f"{name}_{dialect}")
-        if not ceiling or program_name == "relay":
-            continue
-        if len(ceiling) == len(seen):
-            share = statistics.median(rate / most for rate, most in zip(seen, ceiling, strict=True))
-        else:
-            share = statistics.median(seen) / statistics.median(ceiling)
-        report.figure(f"{name}_{dialect}_of_relay", program_name, share, "ratio")
+    async with all_started(chosen, BURST_PORT) as found:
+        await rounds(report, found, f"streams_{EVENTS}_events", body(stream=True), "streams/s")
 
 
 async def _latencies(report: Report, found: list[Running]) -> None:
@@ -332,7 +195,7 @@ async def code(report: Report, chosen: dict[str, Make]) -> None:
         await claude_code(report)
 
 
-OURS_ALONE: Final = {"pacing", "limits", "scrapes", "claude_code"}
+OURS_ALONE: Final = {"pacing", "limits", "redis", "workers", "scrapes", "claude_code"}
 """Parts the others have no share in."""
 
 PARTS: Final = {
@@ -340,6 +203,8 @@ PARTS: Final = {
     "bursts": bursts,
     "pacing": pacing,
     "limits": limits,
+    "redis": redis,
+    "workers": workers,
     "scrapes": scrapes,
     "claude_code": code,
 }

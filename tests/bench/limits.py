@@ -1,4 +1,4 @@
-"""A client key that everything limits, with limits no load of ours reaches: what counting costs."""
+"""What counting costs: a client key that everything limits, with limits no load of ours reaches."""
 
 from dataclasses import replace
 from typing import Final
@@ -6,7 +6,9 @@ from typing import Final
 import aiohttp
 import msgspec
 
+from tests.bench.measure import body
 from tests.bench.programs import ADMIN_KEY, Program, Running
+from tests.bench.rounds import FAST_PORT, Make, Report, compare, rounds, started
 
 _NAME: Final = "limited"
 _MOST: Final = 1_000_000_000
@@ -39,3 +41,15 @@ async def limited(found: Running) -> Running:
         headers={**found.program.headers, "Authorization": f"Bearer {key}"},
     )
     return Running(program, found.pid, found.started_in_s)
+
+
+async def limits(report: Report, chosen: dict[str, Make]) -> None:
+    """The gateway asked with a key that has every limit there is, beside the same asked with one that has none."""
+    if "carousel" not in chosen:
+        return
+    async with started(chosen["carousel"], FAST_PORT) as free:
+        if free is None:
+            return
+        held = await limited(free)
+        rates = await rounds(report, [free, held], "unary_limits", body(), "requests/s")
+        compare(report, "unary_limits_{dialect}_of_unlimited", rates, held, free)

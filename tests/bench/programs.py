@@ -31,7 +31,7 @@ class Program:
         settings: added to its environment.
         folder: where it is started; None for the repository.
         paths: which endpoints it has: ``chat``, ``messages``.
-        ready: what is asked until it answers.
+        ready: what is asked until it answers; empty where it is enough that it takes a connection.
         headers: that its callers have to send beside the usual ones.
         peer: whether it is another project's: paced streams are left out, and what it cannot do is told.
     """
@@ -67,8 +67,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(program: Program, core: int = TESTED_CORE) -> AsyncIterator[Running]:
-    """Start a program on a core, wait until it answers, end it afterwards.
+async def running(program: Program, core: int = TESTED_CORE, *others: int) -> AsyncIterator[Running]:
+    """Start a program on one core or several, wait until it answers, end it afterwards.
 
     Raises RuntimeError where its port is taken: what listens there, left by a run that was killed, would be measured.
     """
@@ -79,7 +79,7 @@ async def running(program: Program, core: int = TESTED_CORE) -> AsyncIterator[Ru
     process = await asyncio.create_subprocess_exec(
         "taskset",
         "-c",
-        str(core),
+        ",".join(map(str, (core, *others))),
         *program.command,
         cwd=program.folder or ROOT,
         env=environment,
@@ -148,6 +148,15 @@ def nginx(port: int, upstream_port: int, folder: Path) -> Program | None:
     )
 
 
+def redis_server(port: int) -> Program | None:
+    """A Redis that keeps nothing on disk. None where it is not installed."""
+    program = shutil.which("redis-server")
+    if program is None:
+        return None
+    command = (program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+    return Program("redis", port, command, paths=(), ready="")
+
+
 async def _taken(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -166,6 +175,9 @@ async def _answers(program: Program, process: asyncio.subprocess.Process) -> Non
         except OSError:
             await asyncio.sleep(0.01)
             continue
+        if not program.ready:
+            writer.close()
+            return
         writer.write(f"GET {program.ready} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
         status = await reader.readline()
         writer.close()

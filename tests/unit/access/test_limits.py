@@ -218,9 +218,9 @@ async def test_a_budget_pays_for_an_answer_that_broke_off() -> None:
     usage = Usage(input_tokens=1000, output_tokens=1000)
     cost = Pricing(CATALOG).cost_micro_usd(_MODEL, usage)
     subject.admit("a", rules, Ask(_MODEL, 1000, 1000)).settle(_MODEL, Usage(input_tokens=5), partial=True)
-    assert subject._budgets.spent("a", rules) == cost
+    assert subject.budgets.spent("a", rules) == cost
     subject.admit("a", rules, Ask(_MODEL, 1000, 1000)).settle(_MODEL, None, partial=False)
-    assert subject._budgets.spent("a", rules) == cost
+    assert subject.budgets.spent("a", rules) == cost
     await finish_all(within_s=5)
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from proxy.access.meters import Meters
-from proxy.access.refusals import duration
+from proxy.access.refusals import duration, headers_of
 from proxy.access.rules import Rules
 from proxy.settings import LimitSettings
 from tests.unit.access.test_rules import NO_LIMITS
@@ -25,7 +25,7 @@ def test_of_each_sort_the_limit_with_the_least_left_is_told() -> None:
             each.window.add(1000.0)
         for other in meter.tokens:
             other.window.add(tokens, 1000.0)
-    assert first.headers(1020.0, tokens=True) == {
+    assert headers_of(first.fields(1020.0, tokens=True)) == {
         "x-ratelimit-limit-requests": "2",
         "x-ratelimit-remaining-requests": "1",
         "x-ratelimit-reset-requests": "40s",
@@ -33,9 +33,9 @@ def test_of_each_sort_the_limit_with_the_least_left_is_told() -> None:
         "x-ratelimit-remaining-tokens": "100",
         "x-ratelimit-reset-tokens": "1m0s",
     }
-    assert second.headers(1020.0, tokens=True)["x-ratelimit-limit-tokens"] == "400"
+    assert headers_of(second.fields(1020.0, tokens=True))["x-ratelimit-limit-tokens"] == "400"
     first.requests[1].window.add(1020.0)
-    assert second.headers(1020.0, tokens=False) == {
+    assert headers_of(second.fields(1020.0, tokens=False)) == {
         "x-ratelimit-limit-requests": "3",
         "x-ratelimit-remaining-requests": "0",
         "x-ratelimit-reset-requests": "40s",
@@ -71,3 +71,24 @@ def test_what_was_counted_stays_when_the_rules_are_read_again() -> None:
 def test_durations_are_written_as_openai_writes_them(seconds: float, text: str) -> None:
     """Protects clients that parse the reset headers."""
     assert duration(seconds) == text
+
+
+def test_what_is_past_is_not_told() -> None:
+    """Protects clients that read the headers of a refusal which nothing but another limit brought about."""
+    meter = Meters(NO_LIMITS).of("a", Rules(requests_per_minute=2, tokens_per_minute=100))
+    untouched = headers_of(meter.fields(1000.0, tokens=True))
+    meter.requests[0].window.add(1000.0)
+    meter.requests[0].window.add(1030.0)
+    meter.tokens[0].window.add(100, 1000.0)
+    meter.tokens[0].window.add(50, 1030.0)
+    assert headers_of(meter.fields(1060.0, tokens=True)) == {
+        "x-ratelimit-limit-requests": "2",
+        "x-ratelimit-remaining-requests": "1",
+        "x-ratelimit-reset-requests": "30s",
+        "x-ratelimit-limit-tokens": "100",
+        "x-ratelimit-remaining-tokens": "16",
+        "x-ratelimit-reset-tokens": "1m20s",
+    }
+    assert headers_of(meter.fields(1200.0, tokens=True)) == untouched
+    assert untouched["x-ratelimit-remaining-requests"] == "2"
+    assert untouched["x-ratelimit-reset-tokens"] == "0ms"

@@ -189,3 +189,47 @@ def test_an_answer_to_come_is_priced_as_one_of_its_size_that_came(
     usage = Usage(input_tokens=asked, output_tokens=answered)
     expected = _PRICING.expected_micro_usd(model, asked, answered)
     assert expected == _PRICING.assumed_micro_usd(model, usage)
+
+
+_told = st.one_of(st.none(), st.integers(-2, 300_000), st.integers(MOST - 1, MOST + 2))
+
+
+@given(
+    st.sampled_from([facts for facts in _CATALOG if facts.prices]),
+    st.builds(
+        Usage,
+        input_tokens=_told,
+        output_tokens=_told,
+        cache_creation_input_tokens=_told,
+        cache_read_input_tokens=_told,
+        cache_creation=st.one_of(st.none(), st.builds(CacheCreation, _told, _told)),
+        server_tool_use=st.one_of(st.none(), st.builds(ServerToolUse, st.integers(0, 3))),
+        service_tier=st.sampled_from([None, "standard", "batch"]),
+        speed=st.sampled_from([None, "standard"]),
+        inference_geo=st.sampled_from([None, "global", "us"]),
+    ),
+)
+def test_a_budget_pays_what_an_answer_cost(facts: ModelFacts, usage: Usage) -> None:
+    """Protects budgets from a shorter way to a price that leads elsewhere."""
+    assert _PRICING.assumed_micro_usd(facts.id, usage) == _PRICING.cost_micro_usd(facts.id, usage)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"cache_creation_input_tokens": 700},
+        {"cache_creation": CacheCreation(0, 700)},
+        {"server_tool_use": ServerToolUse(2)},
+        {"service_tier": "batch"},
+        {"inference_geo": "us"},
+        {"speed": "fast"},
+        {"cache_read_input_tokens": 5000},
+    ],
+)
+def test_whatever_changes_a_price_changes_what_a_budget_pays(more: dict[str, object]) -> None:
+    """Protects budgets: each sort of extra is seen by itself, too."""
+    model = next(facts.id for facts in _CATALOG if facts.fast_price is not None and facts.prices)
+    plain = Usage(input_tokens=1000, output_tokens=1000)
+    usage = msgspec.structs.replace(plain, **more)
+    assert _PRICING.assumed_micro_usd(model, usage) == _PRICING.cost_micro_usd(model, usage)
+    assert _PRICING.assumed_micro_usd(model, usage) != _PRICING.assumed_micro_usd(model, plain)

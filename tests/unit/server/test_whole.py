@@ -9,10 +9,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from proxy.access.refusals import headers_of
 from proxy.server.whole import WholeAnswer
 
 _BODY: Final = '{"said":"ä"}'.encode()
 _FIELDS: Final = {"content-type": "application/json", "server": "carousel", "x-request-id": "req_1"}
+_MORE: Final = "x-ratelimit-limit-requests: 2\r\nx-ratelimit-reset-requests: 1m0s\r\n"
 _LARGE: Final = b"x" * 3_000_000
 
 
@@ -24,8 +26,8 @@ class _Served:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/library":
-            return web.Response(body=_BODY, headers=self.fields)
-        answer = WholeAnswer(_LARGE if request.path == "/large" else _BODY, self.fields)
+            return web.Response(body=_BODY, headers=self.fields | headers_of(_MORE))
+        answer = WholeAnswer(_LARGE if request.path == "/large" else _BODY, self.fields, _MORE)
         if request.path == "/closing":
             answer.force_close()
         return answer
@@ -88,6 +90,7 @@ async def test_an_answer_is_the_librarys_to_the_letter(
     _, port = served
     ours, theirs = [_parts(await _exchange(port, _get(path, **sent))) for path in ("/ours", "/library")]
     assert ours == theirs
+    assert ours[1]["x-ratelimit-reset-requests"] == "1m0s"
 
 
 async def test_a_connection_carries_one_answer_after_another(served: tuple[_Served, int]) -> None:
