@@ -7,6 +7,7 @@ program is measured in the same run against the same upstream; what counts are t
 import argparse
 import asyncio
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from tests.bench.limits import limited
 from tests.bench.measure import PATHS, body, chat_body, percentile
 from tests.bench.peers import peers
 from tests.bench.programs import LOAD_CORE, Program, Running, carousel, nginx, relay, running, upstream
+from tests.bench.replicas import replicas
+from tests.support.real_redis import PROGRAM as REDIS
 
 EVENTS: Final = 200
 WRITES: Final = 20
@@ -294,6 +297,13 @@ async def scrapes(report: Report, chosen: dict[str, Make]) -> None:
             report.figure("scrape", found.program.name, p50_s * 1000, "ms p50", p99=p99_s * 1000)
 
 
+async def shared(report: Report, chosen: dict[str, Make]) -> None:
+    """What sharing a Redis costs, and two processes in place of one; where no Redis is installed, nothing."""
+    if "carousel" in chosen and shutil.which(REDIS) is not None:
+        sys.stderr.write("replicas\n")
+        await replicas(report, FAST_PORT)
+
+
 async def _weigh(found: Running, streams: int) -> float:
     """The most memory while all streams are open."""
     await asyncio.sleep(streams / 250 + 2)
@@ -325,10 +335,17 @@ async def run(parts: list[str], ours: dict[str, Make], others: dict[str, Make], 
                 await PARTS[part](report, group)
 
 
-OURS_ALONE: Final = {"pacing", "limits", "scrapes"}
+OURS_ALONE: Final = {"pacing", "limits", "scrapes", "replicas"}
 """Parts the others have no share in."""
 
-PARTS: Final = {"unary": unary, "bursts": bursts, "pacing": pacing, "limits": limits, "scrapes": scrapes}
+PARTS: Final = {
+    "unary": unary,
+    "bursts": bursts,
+    "pacing": pacing,
+    "limits": limits,
+    "scrapes": scrapes,
+    "replicas": shared,
+}
 
 
 def main() -> None:
