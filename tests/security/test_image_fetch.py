@@ -271,7 +271,7 @@ async def test_what_never_comes_is_not_waited_for(
     public_site.answer = drip
     async with fetching(limit_s=_LIMIT_S) as fetch:
         await _refused(fetch, public_site.url)
-    assert _LIMIT_S / 2 < passed_s
+    assert passed_s > _LIMIT_S / 2
     await asyncio.wait_for(left.wait(), 60)
 
 
