@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 SOURCES := proxy tests app.py
 T ?= tests
 
-.PHONY: run test check format lint types contracts security fuzz bench soak lock clean help
+.PHONY: run test check formatted lint types contracts security fuzz bench soak lock clean help
 
 help: ## Show what can be done
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: .venv/.runtime $(if $(CLAUDE_CODE),.venv/.claude-code) ## Start the server; without any credential, a simulated Claude answers; CLAUDE_CODE=1 adds Claude Code
 	@exec $(BIN)/python app.py serve --demo-if-unconfigured
@@ -18,9 +18,9 @@ run: .venv/.runtime $(if $(CLAUDE_CODE),.venv/.claude-code) ## Start the server;
 test: .venv/.dev ## Run the tests, or a part of them: make test T=tests/unit
 	$(BIN)/python -m pytest -n auto --dist loadfile $(T)
 
-check: format lint types contracts security test ## Format, lint, types, layers, holes, tests: what CI runs
+check: formatted lint types contracts security test ## Format, lint, types, layers, holes, tests: what CI runs
 
-format: .venv/.dev ## Check the formatting
+formatted: .venv/.dev ## Check the formatting
 	$(BIN)/ruff format --check $(SOURCES)
 
 lint: .venv/.dev ## Check the style
@@ -50,6 +50,8 @@ lock: .venv/.dev ## Compile the requirement files from pyproject.toml
 
 clean: ## Remove what the tools left
 	rm -rf .venv .semgrep .node .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+
+include deploy/process.mk
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

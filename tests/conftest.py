@@ -1,5 +1,6 @@
 """What every test runs under: a loop that must not block, and programs that may be missing."""
 
+import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -34,6 +35,12 @@ async def simulator() -> AsyncIterator[Simulator]:
     await running.start()
     yield running
     await running.stop()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of every later look for garbage: it stays to the end, and there is much of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -123,6 +123,9 @@ class Budgets:
             # what is still under way is paid for in the period it ends in
             account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
             account.spent = account.unwritten = _NOTHING
+        elif account.ends_unix_ms is not None and now_ms < 2 * account.began_unix_ms - account.ends_unix_ms:
+            # the wall clock was ahead by more than a period: the budget does not have to wait for a time that far off
+            account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
         return account
 
     async def _write(self) -> None:

@@ -68,13 +68,18 @@ TOOLS: Final[Mapping[Feature, Row]] = MappingProxyType(
 KEPT: Final[Mapping[Feature, Row]] = MappingProxyType(
     {
         Feature.CONTAINER: row(
-            "Containers", messages="container", web=dropped("container"), openai=dropped("container")
+            "Containers",
+            messages="container",
+            web=dropped("container"),
+            openai=dropped("container"),
+            code=refused("container"),
         ),
         Feature.MCP_CONNECTOR: row(
             "MCP connector",
             messages="mcp_servers",
             web=refused("mcp_servers"),
             openai=dropped("mcp_servers"),
+            code=refused("mcp_servers"),
         ),
         Feature.CONTEXT_MANAGEMENT: row(
             "Context management",
@@ -83,7 +88,11 @@ KEPT: Final[Mapping[Feature, Row]] = MappingProxyType(
             openai=dropped("context_management"),
         ),
         Feature.THREADS: row(
-            "Message threads", messages="thread", web=refused("thread"), openai=refused("thread")
+            "Message threads",
+            messages="thread",
+            web=refused("thread"),
+            openai=refused("thread"),
+            code=refused("thread"),
         ),
     }
 )

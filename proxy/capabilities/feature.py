@@ -27,8 +27,6 @@ class Verdict(StrEnum):
     """An error that names the field, where nobody else can be asked."""
     NO_FIELD = "no_field"
     """The dialect has no way to ask for it."""
-    NOT_YET = "not_yet"
-    """This version cannot ask upstreams of this kind."""
 
 
 class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -129,7 +127,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         fields: where clients of each dialect ask for it; a dialect that is not there has no field for it.
         web: what becomes of it in the canonical request on its way to claude.ai.
         openai: the same on its way to an OpenAI-compatible API.
-        in_place: whether claude.ai's refusal names the field it is asked for in, whatever the dialect.
+        code: the same on its way through Claude Code.
+        in_place: whether a refusal of theirs but the second names the field it is asked for in, whatever the dialect.
         asked: what becomes of it on the way into the canonical request, where the table of the dialect's fields does
             not tell.
         passing: what becomes of it where a chat client's own body goes to an OpenAI-compatible API.
@@ -139,6 +138,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     fields: Mapping[Front, str]
     web: Cell = Cell(Verdict.CARRIED)
     openai: Cell = Cell(Verdict.CARRIED)
+    code: Cell = Cell(Verdict.CARRIED)
     in_place: bool = False
     asked: Mapping[Front, Cell] = {}
     passing: Cell = Cell(Verdict.CARRIED)

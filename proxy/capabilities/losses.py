@@ -8,8 +8,6 @@ from proxy.capabilities.table import CELLS
 from proxy.credentials import Kind
 
 _FETCHED: Final = frozenset({Feature.IMAGE_URL, Feature.DOCUMENT_URL})
-# of a kind nobody has tried with a feature, the worst is expected that does not fail
-_LOST: Final = frozenset({Verdict.DROPPED, Verdict.NOT_YET})
 _MEASURED: Final = frozenset({Feature.COUNT_TOKENS})
 """What is asked for its exactness, so that an emulation of it is a loss."""
 
@@ -44,6 +42,6 @@ def _lost(features: Collection[Feature], front: Front, kind: Kind, *, fetches: b
         verdict = CELLS[feature, front, kind].verdict
         if verdict is Verdict.REFUSED:
             refused += not (fetches and feature in _FETCHED)
-        elif verdict in _LOST or (verdict is Verdict.EMULATED and feature in _MEASURED):
+        elif verdict is Verdict.DROPPED or (verdict is Verdict.EMULATED and feature in _MEASURED):
             dropped += 1
     return min(refused, 1), dropped

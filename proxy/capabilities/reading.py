@@ -86,6 +86,8 @@ def _of_fields(request: Request) -> Iterator[Feature]:
         (Feature.CACHE_MARKS, request.cache_control),
     )
     yield from (feature for feature, value in given if value is not None)
+    if request.messages and request.messages[-1].role == "assistant":
+        yield Feature.PREFILL
     if len(request.stop_sequences) > _STOPS:
         yield Feature.MORE_STOP_SEQUENCES
     if isinstance(request.thinking, ThinkingAdaptive | ThinkingEnabled):

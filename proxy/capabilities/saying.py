@@ -8,17 +8,17 @@ from types import MappingProxyType
 from typing import Final
 
 from proxy.capabilities.cells import EMULATED, carried, dropped, emulated, refused, row
-from proxy.capabilities.feature import Cell, Feature, Front, Row
+from proxy.capabilities.feature import Feature, Front, Row
 
 _BLOCK: Final = "messages[].content[]"
-_FILES: Final = "/v1/files"
-_BATCHES: Final = "/v1/messages/batches"
 _OWN_COPY: Final = "fetched here and carried, where `IMAGE_FETCH` allows it"
+_ESTIMATE: Final = emulated("an estimate; asked only while no API key can be")
 _OWN_FILES: Final = carried("by its own ids, while no file has been uploaded here")
 
 
-def _keeps_none(path: str) -> Cell:
-    return refused(path, "404: only an API key keeps any")
+def _kept_by_keys(title: str, path: str) -> Row:
+    none = refused(path, "404: only an API key keeps any")
+    return row(title, messages=path, web=none, openai=none, code=none)
 
 
 ENDPOINTS: Final[Mapping[Feature, Row]] = MappingProxyType(
@@ -40,13 +40,12 @@ ENDPOINTS: Final[Mapping[Feature, Row]] = MappingProxyType(
         Feature.COUNT_TOKENS: row(
             "Counting tokens",
             messages="/v1/messages/count_tokens",
-            web=emulated("an estimate; asked only while no API key can be"),
+            web=_ESTIMATE,
+            code=_ESTIMATE,
             openai=refused("model", "404: such an API counts none"),
         ),
-        Feature.FILES: row("Files", messages=_FILES, web=_keeps_none(_FILES), openai=_keeps_none(_FILES)),
-        Feature.BATCHES: row(
-            "Batches", messages=_BATCHES, web=_keeps_none(_BATCHES), openai=_keeps_none(_BATCHES)
-        ),
+        Feature.FILES: _kept_by_keys("Files", "/v1/files"),
+        Feature.BATCHES: _kept_by_keys("Batches", "/v1/messages/batches"),
     }
 )
 
@@ -57,18 +56,21 @@ TEXTS: Final[Mapping[Feature, Row]] = MappingProxyType(
             messages="system",
             chat="messages[].role",
             web=emulated("words before the prompt"),
+            code=carried("behind a sentence of the program's own"),
         ),
         Feature.SYSTEM_MIDWAY: row(
             "Instructions in mid-conversation",
             messages="messages[].role",
             chat="messages[].role",
             web=emulated("words in the prompt"),
+            code=emulated("words of the user's, marked as a reminder"),
         ),
         Feature.PREFILL: row(
             "An answer begun by the client",
             messages="messages[-1].role",
             chat="messages[-1].role",
             web=emulated("the last words of the prompt"),
+            code=refused("messages"),
         ),
         Feature.MESSAGE_NAMES: row("Names of who speaks", chat="messages[].name"),
         Feature.VERBOSITY: row("Length of answers in words", chat="verbosity"),
@@ -85,6 +87,7 @@ MEDIA: Final[Mapping[Feature, Row]] = MappingProxyType(
             messages=_BLOCK,
             chat="messages[].content[].image_url.url",
             web=refused(f"{_BLOCK}.source.url", _OWN_COPY),
+            code=refused(f"{_BLOCK}.source.url", _OWN_COPY),
             in_place=True,
         ),
         Feature.IMAGE_FILE: row(
@@ -92,6 +95,7 @@ MEDIA: Final[Mapping[Feature, Row]] = MappingProxyType(
             messages=_BLOCK,
             chat="messages[].content[].image_url.file_id",
             web=refused(f"{_BLOCK}.source.type"),
+            code=refused(f"{_BLOCK}.source.type"),
             openai=dropped(_BLOCK),
             passing=_OWN_FILES,
         ),
@@ -115,6 +119,7 @@ MEDIA: Final[Mapping[Feature, Row]] = MappingProxyType(
             messages=_BLOCK,
             chat="messages[].content[].file.file_url",
             web=refused(f"{_BLOCK}.source.url", _OWN_COPY),
+            code=refused(f"{_BLOCK}.source.url", _OWN_COPY),
             in_place=True,
             openai=dropped(_BLOCK),
         ),
@@ -123,6 +128,7 @@ MEDIA: Final[Mapping[Feature, Row]] = MappingProxyType(
             messages=_BLOCK,
             chat="messages[].content[].file.file_id",
             web=refused(f"{_BLOCK}.source.type"),
+            code=refused(f"{_BLOCK}.source.type"),
             openai=dropped(_BLOCK),
             passing=_OWN_FILES,
         ),

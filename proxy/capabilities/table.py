@@ -70,18 +70,17 @@ def _cell(row: Row, front: Front, kind: Kind) -> Cell:
         case Kind.ANTHROPIC:
             return asked(row, front)
         case Kind.CLAUDE_WEB:
-            return _worse(asked(row, front), _in_words_of(front, row))
+            return _worse(asked(row, front), _in_words_of(front, row, row.web))
         case Kind.OPENAI:
             return row.passing if front is Front.CHAT else _worse(asked(row, front), row.openai)
         case Kind.CLAUDE_CODE:
-            return Cell(Verdict.NOT_YET)
+            return _worse(asked(row, front), _in_words_of(front, row, row.code))
         case _:
             assert_never(kind)
 
 
-def _in_words_of(front: Front, row: Row) -> Cell:
-    """Its fate at claude.ai with the field as OpenAI's clients know it; lost messages are named as Claude has them."""
-    cell = row.web
+def _in_words_of(front: Front, row: Row, cell: Cell) -> Cell:
+    """Its fate with the field as OpenAI's clients know it; lost messages are named as Claude has them."""
     lost_message = cell.verdict is Verdict.DROPPED and cell.field.startswith("messages")
     if front is Front.MESSAGES or not cell.field or lost_message:
         return cell

@@ -88,6 +88,7 @@ SAMPLING: Final[Mapping[Feature, Row]] = MappingProxyType(
             text="temperature",
             asked=dict.fromkeys(Front, _BY_MODEL),
             web=_NO_SAMPLING["temperature"],
+            code=dropped("temperature"),
         ),
         Feature.TOP_P: row(
             "Nucleus sampling",
@@ -96,6 +97,7 @@ SAMPLING: Final[Mapping[Feature, Row]] = MappingProxyType(
             text="top_p",
             asked=dict.fromkeys(Front, _BY_MODEL),
             web=_NO_SAMPLING["top_p"],
+            code=dropped("top_p"),
         ),
         Feature.TOP_K: row(
             "Only the likeliest tokens",
@@ -103,6 +105,7 @@ SAMPLING: Final[Mapping[Feature, Row]] = MappingProxyType(
             chat="top_k",
             asked={Front.MESSAGES: _BY_MODEL, Front.CHAT: _BY_MODEL},
             web=_NO_SAMPLING["top_k"],
+            code=dropped("top_k"),
             openai=dropped("top_k"),
         ),
         Feature.FREQUENCY_PENALTY: row(
@@ -130,6 +133,7 @@ ACCOUNT: Final[Mapping[Feature, Row]] = MappingProxyType(
             chat="cache_control",
             web=dropped("cache_control"),
             openai=dropped("cache_control"),
+            code=emulated("the program sets marks of its own"),
         ),
         Feature.CACHE_KEY: row("A name for the prompt cache", chat="prompt_cache_key"),
         Feature.END_USER: row(
@@ -139,6 +143,7 @@ ACCOUNT: Final[Mapping[Feature, Row]] = MappingProxyType(
             text="user",
             web=dropped("metadata"),
             openai=dropped("metadata"),
+            code=dropped("metadata"),
         ),
         Feature.METADATA: row("Data kept with an answer", chat="metadata"),
         Feature.STORE: row("Answers kept by the provider", chat="store"),
@@ -148,6 +153,7 @@ ACCOUNT: Final[Mapping[Feature, Row]] = MappingProxyType(
             chat="service_tier",
             web=dropped("service_tier"),
             openai=dropped("service_tier"),
+            code=dropped("service_tier"),
         ),
         Feature.SPEED: row(
             "Fast mode",
@@ -156,6 +162,7 @@ ACCOUNT: Final[Mapping[Feature, Row]] = MappingProxyType(
             asked={Front.MESSAGES: _BY_MODEL, Front.CHAT: _BY_MODEL},
             web=dropped("speed"),
             openai=dropped("speed"),
+            code=dropped("speed"),
         ),
         Feature.OTHER_FIELDS: row(
             "Fields nobody here has heard of",
@@ -165,6 +172,7 @@ ACCOUNT: Final[Mapping[Feature, Row]] = MappingProxyType(
             asked={Front.CHAT: dropped("any other"), Front.TEXT: dropped("any other")},
             web=dropped("any other"),
             openai=dropped("any other"),
+            code=dropped("any other"),
         ),
     }
 )

@@ -36,6 +36,7 @@ from proxy.store.sqlite import SqliteStore
 from proxy.telemetry.logs import configure_logging
 from proxy.telemetry.redaction import REDACTOR
 from proxy.telemetry.requests import HasLine
+from proxy.telemetry.workers import Workers
 
 _log = get_logger("serve")
 _PRIVATE_UMASK: Final = 0o077
@@ -143,6 +144,7 @@ async def _serve(configured: Configured, out: TextIO, worker: Worker) -> int:
         settings = configured.settings
         store = await SqliteStore.open(settings.database)
         opened.push_async_callback(store.close)
+        clock = SystemClock()
         parts = Parts(
             settings=settings,
             credentials=credentials,
@@ -150,11 +152,12 @@ async def _serve(configured: Configured, out: TextIO, worker: Worker) -> int:
             keys=configured.keys,
             catalog=configured.catalog,
             store=store,
-            clock=SystemClock(),
+            clock=clock,
             rng=random.Random(),  # noqa: S311 - jitter
             record=configured.record,
             demo=configured.demo,
             takes_up_before_unix_ms=worker.takes_up_before_unix_ms,
+            workers=None if worker.slots is None else Workers(worker.slots, worker.number, clock),
         )
 
         def announce(address: Address) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from proxy.clock import Clock
 from proxy.commands.terminal import has_terminal
 from proxy.log import get_logger
+from proxy.telemetry.slots import Slots
 
 _log = get_logger("workers")
 _WATCHED: Final = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -32,12 +33,14 @@ class Worker:
         replaces: whether another one of this number has died.
         parent: a descriptor that comes to its end with the parent; None for a process that is alone.
         began_unix_ms: when the parent began; None for a process that is alone.
+        slots: memory that all of them share; None for a process that is alone.
     """
 
     number: int = 0
     replaces: bool = False
     parent: int | None = None
     began_unix_ms: int | None = None
+    slots: Slots | None = None
 
     @property
     def first(self) -> bool:
@@ -72,6 +75,7 @@ class Supervisor:
         self._work = work
         self._clock = clock
         self._parent, self._life = os.pipe()
+        self._slots = Slots(count)
         self._children: dict[int, _Child] = {}
         self._due: dict[int, float] = dict.fromkeys(range(count), 0.0)
         self._replaced: set[int] = set()
@@ -95,7 +99,7 @@ class Supervisor:
         now_s = self._clock.monotonic_s()
         for number in [number for number, due_s in self._due.items() if due_s <= now_s]:
             del self._due[number]
-            worker = Worker(number, number in self._replaced, self._parent, self._began_unix_ms)
+            worker = Worker(number, number in self._replaced, self._parent, self._began_unix_ms, self._slots)
             pid = os.fork()
             if pid == 0:
                 self._be(worker)

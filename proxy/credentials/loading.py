@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Final
 
 from proxy.credentials.credential import Credential, Kind
 from proxy.credentials.draft import NAME_PREFIX, Draft
@@ -13,8 +12,6 @@ from proxy.credentials.reading import Reader
 from proxy.credentials.sessions import session_warnings
 from proxy.secrets import Secret
 from proxy.settings import ConfigurationError, Findings, Settings, read_text, warn_if_readable
-
-_IDLE_FIELDS: Final = {"requests_per_minute": frozenset(Kind)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +58,7 @@ def load_credentials(settings: Settings, environ: Mapping[str, str]) -> Credenti
     found = tuple(draft.settled(names.of(draft), sources) for draft in once)
     if findings.problems:
         raise ConfigurationError(findings.problems)
-    for credential in found:
-        _warn_of_idle_fields(credential, findings)
     return Credentials(found, (*findings.warnings, *session_warnings(found, settings.access)))
-
-
-def _warn_of_idle_fields(credential: Credential, findings: Findings) -> None:
-    """Tell the operator what was read and does nothing yet."""
-    for field, kinds in _IDLE_FIELDS.items():
-        if credential.kind in kinds and getattr(credential, field) is not None:
-            findings.warn(f"{credential.name}: {field} is read but has no effect in this version.")
 
 
 def _without_repeats(drafts: Iterable[Draft], settings: Settings, findings: Findings) -> list[Draft]:

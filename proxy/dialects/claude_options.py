@@ -16,6 +16,8 @@ OutputFormat = Literal["text", "json", "stream-json"]
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 _Texts = Annotated[list[_Text], msgspec.Meta(max_length=64)]
+_Image = Annotated[str, msgspec.Meta(min_length=1, max_length=7_200_000)]
+_Images = Annotated[list[_Image], msgspec.Meta(max_length=64)]
 
 
 class ServersGiven(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -37,7 +39,7 @@ class ClaudeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         working_dir: where the program runs.
         mcp_config: the MCP servers it may use: a name, names, or their configuration.
         files: paths of text files put before the question.
-        images: paths of images put before the question.
+        images: images put before the question: paths, http(s) URLs, or data URLs of 5 MiB at most.
         auto_allow_permissions: whether the allowed tools may be used everywhere.
         model: the model, where the request itself names none but ``claude-code``.
     """
@@ -51,7 +53,7 @@ class ClaudeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     working_dir: _Text | None = None
     mcp_config: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     files: _Texts | None = None
-    images: _Texts | None = None
+    images: _Images | None = None
     auto_allow_permissions: bool | None = None
     model: _Text | None = None
 

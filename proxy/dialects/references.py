@@ -11,6 +11,7 @@ from typing import Final, TypeAlias, cast
 
 import msgspec
 
+from proxy.dialects.claude_options import FIELD as CLAUDE_OPTIONS
 from proxy.dialects.decoding import decode_json
 from proxy.dialects.splicing import splice
 from proxy.errors import InvalidRequest
@@ -22,6 +23,7 @@ _FILE_SCHEME: Final = "file:"
 _LISTS: Final[tuple[str, ...]] = ("messages", "input")
 _CONTENTS: Final[tuple[str, ...]] = ("content", "output")
 _URL_FIELDS: Final = frozenset({"url", "image_url", "file_url", "file_data"})
+_IMAGES_OPTION: Final = f"{CLAUDE_OPTIONS}.images"
 _DEPTH_MAX: Final = 12
 
 
@@ -132,6 +134,8 @@ def _found(value: object, url: str, at: str, depth: int) -> str | None:
                 return path
             inner.append((path, item))
     elif isinstance(value, list):
+        if at == _IMAGES_OPTION and url in value:
+            return f"{at}[{value.index(url)}]"
         inner = [(f"{at}[{number}]", item) for number, item in enumerate(value)]
     places = (_found(item, url, path, depth + 1) for path, item in inner)
     return next((place for place in places if place is not None), None)

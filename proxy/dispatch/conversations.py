@@ -1,7 +1,7 @@
 """Conversations that are remembered: one turn at a time, each for its owner alone.
 
-What nobody has come back to rests in memory only; from the second turn on it is written to the store, and deleted some
-time after its last use. Beside stored responses, nowhere else do prompts rest.
+What nobody has come back to rests in memory only, where one process serves; from the second turn on it is in the
+store, and deleted some time after its last use. Beside stored responses, nowhere else do prompts rest.
 """
 
 import asyncio
@@ -122,6 +122,8 @@ class Conversations:
         clock: the time.
         settings: what is remembered, and how long.
         memory_max_bytes: what those may take together that rest in memory; those used longest ago are forgotten first.
+        several: whether other processes serve from the same store: then its first turn already rests there, for the
+            next may come to another process.
 
     Attributes:
         settings: the same.
@@ -136,9 +138,11 @@ class Conversations:
         settings: ConversationSettings,
         *,
         memory_max_bytes: int = MEMORY_MAX_BYTES,
+        several: bool = False,
     ) -> None:
         self._store = store
         self._clock = clock
+        self._several = several
         self._memory_max_bytes = memory_max_bytes
         self._memory: OrderedDict[_Name, ConversationRow] = OrderedDict()
         self._queues: dict[_Name, _Queue] = {}
@@ -270,7 +274,7 @@ class Conversations:
             used_unix_ms=now_ms,
         )
         resting = (row.owner, row.id) in self._memory
-        if named and await self._saved(grown, first=resting):
+        if (named or self._several) and await self._saved(grown, first=resting or not named):
             self._forget((row.owner, row.id))
         else:
             self._remember(grown)

@@ -9,9 +9,9 @@ from proxy.credentials import Kind
 from proxy.dialects.anthropic import read_messages
 from proxy.dialects.splicing import splice
 from proxy.dispatch import answers
+from proxy.dispatch.claude_code import for_claude_code
 from proxy.dispatch.prepare import (
     Prepared,
-    for_claude_code,
     plan_session,
     prepare,
     prepare_chat,
@@ -19,7 +19,7 @@ from proxy.dispatch.prepare import (
     without_thinking,
 )
 from proxy.dispatch.thinking import ThinkingMemory
-from proxy.dispatch.wishes import with_wish
+from proxy.dispatch.wishes import with_images, with_wish
 from proxy.errors import InvalidRequest
 from proxy.exchange import Exchange
 from proxy.model.catalog import Catalog
@@ -136,7 +136,8 @@ class Preparations:
         way = (lease.credential.kind, lease.credential.model)
         if way not in self._settled:
             try:
-                self._made[way] = await self._with_bytes(*way, media)
+                made = await self._with_bytes(*way, media)
+                self._made[way] = await with_images(made, self._exchange, media)
             except InvalidRequest as problem:
                 self._settled[way] = problem
             else:
@@ -199,7 +200,9 @@ class Preparations:
             return plan_session(self._exchange, self._defaults, asked)
         named = None if model is None else self._names.resolve(model).model
         made = prepare(self._exchange, self._catalog, self._defaults, self._memory, model=named)
-        return with_wish(for_claude_code(made), self._exchange) if kind is Kind.CLAUDE_CODE else made
+        if kind is Kind.CLAUDE_CODE:
+            return with_wish(for_claude_code(made, self._exchange), self._exchange)
+        return made
 
     def _check_options(self) -> None:
         if _OPTIONS not in self._exchange.envelope.own_fields or self._defaults.fallback_drops_claude_options:

@@ -33,7 +33,6 @@ _THINKING_TOKENS: Final = 8192
 _THINKING_LEAST_TOKENS: Final = 1024
 _COLLECT_ABOVE_TOKENS: Final = 21_000
 _SERVERS: Final = "mcp_servers"
-_NOT_CLAUDE_CODES: Final = ("temperature", "top_p", "top_k", "metadata", "service_tier", "speed")
 _NO_MEANING: Final = "has no meaning for this credential"
 
 
@@ -133,17 +132,6 @@ def _passing(exchange: Exchange, model: str) -> Prepared:
         dropped=dropped,
         hides_usage=envelope.stream and not envelope.include_usage,
     )
-
-
-def for_claude_code(prepared: Prepared) -> Prepared:
-    """What is ready for Anthropic's API as it is for Claude Code, which sends none of these fields."""
-    body = prepared.call.body
-    lost = [name for name in _NOT_CLAUDE_CODES if f'"{name}"'.encode() in body]
-    if not lost:
-        return prepared
-    given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    dropped = tuple(Dropped(name, "Claude Code sends none") for name in lost if name in given)
-    return msgspec.structs.replace(prepared, dropped=(*prepared.dropped, *dropped))
 
 
 def read_session(

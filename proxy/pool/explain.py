@@ -97,7 +97,7 @@ class CredentialOutlook:
         tier: as configured.
         usability: the word.
         sentence: the same for a person.
-        until_unix_ms: when that ends by itself, for ``cooling`` and ``trial``; else None.
+        until_unix_ms: when that ends by itself, for ``cooling``, ``trial`` and the requests of a minute; else None.
     """
 
     name: str
@@ -245,8 +245,7 @@ class _Inquiry:
             case Availability.FREE:
                 return self._free(seat, decisive)
             case Availability.BUSY:
-                places = seat.member.max_concurrency
-                return _outlook(seat.member, Usability.FULL, f"All of its places ({places}) are taken.")
+                return self._full(seat.member)
             case Availability.PROBING:
                 return self._probing(seat)
             case Availability.OUT:
@@ -266,6 +265,13 @@ class _Inquiry:
             return _outlook(member, Usability.USABLE, _RANKED[rank_of(seat, self.now_s)])
         sentence = f"It can be asked: the next call tries whether {_PHRASES[pending[0].reason]} is over."
         return _outlook(member, Usability.USABLE, sentence)
+
+    def _full(self, member: Member) -> CredentialOutlook:
+        quota, places = member.quota, member.max_concurrency
+        if quota is not None and quota.full(self.now_s):
+            sentence = f"It has had its requests of this minute ({quota.most})."
+            return _outlook(member, Usability.FULL, sentence, self._unix_ms(quota.free_at_s))
+        return _outlook(member, Usability.FULL, f"All of its places ({places}) are taken.")
 
     def _probing(self, seat: Seat) -> CredentialOutlook:
         member = seat.member

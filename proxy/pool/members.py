@@ -10,6 +10,7 @@ from proxy.credentials import Credential, Kind
 from proxy.exchange import Operation
 from proxy.pool.headroom import Allowance
 from proxy.pool.health import Ladder, Standing
+from proxy.pool.minute import quota_of
 
 CLAUDE_CODE_MODEL: Final = "claude-code"
 _CLOSED_MODELS_MAX: Final = 128
@@ -188,6 +189,7 @@ class Member:
         fallback: whether it is a last resort, asked once after all other credentials.
         max_concurrency: its places; a very great number where there is no limit.
         in_flight: leases on it.
+        quota: its requests of the last minute; None where nothing limits them.
         standing: out of use as a whole.
         way_out: shared with the members that take the same path to the same upstream.
         way_standing: the way out's own standing.
@@ -217,6 +219,7 @@ class Member:
         "organization",
         "probe",
         "probe_until_s",
+        "quota",
         "retired",
         "seats",
         "spared",
@@ -235,6 +238,7 @@ class Member:
         self.weight = credential.weight
         self.max_concurrency = _places_of(credential)
         self.in_flight = 0
+        self.quota = quota_of(credential.requests_per_minute, None)
         self.standing = Standing()
         self.way_out = way_out
         self.way_standing = way_out.standing
@@ -256,6 +260,7 @@ class Member:
         before, self.credential = self.credential, credential
         self.weight = credential.weight
         self.max_concurrency = _places_of(credential)
+        self.quota = quota_of(credential.requests_per_minute, self.quota)
         if credential.organization != before.organization:
             self.organization, self.workspace = credential.organization, None
         served_alike = (credential.models, credential.clients) == (before.models, before.clients)
@@ -268,6 +273,7 @@ class Member:
         """Share the health of `member`, which is the same key with other means; its leases stay its own."""
         self.standing = member.standing
         self.closed = member.closed
+        self.quota = quota_of(self.credential.requests_per_minute, member.quota)
         self.auth_ladder = member.auth_ladder
         self.billing_ladder = member.billing_ladder
         self.denied_at_s = member.denied_at_s
@@ -425,7 +431,9 @@ def availability(seat: Seat, model: str, now_s: float) -> Availability:
         hindrance = _hindrance(seat, model, now_s)
         if hindrance is not None:
             return hindrance
-    return _FREE if member.in_flight < member.max_concurrency else Availability.BUSY
+    if member.in_flight >= member.max_concurrency or (member.quota is not None and member.quota.full(now_s)):
+        return Availability.BUSY
+    return _FREE
 
 
 def _hindrance(seat: Seat, model: str, now_s: float) -> Availability | None:

@@ -16,6 +16,7 @@ from proxy.credentials import Credential
 from proxy.pool import trials
 from proxy.pool.affinity import Affinity
 from proxy.pool.choosing import Chooser, Plan, Sorts, outdone, passed_over
+from proxy.pool.deadlines import next_deadline_s
 from proxy.pool.explain import Outlook, Question, explain, outlook
 from proxy.pool.headroom import LimitHeaders
 from proxy.pool.health import BY_OPERATOR, CoolingTimes, Effect, HealthChange, Reason, effect_of
@@ -248,7 +249,7 @@ class Pool:
         if self._restraints.until_s:
             self._restraints.sweep(self._members, now_s)
         if now_s >= self._verdicts.next_deadline_s:
-            self._verdicts.next_deadline_s = self._next_deadline_s(now_s)
+            self._verdicts.next_deadline_s = next_deadline_s(self._members, now_s)
         return self._settled(now_s)
 
     @property
@@ -365,6 +366,8 @@ class Pool:
         self._serial += 1
         member = seat.member
         member.in_flight += 1
+        if member.quota is not None and (room_s := member.quota.add(now_s)) > now_s:
+            self._verdicts.next_deadline_s = min(self._verdicts.next_deadline_s, room_s)
         lease = Lease(self._serial, seat, want.model, now_s)
         if not (member.standing.ready and seat.standing.ready and member.way_standing.ready) or member.closed:
             self._start_trial(lease, now_s)
@@ -412,18 +415,6 @@ class Pool:
         if grants or hopeless or changes:
             return Settled(tuple(grants), tuple(hopeless), changes)
         return _NOTHING
-
-    def _next_deadline_s(self, now_s: float) -> float:
-        deadlines_s = [float("inf")]
-        for member in self._members:
-            standings = [member.standing, member.way_standing, *member.closed.values()]
-            standings.extend(seat.standing for seat in member.seats.values())
-            for standing in standings:
-                if not standing.ready and not standing.disabled:
-                    deadlines_s += [standing.until_s, standing.permit_until_s if standing.permit else 0.0]
-            if member.probe:
-                deadlines_s.append(member.probe_until_s)
-        return min(deadline_s for deadline_s in deadlines_s if deadline_s > now_s)
 
     def outlook(
         self, model: str, limit_class: str, client: str | None = None, only: frozenset[str] = frozenset()

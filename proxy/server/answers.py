@@ -54,7 +54,13 @@ class Question(NamedTuple):
 async def question_of(
     exchange: Exchange, request: web.Request, services: Services, cache: AnswerCache
 ) -> Question | None:
-    """The question a request asks; None where it is to be asked upstream in any case, see `cache_key`."""
+    """The question a request asks; None where it is to be asked upstream in any case, see `cache_key`.
+
+    That is every request while MCP servers may join it: whether tools were used is known only when it is too late for
+    those who ask the same meanwhile.
+    """
+    if services.claude_code is not None and services.claude_code.joins_servers:
+        return None
     owner, body = owner_of_answers(request, services.keys), exchange.body
     if len(body) < _LARGE_BYTES:
         key = cache_key(exchange, body, owner)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -57,6 +58,7 @@ from proxy.tasks import finish_all, spawn
 from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.requests import HasLine
 from proxy.telemetry.usage import UsageLedger
+from proxy.telemetry.workers import Workers
 from proxy.upstreams import UPSTREAMS
 from proxy.upstreams.anthropic_objects import AnthropicObjects
 from proxy.upstreams.base import Upstream
@@ -140,6 +142,7 @@ class Parts:
         demo: whether the simulated Claude answers.
         takes_up_before_unix_ms: what was left at claude.ai before this moment is taken up; None for all of it. Of
             several processes with one database only one may, and not what the others have just begun.
+        workers: the other processes of this address; None where there are none.
     """
 
     settings: Settings
@@ -153,6 +156,7 @@ class Parts:
     record: Callable[[HasLine], None] = no_request_line
     demo: bool = False
     takes_up_before_unix_ms: int | None = None
+    workers: Workers | None = None
 
 
 async def build_app(parts: Parts) -> web.Application:
@@ -167,7 +171,8 @@ async def build_app(parts: Parts) -> web.Application:
     sessions = _sessions(parts, ways_out)
     code = _claude_code(parts, ways_out)
     upstreams = _upstreams(parts, ways_out, sessions, code)
-    conversations = Conversations(parts.store.conversations, clock, settings.conversations)
+    several = settings.workers > 1
+    conversations = Conversations(parts.store.conversations, clock, settings.conversations, several=several)
     conversations.follow(parts.credentials)
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
     dispatcher = _dispatcher(parts, pool, places, journal, upstreams, names)
@@ -197,7 +202,10 @@ async def build_app(parts: Parts) -> web.Application:
         common_headers={istr("server"): "carousel", **({istr("x-carousel-demo"): "1"} if parts.demo else {})},
     )
     return _application(
-        services, _Background(places, ways_out, parts.store, sessions, code, parts.takes_up_before_unix_ms)
+        services,
+        _Background(
+            places, ways_out, parts.store, sessions, code, parts.takes_up_before_unix_ms, parts.workers
+        ),
     )
 
 
@@ -345,15 +353,17 @@ class _Background:
     sessions: ClaudeWeb
     code: ClaudeCode
     takes_up_before_unix_ms: int | None
+    workers: Workers | None
 
     async def run(self, services: Services) -> AsyncIterator[None]:
         """Start it, hand over, end it."""
         await self.sessions.restore(self.takes_up_before_unix_ms)
+        services.workers = self.workers
         working = [
             spawn(self.places.sweep_for_ever(), name="sweep the pool"),
             spawn(services.bookkeeper.run(), name="write down usage"),
             spawn(
-                services.loop_lag.run(services.traces.settle),
+                services.loop_lag.run(partial(_each_half_second, services)),
                 name="count requests",
             ),
             spawn(self.sessions.deletions.work_for_ever(), name="delete conversations"),
@@ -386,6 +396,11 @@ class _Background:
         if services.sharing is not None:
             await services.sharing.close()
         await self.store.close()
+
+
+def _each_half_second(services: Services) -> None:
+    services.traces.settle()
+    metrics.answer_workers(services)
 
 
 def _application(services: Services, background: _Background) -> web.Application:

@@ -35,6 +35,7 @@ from proxy.upstreams.claude_web.deletions import Deletions
 if TYPE_CHECKING:
     from proxy.server.sharing import Sharing
     from proxy.telemetry.tracing import Tracing
+    from proxy.telemetry.workers import Workers
 
 _CLAUDE: Final = "claude-"
 
@@ -73,6 +74,7 @@ class Services:
         claude_code: the Claude Code processes; None before the start.
         sharing: what is shared with other processes; None where this one is alone.
         tracing: makes traces of requests; None where none are made.
+        workers: the other processes of this address; None where there are none.
     """
 
     settings: Settings
@@ -102,6 +104,7 @@ class Services:
     claude_code: ClaudeCode | None = None
     sharing: "Sharing | None" = None
     tracing: "Tracing | None" = None
+    workers: "Workers | None" = None
     ready: bool = False
     common_headers: dict[str, str] = field(default_factory=dict)
 

@@ -1,18 +1,24 @@
-"""``/metrics``: what Prometheus asks for. What changes by itself, as states of credentials do, is looked up then."""
+"""``/metrics``: what Prometheus asks for. What changes by itself, as states of credentials do, is looked up then.
 
-from collections.abc import Iterator
+Of several processes on one address, any tells the figures of all.
+"""
+
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from aiohttp import web
 from aiohttp.hdrs import ACCEPT, CACHE_CONTROL, CONTENT_TYPE
 
 from proxy import __version__
+from proxy.model.tally import Tally
 from proxy.pool import MemberView, State
 from proxy.server.context import CALLER, SERVICES, Services
+from proxy.server.extras import active_sessions
 from proxy.server.gate import identity_headers
 from proxy.server.routes import OPENAI_CHAT
-from proxy.telemetry.exposition import Labels, Metric, Sort, exposed
+from proxy.telemetry.exposition import Joined, Labels, Metric, Sort, exposed
 from proxy.telemetry.redaction import REDACTOR
+from proxy.telemetry.workers import Figures
 
 _MICRO: Final = 1_000_000
 _CREDENTIAL: Final = ("credential",)
@@ -21,11 +27,7 @@ _CREDENTIAL: Final = ("credential",)
 async def metrics(request: web.Request) -> web.Response:
     """``GET /metrics``, in the format of Prometheus or of OpenMetrics that the caller asks for."""
     services = request.app[SERVICES]
-    services.traces.settle()
-    text, content_type = exposed(
-        (*services.metrics.metrics(), *_used(services), *_pool(services), *_process(services)),
-        request.headers.get(ACCEPT, ""),
-    )
+    text, content_type = exposed((await told_by_all(services)).metrics, request.headers.get(ACCEPT, ""))
     headers = {
         **services.common_headers,
         **identity_headers(OPENAI_CHAT, request[CALLER].request_id),
@@ -35,9 +37,35 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=REDACTOR.clean(text), headers=headers)
 
 
-def _used(services: Services) -> Iterator[Metric]:
+def told(services: Services) -> Figures:
+    """What this process has to tell of itself."""
+    services.traces.settle()
+    used = services.bookkeeper.ledger.by_client()
+    return Figures(
+        metrics=(*services.metrics.metrics(), *_used(used), *_pool(services), *_process(services)),
+        used=used,
+        active_sessions=active_sessions(services),
+        answers_kept=services.cache.entries(None) if services.cache is not None else 0,
+    )
+
+
+async def told_by_all(services: Services) -> Figures:
+    """The same of all processes of this address."""
+    workers = services.workers
+    return told(services) if workers is None else await workers.all(lambda: told(services))
+
+
+def answer_workers(services: Services) -> None:
+    """Tell the other processes of this address, if they have asked."""
+    if services.workers is not None:
+        services.workers.answer(lambda: told(services))
+
+
+def _used(used: Mapping[str, Tally]) -> Iterator[Metric]:
     """What all answers used, those included that no client got."""
-    tally = services.bookkeeper.ledger.total()
+    tally = Tally()
+    for each in used.values():
+        tally.add(each)
     tokens: dict[Labels, float] = {
         ("input",): tally.input_tokens,
         ("output",): tally.output_tokens,
@@ -66,6 +94,7 @@ def _pool(services: Services) -> Iterator[Metric]:
         "Credentials by the worst state they are in, as a whole or in a limit class.",
         ("state",),
         counts,
+        Joined.OWN,
     )
     yield Metric(
         "carousel_credential_state",
@@ -77,6 +106,7 @@ def _pool(services: Services) -> Iterator[Metric]:
             for view in views
             for state in State
         },
+        Joined.OWN,
     )
     yield Metric(
         "carousel_leases",
@@ -91,6 +121,7 @@ def _pool(services: Services) -> Iterator[Metric]:
         "The least share that is left of any of a credential's limits, as far as known.",
         _CREDENTIAL,
         {(view.name,): view.headroom for view in views if view.headroom is not None},
+        Joined.LEAST,
     )
     yield Metric(
         "carousel_leases_ended_total",
@@ -101,7 +132,10 @@ def _pool(services: Services) -> Iterator[Metric]:
     )
     yield _gauge("queue_length", "Requests that wait for a place.", pool.waiting)
     yield _gauge(
-        "pool_panic", "1 while credentials are in use only because too many failed at once.", pool.panic
+        "pool_panic",
+        "1 while credentials are in use only because too many failed at once.",
+        float(pool.panic),
+        Joined.MOST,
     )
     budget = services.dispatcher.budget
     yield _counter("retries_suppressed", "Retries the budget did not allow.", budget.suppressed)
@@ -122,21 +156,24 @@ def _process(services: Services) -> Iterator[Metric]:
         (),
         {(): lag.seconds},
     )
-    yield _gauge("event_loop_lag_worst_seconds", "The worst of that in the last 15 seconds.", lag.worst_s)
+    yield _gauge(
+        "event_loop_lag_worst_seconds", "The worst of that in the last 15 seconds.", lag.worst_s, Joined.MOST
+    )
     yield _gauge("requests_in_flight", "Requests being answered, this one included.", services.inflight.count)
     owed = services.deletions.owed if services.deletions is not None else 0
     yield _gauge("owed_deletions", "Conversations at claude.ai that are still to be deleted.", owed)
     uptime_s = services.clock.monotonic_s() - services.started_s
-    yield _gauge("uptime_seconds", "Since the start.", round(uptime_s, 1))
-    yield Metric("carousel_info", Sort.GAUGE, "Always 1.", ("version",), {(__version__,): 1.0})
+    yield _gauge("uptime_seconds", "Since the start.", round(uptime_s, 1), Joined.MOST)
+    yield _gauge("workers", "Processes whose figures these are.", 1)
+    yield Metric("carousel_info", Sort.GAUGE, "Always 1.", ("version",), {(__version__,): 1.0}, Joined.OWN)
 
 
 def _counter(name: str, told: str, value: float) -> Metric:
     return Metric(f"carousel_{name}_total", Sort.COUNTER, told, (), {(): value})
 
 
-def _gauge(name: str, told: str, value: float) -> Metric:
-    return Metric(f"carousel_{name}", Sort.GAUGE, told, (), {(): value})
+def _gauge(name: str, told: str, value: float, joined: Joined = Joined.SUM) -> Metric:
+    return Metric(f"carousel_{name}", Sort.GAUGE, told, (), {(): value}, joined)
 
 
 def _usd(micro_usd: int) -> float:

@@ -86,7 +86,8 @@ class Sharing:
             self._link,
             self._clock,
             {HEALTH_COUNTER: health.sync},
-            put_back=(self._objects.sync, self.counters.sync, self.responses.sync),
+            put_back=(self.counters.sync,),
+            tell=(self._objects.tell_waiting, self.responses.tell_waiting),
             renew=self._renew,
             name=self._id,
         )

@@ -16,15 +16,17 @@ from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 from proxy.log import get_logger
 from proxy.model.tally import COUNTED, Dimension, Tally
 from proxy.server.answers import owner_of_answers
-from proxy.server.context import CALLER, SERVICES
+from proxy.server.context import CALLER, SERVICES, Caller, Services
 from proxy.server.extras import active_sessions, json_response
 from proxy.server.gate import identity_headers
+from proxy.server.metrics import told_by_all
 from proxy.server.object_request import tenant_of
 from proxy.server.query import demand_known, word
 from proxy.server.routes import OPENAI_CHAT
 from proxy.store.base import StoreError
 from proxy.telemetry.redaction import REDACTOR
 from proxy.telemetry.usage import HOUR_MS
+from proxy.telemetry.workers import Figures
 
 _log = get_logger("usage")
 _PARAMETERS: Final = ("from", "to", "by", "format")
@@ -45,10 +47,13 @@ class Period(msgspec.Struct, frozen=True):
 
 
 async def stats(request: web.Request) -> web.Response:
-    """``GET /stats``: since the start, with a client key what that client used, with the admin key what all did."""
+    """``GET /stats``: since the start, with a client key what that client used, with the admin key what all did.
+
+    Of several processes all are told of together, but for answers in memory and conversations of one client.
+    """
     services, caller = request.app[SERVICES], request[CALLER]
-    ledger = services.bookkeeper.ledger
-    tally = ledger.total() if caller.admin else ledger.of(caller.client)
+    together = await told_by_all(services) if services.workers is not None else None
+    tally = _used(services, caller, together)
     return json_response(
         request,
         {
@@ -59,18 +64,38 @@ async def stats(request: web.Request) -> web.Response:
             "tokens": tally.tokens,
             "cost_usd": _usd(tally),
             "unpriced": tally.unpriced,
-            "active_sessions": active_sessions(services),
+            "active_sessions": active_sessions(services) if together is None else together.active_sessions,
             "conversations": await services.conversations.count(
                 None if caller.admin else tenant_of(request, caller)
             ),
-            "cache": {"entries": _entries(request), "hits": tally.cache_hits, "misses": tally.cache_misses},
+            "cache": {
+                "entries": _entries(request, together),
+                "hits": tally.cache_hits,
+                "misses": tally.cache_misses,
+            },
+            "workers": 1 if services.workers is None else services.workers.count,
         },
     )
 
 
-def _entries(request: web.Request) -> int:
+def _used(services: Services, caller: Caller, together: Figures | None) -> Tally:
+    """What was used since the start, by the caller or, for the administrator, by all."""
+    ledger = services.bookkeeper.ledger
+    if together is None:
+        return ledger.total() if caller.admin else ledger.of(caller.client)
+    if not caller.admin:
+        return together.used.get(caller.client, Tally())
+    total = Tally()
+    for tally in together.used.values():
+        total.add(tally)
+    return total
+
+
+def _entries(request: web.Request, together: Figures | None) -> int:
     """How many answers are kept for the caller; for the administrator, how many there are."""
     services, caller = request.app[SERVICES], request[CALLER]
+    if together is not None and caller.admin:
+        return together.answers_kept
     if services.cache is None:
         return 0
     return services.cache.entries(None if caller.admin else owner_of_answers(request, services.keys))

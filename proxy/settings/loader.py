@@ -75,6 +75,9 @@ def load_settings(
     resolver = Resolver(layers, ALL_SETTINGS, working_dir, findings)
     if unknown := set(flags) - resolver.names:
         raise ValueError(f"no such settings: {', '.join(sorted(unknown))}")
+    for setting in ALL_SETTINGS:
+        # every mistake is named at once, also those in settings that are looked at later
+        resolver.get(setting)
     _warn_of_unknown_names(layers, resolver, findings)
     _check_workers(resolver, findings)
     mirror = _mirror(resolver, findings)

@@ -27,6 +27,15 @@ class Sort(StrEnum):
     HISTOGRAM = "histogram"
 
 
+class Joined(StrEnum):
+    """What becomes of the numbers of several processes. ``OWN``: all know the same, and whoever is asked tells it."""
+
+    SUM = "sum"
+    MOST = "most"
+    LEAST = "least"
+    OWN = "own"
+
+
 class Histogram:
     """Counts by size, each under the least bound that it does not exceed.
 
@@ -83,6 +92,7 @@ class Metric:
         told: one sentence for people.
         labels: names of its labels.
         series: what was measured, by the values of the labels; a `Histogram` for that sort, else a number.
+        joined: with those of other processes; counters and histograms are sums.
     """
 
     name: str
@@ -90,6 +100,7 @@ class Metric:
     told: str
     labels: tuple[str, ...]
     series: Mapping[Labels, float | Histogram]
+    joined: Joined = Joined.SUM
 
 
 def exposed(metrics: Iterable[Metric], accept: str) -> tuple[bytes, str]:

@@ -19,7 +19,9 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from proxy.clock import Clock, SystemClock
 from proxy.telemetry.redaction import REDACTOR
+from proxy.telemetry.repeats import Repeats
 from proxy.telemetry.requests import HasLine, RequestLine
 
 _LEVELS = {
@@ -118,15 +120,21 @@ class _StandardLibraryHandler(logging.Handler):
         structlog.get_logger(room=record.name).log(record.levelno, message, **extra)
 
 
-def configure_logging(level: str, style: str, stream: BinaryIO | None = None) -> Callable[[HasLine], None]:
+def configure_logging(
+    level: str, style: str, stream: BinaryIO | None = None, clock: Clock | None = None
+) -> Callable[[HasLine], None]:
     """Set level (a word such as ``info``) and style (``text`` or ``json``) for the whole process.
 
     Returns what takes the line of each request, once it is answered.
     """
     number = _LEVELS[level.lower()]
-    sink = _Sink(stream or sys.stderr.buffer, style)
+    sink, stamp = _Sink(stream or sys.stderr.buffer, style), _Stamp()
+    rendered = _json_of if style == "json" else _text_of
+    repeats = Repeats(
+        clock or SystemClock(), lambda level, event: sink.msg(rendered(stamp(None, level, event)))
+    )
     structlog.configure(
-        processors=[_Stamp(), _as_json if style == "json" else _as_text],
+        processors=[repeats, stamp, lambda _, __, event: rendered(event)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_: sink,
         cache_logger_on_first_use=True,
@@ -159,14 +167,6 @@ class _Stamp:
             self._second = second
             self._text = f"{datetime.datetime.fromtimestamp(second, datetime.UTC):%Y-%m-%dT%H:%M:%S}"
         return f"{self._text}.{milliseconds:03d}Z"
-
-
-def _as_json(_: WrappedLogger, __: str, event: EventDict) -> bytes:
-    return _json_of(event)
-
-
-def _as_text(_: WrappedLogger, __: str, event: EventDict) -> bytes:
-    return _text_of(event)
 
 
 def _json_of(event: Mapping[str, object]) -> bytes:

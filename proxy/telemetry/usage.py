@@ -147,6 +147,14 @@ class UsageLedger:
             found.add(held.tally)
         return found
 
+    def by_client(self) -> dict[str, Tally]:
+        """All that each client has used since the start."""
+        self._settle_entered()
+        found = {client: msgspec.structs.replace(tally) for client, tally in self._earlier.items()}
+        for key, held in self._sums.items():
+            found.setdefault(key.client, Tally()).add(held.tally)
+        return found
+
     def take_unsaved(self) -> list[TallyRow]:
         """The sums that have changed since they were last taken, as they are now."""
         self._settle_entered()

@@ -40,6 +40,7 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
         beta: ``anthropic-beta``, or None.
         wish: what Claude Code is asked for; None for an answer alone.
         traceparent: W3C's header of that name, or None.
+        client: name of the client's key, where the upstream keeps something for it between calls; else empty.
     """
 
     operation: Operation
@@ -49,6 +50,7 @@ class UpstreamCall(msgspec.Struct, frozen=True, kw_only=True):
     beta: str | None = None
     wish: CodeWish | None = None
     traceparent: str | None = None
+    client: str = ""
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ ask for them here, once, before they are called.
 
 import asyncio
 import binascii
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -146,7 +146,7 @@ async def resolve_media(
 ) -> list[InputMessage]:
     """The messages with bytes in place of every URL of an image or a document; the same list where there is none.
 
-    Files uploaded before stay what they are. All URLs are fetched at one time, each once.
+    Files uploaded before stay what they are.
 
     Args:
         messages: in the canonical form.
@@ -154,11 +154,29 @@ async def resolve_media(
         body: as the client sent it, so that an error can name its own field.
 
     Raises:
-        InvalidRequest: for a URL that must not or cannot be fetched, for more than 20 of them, or 20 MiB.
+        InvalidRequest: as `fetched_sources`.
     """
     named = list(dict.fromkeys(_named(block for message in messages for block in message.content)))
     if not named:
         return messages
+    sources = await fetched_sources(named, media, body=body)
+    return [
+        InputMessage(message.role, [_filled(block, sources) for block in message.content])
+        for message in messages
+    ]
+
+
+async def fetched_sources(named: Sequence[Named], media: Media, *, body: bytes) -> dict[Named, Base64Source]:
+    """The bytes behind URLs that a request names, all fetched at one time.
+
+    Args:
+        named: each once, one at least.
+        media: what may be fetched.
+        body: as the client sent it, so that an error can name its own field.
+
+    Raises:
+        InvalidRequest: for a URL that must not or cannot be fetched, for more than 20 of them, or 20 MiB.
+    """
     if not media.fetches:
         raise await _refusal(_FETCH_OFF, body, named[0])
     if len(named) > _NAMED_MAX:
@@ -172,10 +190,7 @@ async def resolve_media(
         if left_bytes < 0:
             raise _too_much(await _position(body, each))
         sources[each] = content.source
-    return [
-        InputMessage(message.role, [_filled(block, sources) for block in message.content])
-        for message in messages
-    ]
+    return sources
 
 
 async def _refusal(why: str, body: bytes, named: Named) -> InvalidRequest:

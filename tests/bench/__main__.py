@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 
 from tests.bench import measure
+from tests.bench.claude_code import claude_code
 from tests.bench.limits import limited
 from tests.bench.measure import PATHS, body, chat_body, percentile
 from tests.bench.peers import peers
@@ -335,7 +336,13 @@ async def run(parts: list[str], ours: dict[str, Make], others: dict[str, Make], 
                 await PARTS[part](report, group)
 
 
-OURS_ALONE: Final = {"pacing", "limits", "scrapes", "replicas"}
+async def code(report: Report, chosen: dict[str, Make]) -> None:
+    """Claude Code, which is measured in front of a simulated Claude of its own."""
+    if "carousel" in chosen:
+        await claude_code(report)
+
+
+OURS_ALONE: Final = {"pacing", "limits", "scrapes", "claude_code", "replicas"}
 """Parts the others have no share in."""
 
 PARTS: Final = {
@@ -345,6 +352,7 @@ PARTS: Final = {
     "limits": limits,
     "scrapes": scrapes,
     "replicas": shared,
+    "claude_code": code,
 }
 
 

@@ -40,6 +40,9 @@ ELSEWHERE: Final = {
     "python app.py check": "test_check runs it with credentials of every kind",
     "python app.py drill": "test_drill runs parts of it; the whole takes a minute",
     "$ curl -X POST": "this server has no file of credentials to read again; test_reload asks it",
+    "docker build": "no Docker is at hand; tests/deploy replays the Dockerfile and starts what comes of it",
+    "kubectl apply": "no cluster is at hand; tests/deploy reads the manifests",
+    "git clone https://huggingface.co": "Hugging Face is not at hand; tests/deploy lays the folder out and replays it",
     "scrape_configs": "it is for Prometheus; test_metrics scrapes",
 }
 """Blocks that are run by other tests or by none, by a part of them."""
@@ -80,7 +83,7 @@ async def test_no_block_is_of_a_sort_nobody_looks_at() -> None:
     assert left == []
 
 
-_PLAIN: Final = frozenset({"architecture.md"})
+_PLAIN: Final = frozenset({"architecture.md", "security.md"})
 """Pages whose blocks are drawings."""
 
 

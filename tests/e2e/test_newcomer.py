@@ -50,11 +50,15 @@ async def run(*command: str, folder: Path) -> str:
 
 @pytest.mark.needs("git", "make", "curl")
 async def test_a_clean_clone_streams_and_shows_its_dashboard(tmp_path: Path) -> None:
-    """Protects the first five minutes: clone, `make run`, two curl lines, and a page in the browser."""
+    """Protects the first five minutes: three lines to paste, two curl lines, and a page in the browser."""
     assert len(COMMANDS) == 3
-    make, _, streamed = COMMANDS
-    clone = tmp_path / "clone"
-    await run("git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone), folder=tmp_path)
+    start, _, streamed = COMMANDS
+    fetch, enter, make = start.splitlines()
+    clone = tmp_path / enter.removeprefix("cd ")
+    # the address in the README is nobody's yet; everything else is typed as it stands there
+    command, _, address = fetch.rpartition(" ")
+    assert address.endswith(f"/{clone.name}")
+    await run(*command.split(), "--quiet", "--no-hardlinks", str(ROOT), clone.name, folder=tmp_path)
     await asyncio.to_thread(installed, clone)
     process = await asyncio.create_subprocess_exec(
         *make.split(),

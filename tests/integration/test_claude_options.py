@@ -1,8 +1,11 @@
 """``claude_options``: the real Claude Code, let do what the operator allows and nothing else."""
 
 import asyncio
+import signal
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +14,11 @@ import pytest
 import pytest_asyncio
 
 from proxy.simulator import Received, Step
-from tests.support.children import seconds_until_none
+from proxy.tasks import spawn
+from tests.support.children import children, seconds_until_none
 from tests.support.claude_code import claude_program
-from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
-from tests.support.house import MODEL, Answer, House, Spoken, house, until
+from tests.support.gateway import ADMIN_KEY, CLIENT_KEY, gateway
+from tests.support.house import MODEL, Answer, House, Spoken, client, house, simulated, until
 from tests.support.pictures import png
 from tests.support.tool_calls import calling
 
@@ -280,6 +284,40 @@ async def test_what_is_not_allowed_is_refused_before_anything_starts(
     assert {view.word() for view in (await running.credentials()).values()} == {"ready"}
 
 
+async def test_a_clients_own_tools_and_files_go_together(running: House, place: _Place) -> None:
+    """Protects tool loops that have a file beside them: one process, and each request's files after its results."""
+    options = {"files": ["note.txt"], "working_dir": str(place.work)}
+    tool = {"name": "look_up", "input_schema": {"type": "object", "properties": {"what": {"type": "string"}}}}
+    running.simulator.script("k1", [Step(stream_body=calling(MODEL, "look_up", {"what": "it"}))])
+    first = await ask(running, options, "Look it up.", spoken=Spoken.MESSAGES, tools=[tool])
+    assert "x-carousel-session" not in first.headers
+    said = msgspec.json.decode(first.body)["content"]
+    (call,) = [block for block in said if block["type"] == "tool_use"]
+    assert call["name"] == "look_up"
+    result = {"type": "tool_result", "tool_use_id": call["id"], "content": "a tern"}
+    messages: list[dict[str, object]] = [
+        {"role": "user", "content": "Look it up."},
+        {"role": "assistant", "content": said},
+        {"role": "user", "content": [result]},
+    ]
+    again = await ask(running, options, spoken=Spoken.MESSAGES, tools=[tool], messages=messages)
+    assert b"a tern" in again.body
+    last = msgspec.json.decode(asked(running)[-1].body)
+    assert [block["type"] for block in last["messages"][-1]["content"]] == ["tool_result", "document"]
+    assert last["tools"] == [tool]
+
+
+async def test_images_by_url_are_refused_and_as_data_shown(running: House) -> None:
+    """Protects images no directory here holds; and the network of the server, which fetches nothing unasked."""
+    data = f"data:image/png;base64,{b64encode(png(2, 2)).decode()}"
+    content(await ask(running, {"images": [data]}))
+    block, *_ = msgspec.json.decode(asked(running)[-1].body)["messages"][0]["content"]
+    assert (block["type"], block["source"]["media_type"]) == ("image", "image/png")
+    refused = await ask(running, {"images": [data, "https://images.example/a.png"]})
+    assert (refused.status, refused.error.error.param) == (400, "claude_options.images[1]")
+    assert "IMAGE_FETCH" in refused.error.error.message
+
+
 async def test_a_client_that_runs_tools_itself_brings_no_others(running: House, place: _Place) -> None:
     """Protects clients from calls that nobody would answer."""
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
@@ -344,3 +382,33 @@ async def test_sessions_and_projects_outlive_the_server_and_servers_join_by_them
         assert "found a heron with a net" in content(joined)
         assert b"Mind the tern." in asked(found)[0].body
     await seconds_until_none(tmp_path, 5)
+
+
+def _words(folder: Path) -> str:
+    """The command lines of all that runs there."""
+    found = []
+    for pid in children(folder):
+        with suppress(OSError):
+            found.append(Path(f"/proc/{pid}/cmdline").read_text())
+    return " ".join(found)
+
+
+async def test_nothing_a_run_has_started_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
+    """Protects the machine from what tools and MCP servers would leave behind."""
+    claude_program()
+    place = await asyncio.to_thread(_Place, tmp_path)
+    file = tmp_path / "sessions.json"
+    async with simulated() as simulator, client() as session:
+        file.write_bytes(msgspec.json.encode({"credentials": entries("")}))
+        file.chmod(0o600)
+        settings = {**place.settings, "SESSIONS_FILE": str(file), "ANTHROPIC_BASE_URL": simulator.url}
+        async with gateway(tmp_path, settings) as running:
+            found = House(running, simulator, session)
+            command = f"{sys.executable} -c 'import time; time.sleep(600)'; true"
+            calls(found, "Bash", command=command, description="Wait")
+            options = {"tools": ["Bash"], "mcp_config": "birds", "working_dir": str(place.work)}
+            asking = spawn(ask(found, options), name="ask")
+            await until(lambda: all(word in _words(tmp_path) for word in ("birds.py", "time.sleep(600)")))
+            await running.stop(signal.SIGKILL)
+            await seconds_until_none(tmp_path, 5)
+            await asyncio.gather(asking, return_exceptions=True)

@@ -1,6 +1,7 @@
 """Several processes with a Redis between them go by one another's word."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +10,7 @@ import pytest
 
 from proxy.simulator import Simulator, Step
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
-from tests.support.house import MODEL, House, Spoken, eventually
+from tests.support.house import MODEL, House, Spoken, eventually, until
 from tests.support.real_redis import PROGRAM, real_redis, replicas
 
 pytestmark = pytest.mark.needs(PROGRAM)
@@ -59,6 +60,29 @@ async def test_a_rate_limit_and_its_end_are_known_to_the_sibling(tmp_path: Path)
         assert abs(until - heard[0]) < 1000
         assert (await _order(two, "POST", "/admin/pool/api-1/reset"))[0] == 200
         await _word(one, "api-1", "ready")
+
+
+async def test_of_two_limits_the_later_end_counts_everywhere(tmp_path: Path) -> None:
+    """Protects an upstream from being asked too early because a shorter word came after a longer one."""
+    simulator = Simulator()
+    sooner, later = (Step("status", status=429, headers={"retry-after": after}) for after in ("30", "100"))
+    simulator.script("k1", [Step("delay", seconds=0.5, next=sooner), later])
+    async with (
+        real_redis(tmp_path) as redis,
+        replicas(tmp_path, redis, 2, keys=("k1",), simulator=simulator) as (one, two),
+    ):
+        asking = asyncio.create_task(one.ask(Spoken.MESSAGES))  # noqa: TID251 - a test's own
+        await until(lambda: simulator.record.requests_total == 1)
+        assert (await two.ask(Spoken.MESSAGES)).headers["retry-after"] == "100"
+        assert (await asking).status == 429
+        for running in (one, two):
+            await eventually(partial(_rests_for, running, 90), _HEARD_WITHIN_S * _PATIENCE)
+
+
+async def _rests_for(running: House, least_s: int) -> bool:
+    """Whether an answer would tell to come back so late."""
+    answered = await running.ask(Spoken.MESSAGES)
+    return answered.status == 429 and int(answered.headers["retry-after"]) >= least_s
 
 
 async def test_what_an_operator_disables_rests_everywhere_and_comes_back_everywhere(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import msgspec
 import pytest
 
-from tests.support.gateway import CLIENT_KEY
+from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
 from tests.support.house import MODEL, eventually
 from tests.support.program import Program, finished, started
 from tests.support.real_redis import PROGRAM, SECRET_KEY, RealRedis, real_redis
@@ -24,6 +25,7 @@ _QUESTION: Final = {"model": MODEL, "max_tokens": 10, "messages": [{"role": "use
 
 def _settings(folder: Path, redis: RealRedis) -> Mapping[str, str]:
     return {
+        "ADMIN_KEY": ADMIN_KEY,
         "API_KEY": CLIENT_KEY,
         "DATA_DIR": str(folder / "data"),
         "REDIS_URL": redis.url,
@@ -103,6 +105,46 @@ async def test_all_workers_answer_on_one_address_and_a_dead_one_is_replaced(tmp_
         program.send(signal.SIGTERM)
         assert await program.ended() == 0
         await _gone(again)
+
+
+async def _figures(program: Program) -> dict[str, float]:
+    """What a scrape tells, over a connection of its own, of all series without labels, and requests by all of them."""
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{program.url}/metrics", headers=headers) as answer,
+    ):
+        page = await answer.text()
+        assert answer.status == 200
+    found: dict[str, float] = {}
+    for series, value in re.findall(r"^(\w+)(?:\{.*\})? (\S+)$", page, re.MULTILINE):
+        found[series] = found.get(series, 0.0) + float(value)
+    return found
+
+
+async def _stats(program: Program, key: str) -> dict[str, object]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{program.url}/stats", headers={"x-api-key": key}) as answer,
+    ):
+        return msgspec.json.decode(await answer.read(), type=dict[str, object])
+
+
+async def test_whichever_worker_is_asked_tells_what_all_have_done(tmp_path: Path) -> None:
+    """Protects every figure an operator reads: scrapes and /stats agree, also after a worker was killed."""
+    async with _workers(tmp_path) as (program, children):
+        assert {await _status(program) for _ in range(12)} == {200}
+        told = [await _figures(program) for _ in range(4)]
+        assert [each["carousel_workers"] for each in told] == [3] * 4
+        assert [each["carousel_answer_tokens_total"] > 0 for each in told] == [True] * 4
+        assert [each["carousel_first_event_seconds_count"] for each in told] == [12] * 4
+        for key in (CLIENT_KEY, ADMIN_KEY):
+            stats = await _stats(program, key)
+            assert (stats["requests"], stats["workers"]) == (12, 3)
+        victim = min(children)
+        os.kill(victim, signal.SIGKILL)
+        await _children(program, 3, without=victim)
+        assert (await _figures(program))["carousel_first_event_seconds_count"] == 12
 
 
 async def test_the_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:

@@ -28,8 +28,10 @@ from proxy.watch import Watch
 from tests.support.children import seconds_until_none
 from tests.support.claude_code import claude_program
 from tests.support.fake_claude import fake_claude, starts
+from tests.support.soak import sized
 
 _CANARY: Final = "canary-of-the-server"
+_STARTS: Final = sized(full=200, short=40)
 _HOSTILE: Final = (
     "--dangerously-skip-permissions",
     "-p",
@@ -196,6 +198,7 @@ async def test_a_hundred_hostile_requests_stay_in_their_template(bench: _Bench) 
     assert list(bench.root.rglob("canary")) == []
 
 
+@pytest.mark.long
 async def test_starts_broken_off_anywhere_leave_no_process(bench: _Bench) -> None:
     """Protects the machine from children of requests nobody waits for, and sessions from being held for ever."""
     chance = random.Random(5)
@@ -207,7 +210,7 @@ async def test_starts_broken_off_anywhere_leave_no_process(bench: _Bench) -> Non
         except (TimeoutError, UpstreamFault, UpstreamRefused):
             pass
 
-    for _ in range(10):
+    for _ in range(_STARTS // 4):
         await asyncio.gather(*(cancelled() for _ in range(4)))
     await seconds_until_none(bench.folder / "children", 10)
     assert await bench.ask("Hello!")

@@ -14,6 +14,7 @@ _VARIATIONS: Final = sized(full=20_000, short=400)
 _CORPUS_MAX_BYTES: Final = 64 * 1024
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_of_the_corpus_and_nothing_near_it_breaks_a_parser(target: str) -> None:
     """Protects the loop and every other client from bytes that raise what nobody expects."""

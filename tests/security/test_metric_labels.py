@@ -32,6 +32,7 @@ async def _ask_under(server: Gateway, name: str) -> None:
     await ask(server.url, f"/v1/models/{name}?{name}=1", method="GET")
 
 
+@pytest.mark.long
 async def test_names_by_chance_add_no_series(server: Gateway) -> None:
     """Protects memory and the scrape: what is counted has as many labels as there are routes, classes and outcomes."""
     with seeded() as rng:

@@ -42,6 +42,7 @@ class LoopClock:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._system = SystemClock()
         self._ahead_s = 0.0
+        self._wrong_by_s = 0.0
         self._real_s = loop.time
         # the loop asks itself for the time, so that its timers follow
         setattr(loop, "time", self.monotonic_s)  # noqa: B010 - no type allows to replace a method
@@ -52,11 +53,15 @@ class LoopClock:
 
     def unix_ms(self) -> int:
         """See `proxy.clock.Clock`."""
-        return self._system.unix_ms() + round(self._ahead_s * 1000)
+        return self._system.unix_ms() + round((self._ahead_s + self._wrong_by_s) * 1000)
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._ahead_s += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock; durations do not notice."""
+        self._wrong_by_s += seconds
 
     async def hurry(self, seconds_a_turn: float, until: Callable[[], bool]) -> None:
         """Let `seconds_a_turn` pass every few milliseconds until something has become true."""

@@ -16,6 +16,7 @@ from typing import Any
 VERSION = "2.1.329"
 _MODE = "mode"
 _RECORD = "starts.jsonl"
+_MYSELF = {"name": "fake", "version": VERSION}
 
 
 def fake_claude(folder: Path, mode: str = "", *, version: str = VERSION) -> Path:
@@ -82,7 +83,10 @@ def _answer(told: dict[str, Any], mode: str) -> None:
             os.kill(os.getpid(), signal.SIGSEGV)
         if mode == "endless_line":
             _say_plainly("{" + "x" * 40_000_000)
-        _turn(told["message"], mode)
+        if mode == "calls_tools":
+            _run(told["message"])
+        else:
+            _turn(told["message"], mode)
 
 
 def _turn(message: dict[str, Any], mode: str) -> None:
@@ -90,6 +94,10 @@ def _turn(message: dict[str, Any], mode: str) -> None:
     failed = not _asked(body)
     if mode == "asks_twice":
         _asked(body)
+    _end_turn(failed=failed)
+
+
+def _end_turn(*, failed: bool) -> None:
     _say(
         {
             "type": "result",
@@ -103,7 +111,40 @@ def _turn(message: dict[str, Any], mode: str) -> None:
     )
 
 
-def _asked(body: str) -> bool:
+def _run(message: dict[str, Any]) -> None:
+    """A turn that goes on until the model calls no tool any more, of which there is the one of an MCP server."""
+    messages = [message]
+    while calls := _asked_for_calls(messages):
+        _tell_server(
+            "initialize", {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": _MYSELF}
+        )
+        _tell_server("tools/call", {"name": "call", "arguments": {}})
+        use = [{"type": "tool_use", "id": call, "name": "mcp__client__call", "input": {}} for call in calls]
+        result = [{"type": "tool_result", "tool_use_id": call, "content": "-"} for call in calls]
+        messages += [{"role": "assistant", "content": use}, {"role": "user", "content": result}]
+    _end_turn(failed=False)
+
+
+def _asked_for_calls(messages: list[dict[str, Any]]) -> list[str]:
+    calls: list[str] = []
+    body = json.dumps({"model": "claude-sonnet-5-5", "messages": messages, "max_tokens": 9, "stream": True})
+    _asked(body, calls)
+    return calls
+
+
+def _tell_server(method: str, params: dict[str, Any]) -> None:
+    """Ask the MCP server in the process that started this one, and wait for its answer."""
+    message = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
+    request = {"subtype": "mcp_message", "server_name": "client", "message": message}
+    _say({"type": "control_request", "request_id": method, "request": request})
+    for line in sys.stdin:
+        told = json.loads(line)
+        if told["type"] == "control_response":
+            return
+        _answer(told, "")
+
+
+def _asked(body: str, calls: list[str] | None = None) -> bool:
     request = urllib.request.Request(  # noqa: S310 - the listener's address
         os.environ["ANTHROPIC_BASE_URL"] + "/v1/messages?beta=true",
         body.encode(),
@@ -114,6 +155,9 @@ def _asked(body: str) -> bool:
             for line in answer:
                 if line.startswith(b"data: "):
                     event = json.loads(line[6:])
+                    block = event.get("content_block", {})
+                    if calls is not None and block.get("type") == "tool_use":
+                        calls.append(block["id"])
                     _say({"type": "stream_event", "event": event, "uuid": "u", "session_id": "s"})
     except OSError:
         return False

@@ -41,6 +41,7 @@ class Asked(msgspec.Struct):
     temperature: float | None = None
     system: list[dict[str, object]] | str = ""
     stream: bool = False
+    tools: list[dict[str, object]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Moved:
         return [
             msgspec.json.decode(one.body, type=Asked)
             for one in self.simulator.record.requests
-            if one.path.endswith("/v1/messages")
+            if one.path.partition("?")[0].endswith("/v1/messages")
         ]
 
 

@@ -10,12 +10,12 @@ from proxy.dialects.sse import encode_frame
 CALL_ID: Final = "toolu_01heron"
 
 
-def calling(model: str, tool: str, arguments: Mapping[str, object]) -> bytes:
-    """The events of the answer, which calls the tool once under the id `CALL_ID`."""
-    call = {"type": "tool_use", "id": CALL_ID, "name": tool, "input": {}}
+def calling(model: str, tool: str, arguments: Mapping[str, object], call_id: str = CALL_ID) -> bytes:
+    """The events of the answer, which calls the tool once."""
+    call = {"type": "tool_use", "id": call_id, "name": tool, "input": {}}
     partial = {"type": "input_json_delta", "partial_json": msgspec.json.encode(arguments).decode()}
     message: dict[str, object] = {
-        "id": "msg_01heron",
+        "id": f"msg_{call_id}",
         "type": "message",
         "role": "assistant",
         "model": model,

@@ -80,7 +80,6 @@ def _stand_in(credential: Credential, organization: str | None) -> Credential:
         tier=credential.tier,
         models=credential.models,
         max_concurrency=credential.max_concurrency,
-        requests_per_minute=credential.requests_per_minute,
         organization=organization,
         model=credential.model,
         fallback=credential.fallback,

@@ -38,22 +38,7 @@ def image_block(part: ImagePart, at: str, files: Mapping[str, str] | None = None
     url = given.url if isinstance(given, ImageUrl) else given
     scheme = url[:8].lower()
     if scheme.startswith("data:"):
-        _, data, head = _data_url(url, param)
-        media_type = media_type_of(head)
-        if media_type is None or media_type not in IMAGES:
-            raise InvalidRequest(
-                "The image is none of image/jpeg, image/png, image/gif and image/webp.",
-                param=param,
-                code="invalid_image_format",
-            )
-        size = pixel_size(media_type, base64_reader(data))
-        if size is not None and too_large(size):
-            raise InvalidRequest(
-                f"The image is larger than {SIDE_MAX_PIXELS} pixels on a side.",
-                param=param,
-                code="image_too_large",
-            )
-        return ImageBlock(Base64Source(media_type.value, data))
+        return ImageBlock(inline_image(url, param))
     if scheme.startswith(("http://", "https://")):
         return ImageBlock(UrlSource(url))
     raise InvalidRequest(
@@ -62,6 +47,26 @@ def image_block(part: ImagePart, at: str, files: Mapping[str, str] | None = None
         param=param,
         code="invalid_image_url",
     )
+
+
+def inline_image(url: str, param: str) -> Base64Source:
+    """The image of a data URL that stands in the field `param`. Raises InvalidRequest."""
+    _, data, head = _data_url(url, param)
+    media_type = media_type_of(head)
+    if media_type is None or media_type not in IMAGES:
+        raise InvalidRequest(
+            "The image is none of image/jpeg, image/png, image/gif and image/webp.",
+            param=param,
+            code="invalid_image_format",
+        )
+    size = pixel_size(media_type, base64_reader(data))
+    if size is not None and too_large(size):
+        raise InvalidRequest(
+            f"The image is larger than {SIDE_MAX_PIXELS} pixels on a side.",
+            param=param,
+            code="image_too_large",
+        )
+    return Base64Source(media_type.value, data)
 
 
 def file_block(part: FilePart, at: str, files: Mapping[str, str] | None = None) -> DocumentBlock | ImageBlock:

@@ -9,11 +9,13 @@ from aiohttp import web
 
 from proxy.access import Login
 from proxy.errors import ErrorKind, GatewayError
+from proxy.model.tally import Tally
 from proxy.pool import MemberView
 from proxy.server.admin import shown
 from proxy.server.context import SERVICES, Services
 from proxy.server.dashboard.cookie import login_of
 from proxy.server.dashboard.files import page_headers
+from proxy.server.metrics import told
 from proxy.telemetry.history import Point
 from proxy.telemetry.redaction import REDACTOR
 
@@ -40,6 +42,18 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     cost_micro_usd: int | None
 
 
+class Answering(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several processes.
+
+    Attributes:
+        number: its own, from 1.
+        count: how many there are.
+    """
+
+    number: int
+    count: int
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """How everything is now.
 
@@ -53,6 +67,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         draining: whether the server is about to stop.
         totals: since the start.
         points: the last parts of the hour, the running one included.
+        workers: of several processes on this address, which one tells this; the totals are those of all.
     """
 
     now_unix_ms: int
@@ -64,6 +79,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     draining: bool
     totals: Totals
     points: Sequence[Point]
+    workers: Answering | None
 
 
 class Feed:
@@ -123,7 +139,7 @@ class Feed:
 def snapshot(services: Services) -> Snapshot:
     """How everything is now."""
     services.traces.settle()
-    pool, tally = services.pool, services.bookkeeper.ledger.total()
+    pool, workers, tally = services.pool, services.workers, _total(services)
     return Snapshot(
         now_unix_ms=services.clock.unix_ms(),
         credentials=[shown(view) for view in pool.snapshot()],
@@ -139,7 +155,19 @@ def snapshot(services: Services) -> Snapshot:
             cost_micro_usd=tally.known_micro_usd,
         ),
         points=services.last_hour.points(_LAST_POINTS),
+        workers=None if workers is None else Answering(number=workers.number + 1, count=workers.count),
     )
+
+
+def _total(services: Services) -> Tally:
+    """What was used since the start, by way of all processes, as far as they have told this one."""
+    if (workers := services.workers) is None:
+        return services.bookkeeper.ledger.total()
+    workers.want()
+    total = Tally()
+    for tally in workers.now(told(services)).used.values():
+        total.add(tally)
+    return total
 
 
 def _headers(request: web.Request) -> dict[str, str]:

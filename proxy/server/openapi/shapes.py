@@ -270,6 +270,7 @@ class Stats(msgspec.Struct):
     active_sessions: int
     conversations: int
     cache: CacheStats
+    workers: int
 
 
 class UsageSums(msgspec.Struct):

@@ -84,6 +84,8 @@ class RedisAccess:
         self._link = link
         self._own = own
         self._writes = 0
+        self._missed = False
+        self._missed_count = 0
 
     async def add_key(self, row: KeyRow) -> bool:
         """See `AccessStore.add_key`."""
@@ -105,6 +107,7 @@ class RedisAccess:
         try:
             answer = await self._link.run(_PUT_BACK, _ALL, *(word for row in own for word in _words(row)))
         except NotShared:
+            self._missed = True
             return own
         shared = {row.digest: row for row in map(_read, msgspec.convert(answer, list[bytes]))}
         await self._copy(shared.values(), {row.digest: row for row in own})
@@ -125,7 +128,10 @@ class RedisAccess:
             pass
         else:
             self._writes = int(counted) if isinstance(counted, bytes) else 0
-        return own << 32 | self._writes & 0xFFFFFFFF
+            if self._missed:
+                # what could not be read when it had changed is to be read now, though nothing has changed since
+                self._missed, self._missed_count = False, self._missed_count + 1
+        return (self._missed_count << 64) + (own << 32) + (self._writes & 0xFFFFFFFF)
 
     async def add_spending(self, row: SpendingRow) -> int | None:
         """See `AccessStore.add_spending`."""

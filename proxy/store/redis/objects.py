@@ -84,7 +84,7 @@ class RedisObjects:
         except NotShared:
             return False
 
-    async def sync(self) -> None:
+    async def tell_waiting(self) -> None:
         """Tell the others what they could not be told. Raises NotShared."""
         for (client, kind, name), value in tuple(self._untold.items()):
             await self._put(client, kind, name, value)

@@ -51,19 +51,22 @@ class Pulse:
         followed: Mapping[str, Sync],
         *,
         put_back: Sequence[Sync],
+        tell: Sequence[Sync],
         renew: Sync,
         name: str,
     ) -> None:
         """`name` names the process among all.
 
         `followed` has what is to be done when a counter has changed, by the counter's key; that and `put_back` are done
-        every half minute too, and when Redis has come back. `renew` is done with every beat.
+        every half minute too, and when Redis has come back. `renew` is done with every beat, and at its end `tell`:
+        what could not be told before.
         """
         self.replicas = 1
         self._link = link
         self._clock = clock
         self._followed = followed
         self._put_back = put_back
+        self._tell = tell
         self._renew = renew
         self._name = name
         self._seen: dict[str, str] = {}
@@ -140,3 +143,5 @@ class Pulse:
             for put in self._put_back:
                 await put()
             self._all_at_s = now_s + _ALL_EVERY_S
+        for tell in self._tell:
+            await tell()

@@ -130,7 +130,7 @@ class RedisResponses:
         """See `Responses.forget_responses`; Redis forgets by itself."""
         return await self._own.forget_responses(now_unix_ms)
 
-    async def sync(self) -> None:
+    async def tell_waiting(self) -> None:
         """Tell the others what they could not be told. Raises NotShared and StoreError."""
         for (owner, response_id), deleted in tuple(self._untold.items()):
             now_ms = self._clock.unix_ms()

@@ -10,11 +10,15 @@ from typing import Final
 
 import msgspec
 
+from proxy.upstreams.claude_code.client_tools import NAME, SERVER
+
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,127}")
 _SESSION: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TOOL: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,127}")
 _RULE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,127}|(Read|Edit)\(/(/[\w .+@=:~-]+)+/\*\*\)")
 _LEAST_BUDGET: Final = "1e-09"
+_SERVERS: Final = msgspec.json.encode({"mcpServers": {SERVER: {"type": "sdk", "name": SERVER}}}).decode()
+_WITH_CLIENT_TOOLS: Final = ("--mcp-config", _SERVERS, "--allowedTools", NAME)
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,13 +29,14 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         system_file: the file of the system prompt; None for none.
         resume: the id of the transcript it goes on with; None for a new one.
         once: whether it stops after one request upstream, for good.
+        client_tools: whether it can call the tools of clients.
         session: the id a new transcript gets that outlives the child; None for one that does not.
         keeps: whether the transcript outlives the child.
         tools: tools of its own that it has.
         allowed: permission rules: what it may do without asking.
         denied: tools it must not use.
         servers_file: the file of its MCP servers; None for none.
-        calls: most requests upstream in one turn.
+        calls: most requests upstream in one turn; None where somebody else counts them.
         debug: whether it complains of everything.
     """
 
@@ -39,13 +44,14 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     system_file: Path | None = None
     resume: str | None = None
     once: bool = False
+    client_tools: bool = False
     session: str | None = None
     keeps: bool = False
     tools: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
     servers_file: Path | None = None
-    calls: int = 1
+    calls: int | None = None
     debug: bool = False
 
 
@@ -75,7 +81,8 @@ def command(program: Path, line: Line) -> list[str]:
         *(("--allowedTools", ",".join(line.allowed)) if line.allowed else ()),
         *(("--disallowedTools", ",".join(line.denied)) if line.denied else ()),
         *(("--mcp-config", str(line.servers_file)) if line.servers_file is not None else ()),
-        *("--max-turns", str(line.calls)),
+        *(_WITH_CLIENT_TOOLS if line.client_tools else ()),
+        *(("--max-turns", str(line.calls)) if line.calls is not None else ()),
         *(("--max-budget-usd", _LEAST_BUDGET) if line.once else ()),
         *(("--model", line.model) if line.model else ()),
         *("--permission-mode", "dontAsk"),

@@ -14,21 +14,18 @@ from proxy.model.content import (
     RedactedThinkingBlock,
     TextBlock,
     ThinkingBlock,
-    ToolResultBlock,
     ToolUseBlock,
 )
 from proxy.model.request import InputMessage
 from proxy.pool import UpstreamError
 from proxy.upstreams.base import Source, UpstreamRefused
 from proxy.upstreams.claude_code.arguments import model_fits
+from proxy.upstreams.claude_code.carrying import APPLIED, NOTHING, refusal, results_in
 from proxy.upstreams.claude_code.environment import Carried
 from proxy.upstreams.claude_code.turn import Edits
 
 OWN_MODEL: Final = "claude-code"
-_APPLIED: Final = ("max_tokens", "stop_sequences", "tools", "tool_choice", "output_config", "thinking")
 _TOOLS: Final = frozenset({"tools", "tool_choice"})
-_LOST: Final = frozenset({"mcp_servers", "container"})
-_NEEDS_THINKING: Final = "context_management"
 _CARRIED_MAX_BYTES: Final = 120 * 1024
 _DIGEST_BYTES: Final = 16
 _encoder = msgspec.json.Encoder()
@@ -49,6 +46,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         history: what was said before the question, roles in turns.
         question: what the user says now.
         fields: further fields of the request, as JSON.
+        owner: the name of the client's key.
     """
 
     model: str
@@ -56,29 +54,26 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[InputMessage, ...]
     question: tuple[Block, ...]
     fields: dict[str, msgspec.Raw]
+    owner: str = ""
 
     @property
     def resumes(self) -> bool:
-        """Whether the program has to find the question in its history: it knows no results of tools but its own."""
-        return any(isinstance(block, ToolResultBlock) for block in self.question)
+        """Whether it brings results of tools, which a new process has to find in its history."""
+        return bool(results_in(self.question))
 
     @property
     def brings_tools(self) -> bool:
         """Whether its client runs tools itself."""
-        return self.resumes or "tools" in self.fields
+        return self.resumes or any(bytes(self.fields.get(name, NOTHING[0])) not in NOTHING for name in _TOOLS)
 
     def edits(self, *, acts: bool = False) -> Edits:
         """What becomes of the program's request: the client's fields in place of its own.
 
         Where it `acts` the tools are the program's own.
         """
-        found = {name: bytes(value) for name, value in self.fields.items()}
-        remove = {name for name in _APPLIED if name not in found and name != "max_tokens"}
-        if not _thinks(self.fields):
-            remove.add(_NEEDS_THINKING)
-        if acts:
-            remove -= _TOOLS
-        return Edits(found, frozenset(remove))
+        found = {name: bytes(value) for name, value in self.fields.items() if not acts or name not in _TOOLS}
+        taken = found.keys() | {"max_tokens"} | (_TOOLS if acts else frozenset())
+        return Edits(found, frozenset(APPLIED) - taken)
 
     def carried(self) -> Carried:
         """The same for a program that goes out by itself. Raises UpstreamRefused for more than an environment holds."""
@@ -90,20 +85,19 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return Carried(msgspec.json.decode(tokens, type=int) if tokens is not None else None, text)
 
 
-def read_asked(body: bytes) -> Asked:
+def read_asked(body: bytes, owner: str = "") -> Asked:
     """Read the body of a Messages request. Raises UpstreamRefused for what Claude Code cannot be asked."""
     try:
         fields = msgspec.json.decode(body, type=_Fields)
         every = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        messages = _in_turns(read_messages(body))
+        said = read_messages(body)
+        messages = _in_turns(said)
     except InvalidRequest as problem:
         raise refused(problem.message) from None
     except (ValueError, RecursionError):
         raise refused("The request could not be read.") from None
-    if lost := _LOST.intersection(every):
-        raise refused(f"{min(lost)}: Claude Code cannot be given it.")
-    if messages[-1].role != "user":
-        raise refused("messages: a conversation with Claude Code ends with what the user says.")
+    if (found := refusal(every, said)) is not None:
+        raise refused(f"{found.param}: {found.message}")
     model = "" if fields.model == OWN_MODEL else fields.model
     if model and not model_fits(model):
         raise refused("model: it is not the id of a model.")
@@ -112,7 +106,8 @@ def read_asked(body: bytes) -> Asked:
         system=_system(fields.system),
         history=tuple(messages[:-1]),
         question=tuple(messages[-1].content),
-        fields={name: every[name] for name in _APPLIED if name in every},
+        fields={name: every[name] for name in APPLIED if name in every},
+        owner=owner,
     )
 
 
@@ -194,17 +189,3 @@ def _system(system: str | list[TextBlock] | None) -> str:
     if system is None or isinstance(system, str):
         return system or ""
     return "\n\n".join(block.text for block in system)
-
-
-class _Thinking(msgspec.Struct):
-    type: str = ""
-
-
-def _thinks(fields: dict[str, msgspec.Raw]) -> bool:
-    thinking = fields.get("thinking")
-    if thinking is None:
-        return False
-    try:
-        return msgspec.json.decode(thinking, type=_Thinking).type in {"adaptive", "enabled"}
-    except ValueError:
-        return False

@@ -4,7 +4,7 @@ The SDK speaks the program's control protocol and reads its messages. The proces
 children with the whole environment of the server, and leaves them behind when the server is killed.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,19 +14,24 @@ from claude_agent_sdk import (
     ClaudeSDKError,
     RateLimitEvent,
     ResultMessage,
+    SdkMcpTool,
     StreamEvent,
     Transport,
+    create_sdk_mcp_server,
 )
 
 from proxy.log import get_logger
 from proxy.pool import Fault
 from proxy.tasks import spawn
 from proxy.upstreams.base import UpstreamFault
+from proxy.upstreams.claude_code.client_tools import SERVER, TOOL, ClientTools
 from proxy.upstreams.claude_code.process import Process
 from proxy.upstreams.claude_code.turn import Ended, Turn
 
 _log = get_logger("claude_code")
 _SHOWN_CHARACTERS: Final = 500
+_ANSWER: Final = '{"type": "control_response"'
+_ANYTHING: Final[dict[str, Any]] = {"type": "object", "properties": {}}
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -49,8 +54,12 @@ class _Wire(Transport):
         """The process was started before."""
 
     async def write(self, data: str) -> None:
-        """See `Transport.write`. Raises UpstreamFault."""
-        await self._process.write(data.encode())
+        """See `Transport.write`. Raises UpstreamFault but for answers to the program, of which nobody would hear."""
+        try:
+            await self._process.write(data.encode())
+        except UpstreamFault:
+            if not data.startswith(_ANSWER):
+                raise
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
         """See `Transport.read_messages`. Lines that are no objects are the program's own chatter, and skipped.
@@ -88,10 +97,15 @@ class _Wire(Transport):
 class Client:
     """One live conversation with the program."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, tools: ClientTools | None = None) -> None:
+        """With `tools` the program can call those of clients."""
         self._process = process
         self._wire = _Wire(process)
+        self._tools = tools
         options = ClaudeAgentOptions(verbatim_prompts=True, skills=[])
+        if tools is not None:
+            called = SdkMcpTool(TOOL, "A tool of the client's.", _ANYTHING, self._call)
+            options.mcp_servers = {SERVER: create_sdk_mcp_server(SERVER, tools=[called])}
         self._sdk = ClaudeSDKClient(options, transport=self._wire)
         self._turn: Turn | None = None
         self.alive = False
@@ -130,6 +144,12 @@ class Client:
         except ClaudeSDKError:
             raise UpstreamFault(Fault.RESET) from None
 
+    def go_on(self, answers: Sequence[msgspec.Raw], turn: Turn) -> None:
+        """Give the calls that wait what the client's message says; what becomes of it is told to `turn`."""
+        self._turn = turn
+        if self._tools is not None:
+            self._tools.release(answers)
+
     def leave(self) -> None:
         """Expect it to end, and ask it nothing more."""
         self.alive = False
@@ -138,6 +158,14 @@ class Client:
     async def close(self) -> None:
         """Forget it, once it has ended."""
         await self._sdk.disconnect()
+
+    async def _call(self, _: dict[str, Any]) -> dict[str, Any]:
+        """What the program gets is left out of its next request, where the client's own answer stands."""
+        if self._tools is not None and not self._tools.released.is_set():
+            if self._turn is not None:
+                self._turn.wait_for_client()
+            await self._tools.released.wait()
+        return {"content": [{"type": "text", "text": "-"}]}
 
     async def _listen(self) -> None:
         try:

@@ -129,7 +129,7 @@ class Listener:
         self, request: web.Request, credential: Credential, turn: Turn, watch: Watch
     ) -> HttpReply:
         """Send the child's request on, with the key; gives the answer if it is a success."""
-        body = turn.edits.apply(await request.read())
+        body = turn.edits.apply(await request.read(), turn.tools)
         limit_s = self._policy.first_event_timeout_s
         url = URL(f"{credential.base_url.rstrip('/')}/{_MESSAGES}").with_query(request.query)
         way_out = self._ways_out.via(credential.way_out)
@@ -143,14 +143,16 @@ class Listener:
 
     async def _answered(self, request: web.Request, reply: HttpReply, turn: Turn) -> web.StreamResponse:
         """Pass the answer on, whole events at a time, reading what it used on its way."""
-        tap = StreamTap(self._policy.event_max_bytes)
+        tap, tools = StreamTap(self._policy.event_max_bytes), turn.tools
         turn.answer(reply, tap.observed)
+        if tools is not None:
+            tools.hold()
         response = web.StreamResponse(headers={"content-type": reply.content_type or "text/event-stream"})
         try:
             await response.prepare(request)
             while chunk := await reply.read():
                 if whole := tap.feed(chunk):
-                    await response.write(whole)
+                    await response.write(whole if tools is None else tools.to_program(whole))
                 if tap.observed.error is not None:
                     turn.end(Ended(failed=True))
                     break

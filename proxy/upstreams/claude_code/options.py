@@ -58,6 +58,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it may do anything on the machine."""
         return bool(self.tools or self.servers)
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is no more than an answer, of a program that can be asked on."""
+        return not self.acts and not self.session
+
     def rules(self, working_dir: Path) -> tuple[str, ...]:
         """What it may do without asking, which nobody could answer, as permission rules for a directory.
 
@@ -75,12 +80,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return (*found, *(f"mcp__{server}" for server in self.servers))
 
 
-def plan_run(options: ClaudeOptions, policy: CodePolicy, *, folder: Path | None) -> Run:
+def plan_run(options: ClaudeOptions, policy: CodePolicy, *, folder: Path | None, joins: bool = True) -> Run:
     """The run a request asks for, but for its session; `folder` is that of its project, where it names one.
 
-    Raises GatewayError 403 for what the operator does not allow, and InvalidRequest.
+    MCP servers that join every request are left out unless it `joins` them. Raises GatewayError 403 for what the
+    operator does not allow, and InvalidRequest.
     """
-    servers = _servers(options, policy)
+    servers = _servers(options, policy, joins=joins)
     if options.debug and not policy.debug:
         raise refused("debug", "CLAUDE_CODE_DEBUG")
     if options.auto_allow_permissions and not policy.skip_permissions:
@@ -161,7 +167,7 @@ def _tools(names: Sequence[str], policy: CodePolicy, servers: Mapping[str, bytes
     return tuple(own)
 
 
-def _servers(options: ClaudeOptions, policy: CodePolicy) -> dict[str, bytes]:
+def _servers(options: ClaudeOptions, policy: CodePolicy, *, joins: bool) -> dict[str, bytes]:
     names, told = options.servers()
     allowed = policy.named_servers if not policy.servers_join else frozenset(policy.servers)
     for name in (*names, *told):
@@ -171,7 +177,7 @@ def _servers(options: ClaudeOptions, policy: CodePolicy) -> dict[str, bytes]:
         if _same(raw) != _same(msgspec.Raw(policy.servers[name])):
             raise refused("mcp_config", "CLAUDE_CODE__MCP__CONFIG_FILE")
     chosen = {name: policy.servers[name] for name in (*names, *told)}
-    return {**policy.servers, **chosen} if policy.servers_join else chosen
+    return {**policy.servers, **chosen} if policy.servers_join and joins else chosen
 
 
 def _same(raw: msgspec.Raw) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -10,8 +10,9 @@ from uuid import uuid4
 
 import msgspec
 
-from proxy.dialects.claude_options import FIELD
+from proxy.dialects.claude_options import FIELD, ClaudeOptions
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest, NotFound
+from proxy.model.content import Block, ToolResultBlock
 from proxy.settings import CodePolicy
 from proxy.upstreams.base import CodeWish
 from proxy.upstreams.claude_code.arguments import is_session
@@ -35,6 +36,11 @@ class Runs:
         self._files: LocalFiles | None = None
         self.saved = saved
 
+    @property
+    def joins(self) -> bool:
+        """Whether MCP servers join requests without options."""
+        return self._policy.servers_join
+
     async def planned(
         self, asked: Asked, wish: CodeWish | None, stack: AsyncExitStack
     ) -> tuple[Asked, Run | None]:
@@ -46,26 +52,30 @@ class Runs:
         if wish is None:
             return asked, None if asked.brings_tools else joined_run(self._policy)
         files = await self._opened()
-        run = await asyncio.to_thread(plan_run, wish.options, self._policy, folder=wish.folder)
+        joins = not asked.brings_tools
+        run = await asyncio.to_thread(plan_run, wish.options, self._policy, folder=wish.folder, joins=joins)
+        if asked.brings_tools:
+            run = _beside_tools(run, wish.options)
+        else:
+            run = await self._in_session(run, asked, wish, stack)
+        roots = self._roots if wish.folder is None else (*self._roots, wish.folder)
+        blocks = await attached(wish.options, run.working_dir, roots, files)
+        return msgspec.structs.replace(asked, question=_with_files(asked.question, blocks)), run
+
+    async def _in_session(self, run: Run, asked: Asked, wish: CodeWish, stack: AsyncExitStack) -> Run:
+        """The run in a session. Raises GatewayError as `planned` does."""
         try:
             run = await self._with_session(run, wish, stack)
         except Busy:
             raise _in_use() from None
-        if run.acts and asked.brings_tools:
-            raise InvalidRequest(
-                "A request has either tools that its client runs, or those of Claude Code and its MCP servers.",
-                param="tools",
-            )
         if run.resumes and asked.history:
             raise InvalidRequest(
                 f"A request with {FIELD}.session_id or {FIELD}.continue brings only what is new, as the session holds "
                 "what was said before.",
                 param="messages",
             )
-        roots = self._roots if wish.folder is None else (*self._roots, wish.folder)
-        blocks = await attached(wish.options, run.working_dir, roots, files)
         wish.tell(run.session)
-        return msgspec.structs.replace(asked, question=(*blocks, *asked.question)), run
+        return run
 
     async def _with_session(self, run: Run, wish: CodeWish, stack: AsyncExitStack) -> Run:
         """The run with the session it goes on with, or begins. Raises NotFound, GatewayError 403, and Busy."""
@@ -114,6 +124,34 @@ class Runs:
             projects = () if self._project_root is None else (self._project_root,)
             self._roots, self._files = roots, LocalFiles((*roots, *projects))
         return self._files
+
+
+def _beside_tools(run: Run, options: ClaudeOptions) -> Run:
+    """What is left of a run where the client runs tools itself. Raises InvalidRequest for what cannot be asked then."""
+    if run.acts:
+        raise InvalidRequest(
+            "A request has either tools that its client runs, or those of Claude Code and its MCP servers.",
+            param="tools",
+        )
+    if options.session_id is not None or options.goes_on:
+        option = "continue" if options.goes_on else "session_id"
+        raise InvalidRequest(
+            f"{FIELD}.{option}: a request whose client runs tools is in no session; it brings its history itself.",
+            param=f"{FIELD}.{option}",
+        )
+    if run.output_format != "text":
+        raise InvalidRequest(
+            f"{FIELD}.output_format: only text is told to a client that runs tools, beside the calls of these.",
+            param=f"{FIELD}.output_format",
+        )
+    return Run(working_dir=run.working_dir, logs=run.logs, model=run.model)
+
+
+def _with_files(question: Sequence[Block], blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """A question with files before its words; the results of tools stay first, as the API asks for."""
+    results = [block for block in question if isinstance(block, ToolResultBlock)]
+    others = [block for block in question if not isinstance(block, ToolResultBlock)]
+    return (*results, *blocks, *others)
 
 
 def _both_ways(roots: Iterable[Path]) -> tuple[Path, ...]:

@@ -17,6 +17,7 @@ from proxy.upstreams.base import UpstreamFault
 from proxy.upstreams.claude_code import environment
 from proxy.upstreams.claude_code.arguments import Line, command
 from proxy.upstreams.claude_code.asked import Asked, digest, refused
+from proxy.upstreams.claude_code.client_tools import ClientTools
 from proxy.upstreams.claude_code.environment import Carried
 from proxy.upstreams.claude_code.folders import Folder, Folders
 from proxy.upstreams.claude_code.listener import Door, Listener
@@ -53,6 +54,11 @@ class Sort(msgspec.Struct, frozen=True):
     system: str
     carried: Carried | None = None
     run: Run | None = None
+
+    @property
+    def apart(self) -> bool:
+        """Whether a child is made for one run, and serves no other request."""
+        return self.run is not None and not self.run.plain
 
     def __hash__(self) -> int:
         return hash((self.credential.name, self.model, self.system))
@@ -98,6 +104,8 @@ class Session:
     Attributes:
         sort: what it is made for.
         held: the digest of what it knows; empty for nothing yet.
+        waits: whether it waits for the result of a tool of the client's.
+        owner: the client whose conversation it knows; empty for nobody's yet.
         turns: how many questions it was asked.
         used_s: when it was used last, monotonic seconds; whoever keeps it sets it.
         settled: set while it is under no question.
@@ -106,6 +114,8 @@ class Session:
     def __init__(self, sort: Sort, means: Means) -> None:
         self.sort = sort
         self.held = b""
+        self.waits = False
+        self.owner = ""
         self.turns = 0
         self.used_s = 0.0
         self.settled = asyncio.Event()
@@ -115,6 +125,7 @@ class Session:
         self._process: Process | None = None
         self._client: Client | None = None
         self._turn: Turn | None = None
+        self._tools = ClientTools() if sort.carried is None and not sort.apart else None
         self._transcript: Path | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -125,11 +136,11 @@ class Session:
 
     @property
     def reusable(self) -> bool:
-        """Whether it can be asked more than once.
+        """Whether it can be asked once more.
 
         A login's child is not, as nobody holds back what it asks itself, nor is one that was made for one run.
         """
-        return self._door is not None and self.sort.run is None
+        return self._tools is not None and not self._tools.full
 
     @property
     def pid(self) -> int | None:
@@ -166,7 +177,7 @@ class Session:
         acts = sort.run is not None and sort.run.acts
         if sort.carried is None:
             self._door = await means.listener.door(sort.credential)
-            self._door.turn = begun
+            self._pass(begun)
             told = environment.through_listener(
                 means.base, folder, self._door.address, resumes=resumes, simple=not acts
             )
@@ -184,7 +195,7 @@ class Session:
         if self._closing is not None:
             await self._process.close(at_once=True)
             raise UpstreamFault(Fault.RESET)
-        client = (await asyncio.to_thread(client_class))(self._process)
+        client = (await asyncio.to_thread(client_class))(self._process, self._tools)
         await client.connect(begun)
         self._client = client
         self.held = digest(history)
@@ -209,7 +220,12 @@ class Session:
             self._transcript = self._means.saved.lay_out(run.owner, session, configuration, working_dir)
         elif history:
             session, self._transcript = write_transcript(
-                history, configuration, working_dir, program.version, session
+                history,
+                configuration,
+                working_dir,
+                program.version,
+                session=session,
+                model=self.sort.model,
             )
         else:
             if session:
@@ -220,8 +236,16 @@ class Session:
     def _line(self, folder: Folder, working_dir: Path, system_file: Path | None) -> Line:
         """The command line of a child with no history."""
         sort, run = self.sort, self.sort.run
-        if run is None:
-            return Line(model=sort.model, system_file=system_file, once=sort.carried is not None)
+        if run is None or run.plain:
+            once = sort.carried is not None
+            return Line(
+                model=sort.model,
+                system_file=system_file,
+                once=once,
+                client_tools=not once,
+                calls=1 if once else None,
+                debug=run is not None and run.logs,
+            )
         servers_file: Path | None = None
         if run.servers:
             servers_file = folder.root / "servers.json"
@@ -250,15 +274,25 @@ class Session:
         return Path(self.sort.credential.working_dir or folder.work)
 
     async def ask(self, asked: Asked, turn: Turn) -> None:
-        """Ask the question of a request whose history it knows. Raises UpstreamFault."""
+        """Ask the question of a request whose history it knows, or give it the results. Raises UpstreamFault."""
         if self._client is None:
             raise UpstreamFault(Fault.RESET)
         self.turns += 1
+        self.owner = asked.owner
+        self._pass(turn)
+        if asked.resumes:
+            self._client.go_on([msgspec.Raw(_encoder.encode(block)) for block in asked.question], turn)
+            return
+        content = msgspec.json.decode(_encoder.encode(asked.question), type=list[dict[str, object]])
+        await self._client.ask(content, turn)
+
+    def _pass(self, turn: Turn | None) -> None:
+        """Let the request of a turn pass the door."""
         self._turn = turn
         if self._door is not None:
             self._door.turn = turn
-        content = msgspec.json.decode(_encoder.encode(asked.question), type=list[dict[str, object]])
-        await self._client.ask(content, turn)
+            if turn is not None:
+                turn.tools = self._tools
 
     @property
     def _answered(self) -> bool:

@@ -23,6 +23,8 @@ _log = get_logger("claude_code")
 _LOOK_EVERY_S: Final = 5.0
 _SETTLING_S: Final = 2.0
 _REMEMBERED_SORTS: Final = 256
+_QUIET_S: Final = 0.5
+_QUIET_LOOKS: Final = 10
 _PAGE_BYTES: Final = 4096
 
 
@@ -61,6 +63,8 @@ class Sessions:
         self._starts = asyncio.Semaphore(limits.starts)
         self._waiting = 0
         self._begun: dict[int, int] = {}
+        self._preparing: set[Sort] = set()
+        self._moves = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -73,9 +77,10 @@ class Sessions:
         The child is the caller's until it is given back. Raises UpstreamFault, and UpstreamRefused while all are
         busy.
         """
-        if sort.run is not None:
+        self._moves += 1
+        if sort.apart:
             return await self._asked_anew(sort, asked, turn, program)
-        if not asked.resumes and (found := await self._taken(sort, digest(asked.history))) is not None:
+        if (found := await self._taken(sort, asked)) is not None:
             try:
                 await found.ask(asked, turn)
             except UpstreamFault:
@@ -90,8 +95,16 @@ class Sessions:
         self._prepare_next(sort, asked, program)
         return session
 
-    def give_back(self, session: Session, turn: Turn, held: bytes | None) -> None:
-        """Take one back after its turn; `held` is the digest of what it knows now, None if that is not certain."""
+    def give_back(self, session: Session, turn: Turn, held: bytes | None, *, waits: bool = False) -> None:
+        """Take one back after its turn.
+
+        Args:
+            session: that one.
+            turn: what it was asked.
+            held: the digest of what it knows now, None if that is not certain.
+            waits: whether it has called a tool of the client's, and waits for the result.
+        """
+        self._moves += 1
         limits = self._limits
         if (
             held is None
@@ -103,7 +116,7 @@ class Sessions:
         ):
             self._end(session)
             return
-        session.held = held
+        session.held, session.waits = held, waits
         self._keep(session)
         detach(self._settle(session, turn), name="let Claude Code settle")
 
@@ -134,9 +147,10 @@ class Sessions:
         self._idle.clear()
         await asyncio.gather(*(self._ended(session) for session in tuple(self._all)))
 
-    async def _taken(self, sort: Sort, held: bytes) -> Session | None:
+    async def _taken(self, sort: Sort, asked: Asked) -> Session | None:
+        held = digest(asked.history)
         for session in tuple(self._idle):
-            if session.held == held and session.sort == sort:
+            if session.held == held and session.owner in {"", asked.owner} and session.sort == sort:
                 self._idle.remove(session)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_SETTLING_S):
@@ -157,7 +171,9 @@ class Sessions:
                 raise
             return session
         question = InputMessage("user", list(asked.question))
-        return await self._made(sort, program, (*asked.history, question), turn)
+        session = await self._made(sort, program, (*asked.history, question), turn)
+        session.owner = asked.owner
+        return session
 
     async def _made(
         self,
@@ -180,7 +196,7 @@ class Sessions:
     async def _place(self) -> None:
         """Wait for a place, one of those that idle giving way."""
         if self._places.locked() and self._idle:
-            oldest = min(self._idle, key=lambda session: session.used_s)
+            oldest = self._oldest
             self._idle.remove(oldest)
             self._end(oldest)
         self._waiting += 1
@@ -202,7 +218,8 @@ class Sessions:
             async with asyncio.timeout(_SETTLING_S):
                 await turn.over.wait()
         small = await asyncio.to_thread(_resident_bytes, session.pid) <= self._limits.memory_max_bytes
-        if turn.over.is_set() and session.alive and small:
+        ready = turn.over.is_set() and turn.waits is session.waits
+        if ready and session.alive and small:
             session.settled.set()
         elif session in self._idle:
             self._idle.remove(session)
@@ -216,16 +233,41 @@ class Sessions:
         begun = self._begun[name] = self._begun.pop(name, 0) + 1
         while len(self._begun) > _REMEMBERED_SORTS:
             del self._begun[next(iter(self._begun))]
-        there = any(not session.held and session.sort == sort for session in self._idle)
-        if begun > 1 and not there and not self._places.locked() and not self._closed:
+        if begun > 1 and sort not in self._preparing:
+            self._preparing.add(sort)
             detach(self._spare(sort, program), name="start Claude Code ahead")
+
+    async def _quiet(self) -> None:
+        """Wait until nothing was asked or answered for a moment, but not for long: a start takes a core from both."""
+        for _ in range(_QUIET_LOOKS):
+            moves = self._moves
+            await asyncio.sleep(_QUIET_S)
+            if moves == self._moves or self._closed:
+                return
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether one may be started ahead: in a free place, or in that of the conversation next to give way."""
+        if self._closed:
+            return False
+        return not self._places.locked() or (len(self._idle) > 1 and not self._oldest.waits)
+
+    @property
+    def _oldest(self) -> Session:
+        return min(self._idle, key=lambda session: session.used_s)
 
     async def _spare(self, sort: Sort, program: Program) -> None:
         try:
+            await self._quiet()
+            there = any(not session.held and session.sort == sort for session in self._idle)
+            if there or not self._has_room:
+                return
             session = await self._made(sort, program)
         except (UpstreamFault, UpstreamRefused) as problem:
             _log.info("Claude Code not started ahead", credential=sort.credential.name, problem=str(problem))
             return
+        finally:
+            self._preparing.discard(sort)
         if self._closed or self._waiting:
             self._end(session)
             return

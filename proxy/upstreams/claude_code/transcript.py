@@ -19,6 +19,7 @@ from proxy.model.request import InputMessage
 _MODE: Final = 0o600
 _NO_LETTER: Final = re.compile(r"[^a-zA-Z0-9]")
 _SLUG_MAX: Final = 200
+_NO_MODEL: Final = "claude"
 _encoder = msgspec.json.Encoder()
 
 
@@ -47,13 +48,21 @@ class _Entry(msgspec.Struct, rename="camel", kw_only=True):
 
 
 def write_transcript(
-    messages: Iterable[InputMessage], configuration: Path, working_dir: Path, version: str, session: str = ""
+    messages: Iterable[InputMessage],
+    configuration: Path,
+    working_dir: Path,
+    version: str,
+    *,
+    session: str = "",
+    model: str = "",
 ) -> tuple[str, Path]:
     """Write a history for a child that runs in `working_dir`. Returns its id and its file. Raises OSError.
 
-    `session` is the id it is to have, empty for a new one.
+    `session` is the id it is to have, empty for a new one; `model` the one that is asked: of any other's answers the
+    program leaves the thinking out.
     """
     session = session or str(uuid4())
+    # the program looks for it under the path it runs in, links resolved
     cwd = str(working_dir.resolve())
     folder = folder_of(configuration, working_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +76,7 @@ def write_transcript(
             session_id=session,
             version=version,
             type=message.role,
-            message=_said(message),
+            message=_said(message, model),
             uuid=str(uuid4()),
         )
         previous = entry.uuid
@@ -89,7 +98,7 @@ def remove_transcript(file: Path) -> None:
         file.parent.rmdir()
 
 
-def _said(message: InputMessage) -> _Said:
+def _said(message: InputMessage, model: str) -> _Said:
     if message.role == "user":
         return _Said("user", message.content)
     return _Said(
@@ -97,7 +106,7 @@ def _said(message: InputMessage) -> _Said:
         message.content,
         id=f"msg_{uuid4().hex}",
         type="message",
-        model="claude",
+        model=model or _NO_MODEL,
         stop_reason="end_turn",
         usage={"input_tokens": 1, "output_tokens": 1},
     )

@@ -12,6 +12,7 @@ from proxy.dialects.common import Observed
 from proxy.dialects.splicing import splice
 from proxy.pool import Fault
 from proxy.upstreams.base import Source, UpstreamFault, UpstreamRefused
+from proxy.upstreams.claude_code.client_tools import ClientTools
 from proxy.upstreams.claude_code.environment import RESUME_PROMPT
 from proxy.upstreams.reply import HttpReply
 
@@ -50,12 +51,16 @@ class Edits(msgspec.Struct, frozen=True):
     set: Mapping[str, bytes] = {}
     remove: frozenset[str] = frozenset()
 
-    def apply(self, body: bytes) -> bytes:
-        """The request as it goes out. Raises InvalidRequest for a body that is no object."""
+    def apply(self, body: bytes, tools: ClientTools | None = None) -> bytes:
+        """The request as it goes out, with the calls of `tools`. Raises InvalidRequest for a body that is no object."""
         changes = dict(self.set)
-        if b'"role":"system"' in body or _RESUME_PROMPT in body:
+        called = tools is not None and tools.called
+        if called or b'"role":"system"' in body or _RESUME_PROMPT in body:
             with suppress(ValueError, RecursionError):
-                changes["messages"] = msgspec.json.encode(_as_said(_body.decode(body).messages))
+                messages = _as_said(_body.decode(body).messages)
+                if tools is not None and called:
+                    messages = tools.to_upstream(messages)
+                changes["messages"] = msgspec.json.encode(messages)
         return splice(body, set=changes, remove=self.remove)
 
 
@@ -105,15 +110,19 @@ class Turn:
 
     Attributes:
         edits: what becomes of the child's request.
+        tools: the client's tools as the child knows them; None where it does not.
         source: who answered.
         observed: what the wire has shown; None where no listener reads it, or before it answers.
         ended: how it ended; None before.
-        over: set when it has ended.
+        over: set when it has ended, or waits for the client.
+        waits: whether the child waits for what the client's tools give.
         resets_unix_s: when a login's limit ends, as far as the program says; None otherwise.
     """
 
     def __init__(self, edits: Edits | None = None) -> None:
         self.edits = edits or Edits()
+        self.tools: ClientTools | None = None
+        self.waits = False
         self.source = Source()
         self.observed: Observed | None = None
         self.ended: Ended | None = None
@@ -181,6 +190,8 @@ class Turn:
         await self._room.wait()
         if self.broken or (self.observed is not None and self.observed.error is not None):
             return
+        if self.tools is not None:
+            self.tools.to_client(event)
         self._events.append(event)
         self._news.set()
         if len(self._events) >= _WAITING_MAX:
@@ -189,10 +200,16 @@ class Turn:
     def saw(self, message: Mapping[str, object]) -> None:
         """The child has sent a message, of whatever sort, as it came. Nothing is made of it here."""
 
+    def wait_for_client(self) -> None:
+        """The child has called a tool of the client's, and goes on when it has the result."""
+        self.waits = True
+        self.over.set()
+
     def end(self, ended: Ended) -> None:
         """It has ended, as the child tells it, or for an error event on the wire; what is known first counts."""
         if self.ended is None:
             self.ended = ended
+        self.waits = False
         self._news.set()
         self.over.set()
 

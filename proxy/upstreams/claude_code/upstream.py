@@ -39,7 +39,8 @@ from proxy.watch import Watch
 _log = get_logger("claude_code")
 _LARGE_BYTES: Final = 128 * 1024
 _BYTES_PER_TOKEN: Final = 4
-_CLEAN_ENDS: Final = frozenset({"end_turn", "stop_sequence"})
+_CALLS: Final = "tool_use"
+_CLEAN_ENDS: Final = frozenset({"end_turn", "stop_sequence", _CALLS})
 """After any other end the program goes on by itself, and its history is no longer the client's."""
 
 
@@ -92,7 +93,7 @@ class ClaudeCode:
             return WholeReply(msgspec.json.encode({"input_tokens": len(call.body) // _BYTES_PER_TOKEN}))
         loop = asyncio.get_running_loop()
         due_s = loop.time() + limit_s
-        asked = await _read(call.body)
+        asked = await _read(call)
         try:
             reply = await watch.within(limit_s, self._asked(asked, credential, call.wish))
         except TimeoutError:
@@ -108,6 +109,11 @@ class ClaudeCode:
             raise _broken_off() from None
         finally:
             reply.close()
+
+    @property
+    def joins_servers(self) -> bool:
+        """Whether MCP servers may join a request that says nothing of them."""
+        return self._runs is not None and self._runs.joins and bool(self._known)
 
     @property
     def credentials(self) -> tuple[Credential, ...]:
@@ -174,7 +180,7 @@ class ClaudeCode:
     def _closed(
         self, session: Session, turn: Turn, asked: Asked, stack: AsyncExitStack, answer: Message | None
     ) -> None:
-        if (run := session.sort.run) is not None:
+        if session.sort.apart and (run := session.sort.run) is not None:
             if self._runs is not None and run.session:
                 self._runs.saved.leave(run.owner, run.session)
             if answer is None:
@@ -187,11 +193,12 @@ class ClaudeCode:
             self._sessions.give_back(session, turn, None)
             return
         said = InputMessage("user", list(asked.question)), InputMessage("assistant", answer.content)
-        self._sessions.give_back(session, turn, digest(said, digest(asked.history)))
+        held = digest(said, digest(asked.history))
+        self._sessions.give_back(session, turn, held, waits=answer.stop_reason == _CALLS)
 
 
 def _turn(asked: Asked, run: Run | None) -> Turn:
-    if run is None:
+    if run is None or run.plain:
         return Turn(asked.edits())
     return RunTurn(asked.edits(acts=run.acts), run.output_format, acts=run.acts)
 
@@ -221,5 +228,7 @@ def _found(credential: Credential) -> Program:
     return program
 
 
-async def _read(body: bytes) -> Asked:
-    return read_asked(body) if len(body) < _LARGE_BYTES else await off_loop(partial(read_asked, body))
+async def _read(call: UpstreamCall) -> Asked:
+    if len(call.body) < _LARGE_BYTES:
+        return read_asked(call.body, call.client)
+    return await off_loop(partial(read_asked, call.body, call.client))

@@ -11,6 +11,7 @@ import pytest
 from proxy.capabilities import CELLS, Feature, Front, Verdict
 from proxy.credentials import Kind
 from tests.support.capabilities.probe import MODEL
+from tests.support.claude_code import claude_program
 from tests.support.gateway import CLIENT_KEY
 from tests.support.house import House, read_answer
 from tests.support.inside import house_inside
@@ -29,7 +30,8 @@ _LATER: Final = [_HELLO, {"role": "assistant", "content": "Hm."}, {"role": "user
 def _entries(kind: Kind, url: str) -> list[Mapping[str, object]]:
     if kind is Kind.CLAUDE_WEB:
         return sessions(*COOKIES)(url)
-    return [{"name": name, "kind": kind, "key": f"key-of-{name}"} for name in ("one", "two")]
+    secret = "token" if kind is Kind.CLAUDE_CODE else "key"
+    return [{"name": name, "kind": kind, secret: f"key-of-{name}"} for name in ("one", "two")]
 
 
 async def _answered_by(running: House, key: str, messages: list[dict[str, str]]) -> str:
@@ -44,7 +46,7 @@ async def _answered_by(running: House, key: str, messages: list[dict[str, str]])
 
 def test_somebody_emulates_it() -> None:
     """Protects the test below from testing nothing."""
-    assert _EMULATED == [Kind.ANTHROPIC, Kind.CLAUDE_WEB]
+    assert _EMULATED == [Kind.ANTHROPIC, Kind.CLAUDE_CODE, Kind.CLAUDE_WEB]
     assert CELLS[Feature.CACHE_KEY, Front.CHAT, Kind.OPENAI].verdict is Verdict.CARRIED
 
 
@@ -53,6 +55,8 @@ async def test_a_conversation_goes_back_to_whoever_answered_under_its_cache_key(
     kind: Kind, tmp_path: Path
 ) -> None:
     """Protects caches: two conversations that begin alike are told apart by their keys, and each stays where it was."""
+    if kind is Kind.CLAUDE_CODE:
+        claude_program()
     async with house_inside(tmp_path, {}, partial(_entries, kind)) as (running, _):
         first = {key: await _answered_by(running, key, _FIRST) for key in ("erasmus", "more")}
         assert len(set(first.values())) == 2

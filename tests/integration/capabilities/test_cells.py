@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 import pytest
@@ -18,18 +18,24 @@ import pytest_asyncio
 from proxy.capabilities import CELLS, ROWS, Cell, Feature, Front, Verdict
 from proxy.credentials import Kind
 from proxy.simulator import Step
-from tests.support.capabilities.probe import FILE_ID, File, Probe
+from tests.support.capabilities.probe import FILE_ID, MODEL, File, Probe
 from tests.support.capabilities.probes import PROBES
+from tests.support.claude_code import claude_program
 from tests.support.gateway import CLIENT_KEY
 from tests.support.house import Answer, House, read_answer
 from tests.support.inside import house_inside
 from tests.support.objects import MULTIPART, fields_of, multipart
+from tests.support.tool_calls import calling
 from tests.support.web_sessions import COOKIES, session_entry
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_KEYS: Final = {Kind.ANTHROPIC: "k1", Kind.CLAUDE_WEB: COOKIES[0], Kind.OPENAI: "other-1"}
-_TRIED: Final[tuple[Kind, ...]] = tuple(kind for kind in Kind if kind is not Kind.CLAUDE_CODE)
+_KEYS: Final = {
+    Kind.ANTHROPIC: "k1",
+    Kind.CLAUDE_WEB: COOKIES[0],
+    Kind.OPENAI: "other-1",
+    Kind.CLAUDE_CODE: "code-1",
+}
 _PLACES: Final = re.compile(r"\[\d+\]")
 _TOLD_FIRST: Final = re.compile(r"^(?:The )?([\w./\[\]]+)")
 _AURORA: Final = "aurora"
@@ -68,8 +74,12 @@ def _entry(kind: Kind, url: str) -> Mapping[str, object]:
         case Kind.OPENAI:
             base = f"{url}/v1"
             return {"name": "one", "kind": kind, "base_url": base, "key": _KEYS[kind], "model": "gpt-4o"}
-        case _:
+        case Kind.CLAUDE_CODE:
+            return {"name": "one", "kind": kind, "token": _KEYS[kind]}
+        case Kind.ANTHROPIC:
             return {"name": "one", "kind": kind, "key": _KEYS[kind]}
+        case _:
+            assert_never(kind)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -77,7 +87,7 @@ async def houses(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mapp
     """A gateway for each kind, with one credential of it."""
     async with AsyncExitStack() as stack:
         found = {}
-        for kind in _TRIED:
+        for kind in Kind:
             folder = tmp_path_factory.mktemp(kind.value)
             entered = house_inside(folder, {"AUTO_CACHE": "false"}, partial(_entries, kind))
             found[kind], _ = await stack.enter_async_context(entered)
@@ -107,7 +117,7 @@ def _cases(*verdicts: Verdict) -> list[object]:
     return [
         pytest.param(Case(feature, front, kind), id=f"{feature}-{front}-{kind}")
         for (feature, front, kind), cell in CELLS.items()
-        if kind in _TRIED and cell.verdict in verdicts
+        if cell.verdict in verdicts
     ]
 
 
@@ -131,15 +141,23 @@ async def _uploaded(running: House, file: File) -> str:
         return str(fields_of(await read_answer(response))["id"])
 
 
+def _answer(kind: Kind) -> Step:
+    """What an upstream says that was not told to look at the question; Claude Code always asks for a stream."""
+    if kind is Kind.CLAUDE_CODE:
+        return Step("slow_bytes", stream_body=calling(MODEL, "tell_time", {}), bytes_per_s=10**6)
+    return Step("raw", headers=_JSON, body_bytes=msgspec.json.encode(_ANSWERS[kind]))
+
+
 async def _asked(running: House, case: Case) -> _Asked:
+    if case.kind is Kind.CLAUDE_CODE:
+        claude_program()
     probe, simulator = case.probe, running.simulator
     simulator.reset()
     file_id = FILE_ID
     if probe.file is not None and case.kind is Kind.ANTHROPIC:
         file_id = await _uploaded(running, probe.file)
     if case.kind in probe.foreign:
-        body = msgspec.json.encode(_ANSWERS[case.kind])
-        simulator.script(_KEYS[case.kind], then=Step("raw", headers=_JSON, body_bytes=body))
+        simulator.script(_KEYS[case.kind], then=_answer(case.kind))
     elif probe.step is not None:
         simulator.script(_KEYS[case.kind], then=probe.step)
     headers = {"content-type": probe.content_type, "authorization": f"Bearer {CLIENT_KEY}"}
@@ -206,14 +224,6 @@ async def test_what_is_refused_is_refused_by_name(houses: Mapping[Kind, House], 
     told = error.param or _TOLD_FIRST.findall(error.message)[0]
     assert _PLACES.sub("[]", told) == case.cell.field
     assert running.calls() == 0
-
-
-async def test_kinds_nobody_has_tried_promise_nothing() -> None:
-    """Protects operators from counting on them, and the table from the day they are tried."""
-    unserved = {cell.verdict for (_, _, kind), cell in CELLS.items() if kind not in _TRIED}
-    assert unserved == {Verdict.NOT_YET, Verdict.NO_FIELD}
-    served = {cell.verdict for (_, _, kind), cell in CELLS.items() if kind in _TRIED}
-    assert Verdict.NOT_YET not in served
 
 
 @pytest.mark.parametrize("feature", Feature)

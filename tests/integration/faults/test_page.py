@@ -1,6 +1,7 @@
 """The page about faults says what the tests of this folder have seen."""
 
 import re
+from typing import Final
 
 import pytest
 
@@ -8,8 +9,9 @@ from proxy.settings import ALL_SETTINGS
 from proxy.simulator.faults.after import CUTS
 from proxy.simulator.faults.before import FAULTS
 from tests.soak.parts import PARTS
-from tests.support.faults.clients import CLIENT_FAULTS, ClientFault
+from tests.support.faults.clients import CLIENT_FAULTS
 from tests.support.faults.harmless import HARMLESS
+from tests.support.faults.machines import MISHAPS
 from tests.support.faults.page import PAGE, renewed
 from tests.support.program import ROOT
 
@@ -27,11 +29,16 @@ def test_every_case_has_its_line(name: str) -> None:
     assert len(lines) == 1
 
 
-@pytest.mark.parametrize("fault", CLIENT_FAULTS, ids=lambda fault: fault.does)
-def test_what_the_page_says_of_clients_is_tried_where_it_says(fault: ClientFault) -> None:
+TRIED: Final = {fault.does: fault.tests for fault in CLIENT_FAULTS} | {
+    mishap.what: mishap.tests for mishap in MISHAPS
+}
+
+
+@pytest.mark.parametrize("what", TRIED)
+def test_what_the_page_says_is_tried_where_it_says(what: str) -> None:
     """Protects readers from a line whose tests have gone elsewhere, or are none."""
-    assert fault.tests
-    for test in fault.tests:
+    assert TRIED[what]
+    for test in TRIED[what]:
         assert re.search(r"^(async )?def test_", (ROOT / test).read_text(), re.MULTILINE), test
 
 

@@ -1,4 +1,4 @@
-"""Moving here from claude-code-api (Go): its settings, curl line and clients' programs, without its own options."""
+"""Moving here from claude-code-api (Go): its settings, curl line, clients and fallbacks behind Claude Code."""
 
 import asyncio
 from pathlib import Path
@@ -6,7 +6,9 @@ from typing import Final
 
 import pytest
 
-from proxy.simulator import Simulator
+from proxy.simulator import Simulator, Step
+from tests.support.claude_code import claude_program
+from tests.support.fake_claude import fake_claude, starts
 from tests.support.moving import environment, moved
 from tests.support.node import node_programs
 from tests.support.program import ROOT
@@ -105,6 +107,34 @@ async def test_its_fallbacks_are_taken_over(tmp_path: Path, simulator: Simulator
         assert '"name":"OpenAI","kind":"openai"' in shown
         assert '"name":"Claude","kind":"anthropic"' in shown
         assert "your-openai-api-key" not in shown
+
+
+@pytest.mark.needs("curl")
+async def test_fallbacks_answer_in_their_order_while_claude_code_fails(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    """Protects those who rely on them: one's own Claude Code first, then each in turn, and the log says which."""
+    claude_program()
+    program = await asyncio.to_thread(fake_claude, tmp_path / "fake", "exits")
+    # only at its own address is the second one Anthropic's, where the retired model of the example has a successor
+    urls = {
+        "FALLBACK_API_URL_1": f"{simulator.url}/v1",
+        "FALLBACK_API_URL_2": f"{simulator.url}/other/v1",
+        "FALLBACK_API_MODEL_2": "example-model",
+    }
+    login = {"CLAUDE_CODE": "1", "CLAUDE_BINARY_PATH": str(program), "HOME": str(tmp_path)}
+    settings = {"API_KEY": "your-api-key", **environment(FALLBACKS), **urls, **login}
+    async with moved(tmp_path, simulator, settings) as found:
+        assert "Hello" in (await found.shell(CURL)).text
+        simulator.script("your-openai-api-key", then=Step("status", status=500))
+        assert "Hello" in (await found.shell(CURL)).text
+        answered = [(one.key, one.status) for one in simulator.record.requests]
+        assert answered[0] == ("your-openai-api-key", 200)
+        assert answered[-1] == ("your-anthropic-api-key", 200)
+        assert [key for key, _ in answered].count("your-anthropic-api-key") == 1
+        await found.program.wrote("credential=Claude")
+        assert "credential=OpenAI" in found.program.output
+    assert await asyncio.to_thread(starts, tmp_path / "fake")
 
 
 def test_the_page_names_its_settings() -> None:

@@ -5,6 +5,7 @@ From https://github.com/ZhangHanDong/claude-code-api-rs (MIT licence). Its conve
 
 import asyncio
 import base64
+import re
 from pathlib import Path
 from typing import Final
 
@@ -127,6 +128,16 @@ async function chat() {
   console.log(response.choices[0].message.content);
 }
 """
+LANGCHAIN: Final = """\
+response = client.chat.completions.create(
+    messages=[{"content": "Explain quantum computing", "role": "user"}],
+    model="claude-opus-4-20250514",
+    stream=False,
+)
+print(response.choices[0].message.content)
+"""
+OLD_LANGCHAIN: Final = LANGCHAIN.replace("stream=False,", "stream=False, n=1, temperature=0.7,")
+"""What ``llm.invoke`` asks OpenAI's client for, now and in the days of ``langchain.chat_models``."""
 
 
 @pytest.mark.needs("curl")
@@ -166,6 +177,30 @@ async def test_its_python_programs_work_as_they_are(
         for example, asked in ((WHOLE, "hello world in Python"), (STREAMED, "a long story")):
             await asyncio.to_thread(found.python, CLIENT + example)
             assert asked in capsys.readouterr().out
+
+
+async def test_what_langchain_sends_is_answered(
+    tmp_path: Path, simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Protects its example of LangChain, whose library is not here: the test makes the call that it makes."""
+    async with moved(tmp_path, simulator, _OPEN) as found:
+        for example in (LANGCHAIN, OLD_LANGCHAIN):
+            await asyncio.to_thread(found.python, CLIENT + example)
+            assert "Explain quantum computing" in capsys.readouterr().out
+
+
+@pytest.mark.needs("curl")
+async def test_a_page_in_a_browser_may_ask_and_each_answer_has_an_id(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    """Protects what it promises of web applications and of audit trails: the one by a setting, the other always."""
+    page = {"CORS_ORIGINS": "https://app.example"}
+    line = QUICK.replace("curl ", "curl -i -H 'Origin: https://app.example' ")
+    async with moved(tmp_path, simulator, {**_OPEN, **page}) as found:
+        heads = [(await found.shell(line)).body.lower().partition("\r\n\r\n")[0] for _ in range(2)]
+        assert all("access-control-allow-origin: https://app.example" in head for head in heads)
+        first, second = (re.findall(r"^x-request-id: (req_\w+)", head, re.MULTILINE) for head in heads)
+        assert len({*first, *second}) == 2
 
 
 @pytest.mark.needs("node", "npm")

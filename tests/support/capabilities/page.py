@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from proxy.capabilities import CELLS, Cell, Feature, Front, Row, Verdict
+from proxy.capabilities import CELLS, Cell, Feature, Front, Row
 from proxy.capabilities.table import SECTIONS
 from proxy.credentials import Kind
 
@@ -42,9 +42,8 @@ def _lines(rows: Mapping[Feature, Row]) -> Iterator[str]:
 
 
 def _shown(cell: Cell) -> str:
-    word = "not yet" if cell.verdict is Verdict.NOT_YET else cell.verdict.value
     told = f" `{cell.field}`" if cell.field else ""
-    return f"{word}{told}" + (f"; {cell.note}" if cell.note else "")
+    return f"{cell.verdict.value}{told}" + (f"; {cell.note}" if cell.note else "")
 
 
 if __name__ == "__main__":

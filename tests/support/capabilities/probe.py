@@ -39,7 +39,8 @@ class Probe:
     Attributes:
         asks: for each dialect that has it, the top-level fields that are added to the smallest request.
         token: stands in what the upstream is asked where it is carried, and nowhere where it is dropped.
-        tokens: the same for kinds that say it in other words; empty for those that say nothing.
+        tokens: the same for kinds that say it in other words; empty for those that say nothing. What is not said of
+            Claude Code is what Anthropic's API is asked.
         told: what stands in the client's answer where it is carried or emulated, by dialect.
         untold: what does not stand there then.
         model: one that takes the feature.
@@ -85,6 +86,8 @@ class Probe:
 
     def evidence(self, kind: Kind) -> bytes:
         """What stands in what an upstream of this kind is asked."""
+        if kind is Kind.CLAUDE_CODE and kind not in self.tokens:
+            kind = Kind.ANTHROPIC
         return self.tokens.get(kind, self.token)
 
 
@@ -114,5 +117,6 @@ def turns(*said: tuple[str, object]) -> Json:
 
 
 OPENAI: Final = frozenset({Kind.OPENAI})
-ANTHROPIC: Final = frozenset({Kind.ANTHROPIC})
-CLAUDE: Final[Sequence[Kind]] = (Kind.ANTHROPIC, Kind.CLAUDE_WEB)
+ANTHROPIC: Final = frozenset({Kind.ANTHROPIC, Kind.CLAUDE_CODE})
+"""Those that ask Anthropic's API."""
+CLAUDE: Final[Sequence[Kind]] = (Kind.ANTHROPIC, Kind.CLAUDE_WEB, Kind.CLAUDE_CODE)

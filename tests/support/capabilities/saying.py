@@ -114,7 +114,10 @@ TEXTS: Final[Mapping[Feature, Probe]] = {
             turns(("user", "One"), ("assistant", "Two"), ("user", "Three"), ("system", "You are Erasmus."))
         ),
         token=b'"role":"system"',
-        tokens={Kind.CLAUDE_WEB: b"System: You are Erasmus."},
+        tokens={
+            Kind.CLAUDE_WEB: b"System: You are Erasmus.",
+            Kind.CLAUDE_CODE: b"<system-reminder>\\nYou are Erasmus.",
+        },
         model="claude-sonnet-5-5",
     ),
     Feature.PREFILL: Probe(

@@ -136,7 +136,7 @@ ACCOUNT: Final[Mapping[Feature, Probe]] = {
     Feature.END_USER: Probe(
         asks={Front.MESSAGES: {"metadata": {"user_id": "erasmus"}}, **in_openais({"user": "erasmus"})},
         token=b"erasmus",
-        tokens={Kind.ANTHROPIC: b'"metadata":{"user_id":"'},
+        tokens={Kind.ANTHROPIC: b'"metadata":{"user_id":"', Kind.CLAUDE_CODE: b"erasmus"},
     ),
     Feature.METADATA: Probe(asks={Front.CHAT: {"metadata": {"topic": "erasmus"}}}, token=b"erasmus"),
     Feature.STORE: Probe(asks={Front.CHAT: {"store": True}}, token=b'"store":true'),

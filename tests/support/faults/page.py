@@ -14,6 +14,7 @@ from proxy.simulator.faults.told import NO_MODEL, Envelopes, Told
 from tests.soak.page import soak_table
 from tests.support.faults.clients import client_table
 from tests.support.faults.harmless import HARMLESS
+from tests.support.faults.machines import machine_table
 from tests.support.house import Spoken
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "reliability.md"
@@ -39,6 +40,7 @@ def tables() -> str:
 MADE: Final[Mapping[str, Callable[[], str]]] = {
     "what clients do": client_table,
     "what upstreams do": tables,
+    "what befalls machines": machine_table,
     "the soak": soak_table,
 }
 """Parts of the page, by the names in their marks."""

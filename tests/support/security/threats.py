@@ -154,6 +154,11 @@ _WIRE: Final[Mapping[str, Threat]] = {
         control="bodies, headers, answers, events, pages, images, waits, queues, histories and connections are bounded",
         holds="each bound allows what it says and refuses one more as it is written down",
         tests=(
+            f"{_SECURITY}/test_connections.py::test_pipelined_questions_reach_the_upstream_once_each_and_in_order",
+            f"{_SECURITY}/test_connections.py::test_headers_are_bounded_in_size_and_number",
+            f"{_SECURITY}/test_slow_clients.py::test_a_dripping_body_is_refused_at_every_endpoint",
+            f"{_SECURITY}/test_slow_clients.py::test_a_head_that_does_not_come_is_not_waited_for",
+            f"{_SECURITY}/test_busy_loop.py::test_no_body_keeps_the_loop_busy",
             f"{_SECURITY}/test_caps.py::test_a_bound_allows_what_it_says_and_not_one_more",
             f"{_SECURITY}/test_caps.py::test_an_event_may_be_as_large_as_it_is_said",
             f"{_SECURITY}/test_caps.py::test_as_many_wait_as_there_are_places_in_the_queue",
@@ -212,11 +217,18 @@ _REACH: Final[Mapping[str, Threat]] = {
         control="a fixed command line; every word that may differ has its pattern; an environment from an allow-list",
         holds="hostile values are refused; no tool, no setting and no permission is given; no key in the environment",
         tests=(
+            f"{_SECURITY}/test_claude_options.py::test_a_hundred_hostile_requests_stay_in_their_template",
+            f"{_SECURITY}/test_claude_options.py::test_starts_broken_off_anywhere_leave_no_process",
             f"{_UNIT}/upstreams/claude_code/test_arguments.py::test_a_model_that_fits_is_one_word_and_no_option",
             f"{_UNIT}/upstreams/claude_code/test_arguments.py::test_only_an_id_of_ours_is_resumed",
             f"{_UNIT}/upstreams/claude_code/test_arguments.py::test_no_tool_no_settings_and_no_permission_is_ever_given",
             f"{_UNIT}/upstreams/claude_code/test_environment.py::test_a_child_behind_the_listener_knows_an_address_and_no_key",
         ),
+    ),
+    "A caller's own session, brought to the mirror, is kept or told": Threat(
+        control="it lives as long as its request, in memory alone, and passes through no log, page or book",
+        holds="no canary of it anywhere after an hour of every failure",
+        tests=(f"{_SECURITY}/test_mirror.py::test_a_callers_cookie_is_told_nowhere",),
     ),
     "A refused claude.ai session is followed by the next": Threat(
         control="a stop of the site's ends the request for all sessions, on every way out",

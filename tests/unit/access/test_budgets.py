@@ -187,3 +187,20 @@ async def test_a_wall_clock_set_back_takes_nothing_away(store: MemoryAccess) -> 
     await finish_all(within_s=5)
     clock.jump(86_400)
     assert (await _restored(store, clock)).spent("a", _DAILY) == 1000
+
+
+@pytest.mark.parametrize("years", [1, 10])
+async def test_a_budget_does_not_wait_for_a_time_the_wall_clock_was_ahead_to(
+    store: MemoryAccess, years: int
+) -> None:
+    """Protects clients from a clock that was years ahead for a moment: what they spent counts until tomorrow."""
+    clock, ahead_s = FakeClock(), years * 365 * 86_400
+    subject = Budgets(store, clock)
+    clock.jump(ahead_s)
+    subject.settle("a", _DAILY, 0, 900_000)
+    clock.jump(-ahead_s)
+    assert _left(subject, "a", _DAILY) == 100_000
+    assert (subject.next_period_s("a", _DAILY) or 0) <= 86_400
+    clock.advance(86_400)
+    assert _left(subject, "a", _DAILY) == 1_000_000
+    await finish_all(within_s=5)

@@ -73,7 +73,7 @@ def test_the_way_into_the_canonical_request_is_told_by_the_fields_verdict(field:
         (Feature.SEED, Front.TEXT, Kind.OPENAI, Verdict.DROPPED),
         (Feature.CUSTOM_TOOLS, Front.CHAT, Kind.ANTHROPIC, Verdict.EMULATED),
         (Feature.CUSTOM_TOOLS, Front.CHAT, Kind.CLAUDE_WEB, Verdict.REFUSED),
-        (Feature.THINKING, Front.CHAT, Kind.CLAUDE_CODE, Verdict.NOT_YET),
+        (Feature.THINKING, Front.CHAT, Kind.CLAUDE_CODE, Verdict.CARRIED),
         (Feature.FILES, Front.MESSAGES, Kind.ANTHROPIC, Verdict.CARRIED),
         (Feature.FILES, Front.MESSAGES, Kind.CLAUDE_WEB, Verdict.REFUSED),
         (Feature.FILES, Front.CHAT, Kind.ANTHROPIC, Verdict.NO_FIELD),

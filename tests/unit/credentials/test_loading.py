@@ -157,19 +157,6 @@ def test_a_file_others_can_read_is_told(mode: int, warned: bool, tmp_path: Path)
     assert bool(load(tmp_path, {}).warnings) is warned
 
 
-@pytest.mark.parametrize(
-    ("kind", "field", "value"),
-    [("anthropic", "requests_per_minute", 5), ("claude_code", "requests_per_minute", 5)],
-)
-def test_a_field_that_does_nothing_yet_is_told(tmp_path: Path, kind: str, field: str, value: object) -> None:
-    """Protects an operator from trusting in a limit that is not kept."""
-    secret = {"key" if kind == "anthropic" else "token": "sk-b"}
-    write(tmp_path, {"name": "work", "kind": kind, **secret, field: value})
-    assert load(tmp_path, {}).warnings == (f"work: {field} is read but has no effect in this version.",)
-    write(tmp_path, {"name": "work", "kind": kind, **secret})
-    assert load(tmp_path, {}).warnings == ()
-
-
 def test_a_last_resort_of_the_file_comes_before_those_of_the_environment(tmp_path: Path) -> None:
     """Protects the order of last resorts: whatever its tier, the file's own comes first."""
     entry = {

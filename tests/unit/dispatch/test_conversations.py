@@ -29,10 +29,14 @@ class _Desk:
         self.settings = replace(ConversationSettings(), **settings)  # type: ignore[arg-type]  # each test's own
         self.conversations = self.started()
 
-    def started(self, memory_max_bytes: int = 2**26) -> Conversations:
-        """The same after a restart."""
+    def started(self, memory_max_bytes: int = 2**26, *, several: bool = False) -> Conversations:
+        """The same after a restart, or in another process."""
         self.conversations = Conversations(
-            self.tables.conversations, self.clock, self.settings, memory_max_bytes=memory_max_bytes
+            self.tables.conversations,
+            self.clock,
+            self.settings,
+            memory_max_bytes=memory_max_bytes,
+            several=several,
         )
         return self.conversations
 
@@ -298,3 +302,24 @@ async def test_what_is_remembered_is_swept_while_the_server_runs(desk: _Desk) ->
             await asyncio.sleep(0.001)
     with pytest.raises(StopAsyncIteration):
         await anext(running)
+
+
+async def test_a_conversation_goes_on_in_another_process_of_the_same_store() -> None:
+    """Protects clients of several workers: the second turn may come to one that has not seen the first."""
+    desk = _Desk()
+    for _ in range(2):
+        desk.started(several=True)
+        name = await desk.begun()
+        assert desk.conversations.size_bytes == 0
+        desk.started(several=True)
+        with await desk.turn(name) as turn:
+            assert (turn.row.messages, turn.row.message_count) == (_SPOKEN.messages, _SPOKEN.count)
+
+
+async def test_a_client_keeps_no_more_first_turns_on_disk_than_it_may() -> None:
+    """Protects the disk from conversations that nobody comes back to."""
+    desk = _Desk()
+    desk.started(several=True)
+    for _ in range(OWNED_MAX + 3):
+        await desk.begun()
+    assert await desk.stored() == OWNED_MAX

@@ -169,3 +169,38 @@ async def test_a_pool_of_one_kind_looks_at_nothing(monkeypatch: pytest.MonkeyPat
     mixed = bench(whole(MESSAGE), credentials=(_session("web"), credential("key")))
     with pytest.raises(AssertionError, match="for nothing"):
         await ask(mixed, _call())
+
+
+@pytest.mark.parametrize(
+    ("fields", "loses"),
+    [
+        ({"tools": [_TOOL], "stop_sequences": ["x"]}, False),
+        ({"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I"}]}, True),
+        ({"temperature": 0.5}, True),
+        ({"container": "c"}, True),
+        ({"mcp_servers": [{"type": "url", "url": "https://tools.example", "name": "a"}]}, True),
+        ({"context_management": {"edits": []}}, False),
+    ],
+)
+async def test_claude_code_is_asked_for_what_it_carries(fields: dict[str, object], *, loses: bool) -> None:
+    """Protects requests from a refusal or a loss at Claude Code where an API key stands beside it."""
+    kinds = frozenset({Kind.ANTHROPIC, Kind.CLAUDE_CODE})
+    call = _call(raw=body(model=_MODEL, **fields))
+    found = await fitted(_WANT, kinds, call, CATALOG, NO_DEFAULTS, Media(MediaSettings()))
+    assert found.losses == (((Kind.ANTHROPIC, 0), (Kind.CLAUDE_CODE, 1)) if loses else ())
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"temperature": 0.5, "tools": [_TOOL]}], ids=["plain", "with what it loses"]
+)
+async def test_options_of_claude_code_outweigh_all_it_loses(fields: dict[str, object]) -> None:
+    """Protects what only Claude Code can do from being asked of an API key, which would carry more of the rest."""
+    kinds = frozenset({Kind.ANTHROPIC, Kind.CLAUDE_CODE, Kind.CLAUDE_WEB})
+    call = _call(raw=body(model=_MODEL, claude_options={"tools": ["Read"]}, **fields))
+    found = await fitted(_WANT, kinds, call, CATALOG, NO_DEFAULTS, Media(MediaSettings()))
+    lost = dict(found.losses)
+    assert lost.keys() == kinds
+    assert min(lost, key=lambda kind: lost[kind]) is Kind.CLAUDE_CODE
+    others = frozenset({Kind.ANTHROPIC, Kind.CLAUDE_WEB})
+    without = await fitted(_WANT, others, call, CATALOG, NO_DEFAULTS, Media(MediaSettings()))
+    assert all(number < 100 for _, number in without.losses)

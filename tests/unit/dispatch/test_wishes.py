@@ -1,15 +1,24 @@
 """What goes to Claude Code beside the messages."""
 
+import binascii
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import pytest
 
 from proxy.dispatch.prepare import prepare
-from proxy.dispatch.wishes import with_wish
+from proxy.dispatch.wishes import with_images, with_wish
 from proxy.errors import GatewayError, InvalidRequest
 from proxy.exchange import Belonging, Exchange
+from proxy.settings import FetchRule, MediaSettings
+from proxy.upstreams.media import Media
+from tests.support.pictures import png
 from tests.unit.dispatch.building import CATALOG, MEMORY, NO_DEFAULTS, body, exchange
+from tests.unit.dispatch.test_named_media import URL, Pages
+
+_PAGES: Final = {URL: png(), URL.replace("https", "HTTPS"): png()}
 
 
 def _call(options: object, belongs: Belonging | None = None) -> Exchange:
@@ -57,3 +66,37 @@ def test_a_model_the_client_may_not_ask_for_stays_closed() -> None:
     with pytest.raises(GatewayError) as caught:
         with_wish(prepare(call, CATALOG, NO_DEFAULTS, MEMORY), call)
     assert caught.value.status in {403, 404}
+
+
+async def _with(images: list[str], pages: Mapping[str, bytes], *, fetches: bool = True) -> list[str] | None:
+    call = _call({"images": images})
+    prepared = with_wish(prepare(call, CATALOG, NO_DEFAULTS, MEMORY), call)
+    media = Media(MediaSettings(fetch=FetchRule(enabled=fetches)), fetch=Pages(pages))
+    found = await with_images(prepared, call, media)
+    assert found.call.wish is not None
+    return found.call.wish.options.images
+
+
+async def test_images_named_by_url_come_as_bytes_in_their_place() -> None:
+    """Protects the order of images, and one that is named twice."""
+    found = await _with(["dot.png", URL, "data:x", URL.replace("https", "HTTPS")], _PAGES)
+    data = f"data:image/png;base64,{binascii.b2a_base64(png(), newline=False).decode()}"
+    assert found == ["dot.png", data, "data:x", data]
+
+
+@pytest.mark.parametrize(("pages", "fetches"), [({}, True), ({URL: png()}, False)], ids=["missing", "off"])
+async def test_an_image_that_is_not_to_be_had_ends_the_request(
+    pages: Mapping[str, bytes], *, fetches: bool
+) -> None:
+    """Protects clients from an answer that has not seen it, of any other kind of credential either."""
+    with pytest.raises(GatewayError) as caught:
+        await _with(["dot.png", URL], pages, fetches=fetches)
+    assert not isinstance(caught.value, InvalidRequest)
+    assert (caught.value.status, caught.value.param) == (400, "claude_options.images[1]")
+
+
+async def test_images_of_this_machine_are_left_alone() -> None:
+    """Protects the speed of requests that name no URL."""
+    call = _call({"images": ["dot.png"]})
+    prepared = with_wish(prepare(call, CATALOG, NO_DEFAULTS, MEMORY), call)
+    assert await with_images(prepared, call, Media(MediaSettings())) is prepared

@@ -1,5 +1,6 @@
 """The stream grammar: what may follow what."""
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -88,3 +89,9 @@ def test_the_diagram_shows_each_transition() -> None:
     arrows = sum(len(kinds) for kinds in TRANSITIONS.values())
     assert sum(": " in line for line in lines) == arrows
     assert "    complete --> [*]" in lines
+
+
+def test_the_page_shows_the_diagram_of_the_table() -> None:
+    """Protects readers of the docs from a picture of yesterday's table."""
+    page = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{diagram()}```\n" in page

@@ -1,6 +1,7 @@
 """Leases, the queue, and what the pool says about itself."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -442,3 +443,16 @@ def test_a_limit_holds_for_who_is_asked_in_its_class_for_the_first_time() -> Non
     table.end(failure(FailureClass.RATE, retry_after_s=60.0), "a")
     found = table.pick(Want(WANT.model, WANT.limit_class, "friend"))
     assert found == Exhausted(ExhaustedReason.RATE_LIMITED, 60.0)
+
+
+def test_ten_thousand_other_things_that_are_remembered_end_no_cooldown() -> None:
+    """Protects a limit from being forgotten because much else is remembered meanwhile."""
+    table = bench("a", "b")
+    table.end(replace(RATE, retry_after_s=600.0), "a")
+    for number in range(10_000):
+        want = Want(f"claude-model-{number}", OTHER_CLASS.limit_class, "client")
+        table.end(failure(FailureClass.NO_MODEL, status=404), "a", want)
+    assert table.word("a") == "cooling(rate_limit)"
+    assert set(table.names(10)) == {"b"}
+    table.clock.advance(600)
+    assert set(table.names(10)) == {"a", "b"}

@@ -1,13 +1,23 @@
 """Whose answers a caller may get, and which requests are looked for in memory at all."""
 
+from pathlib import Path
+
 import msgspec
+import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from proxy.clock import SystemClock
+from proxy.credentials import Credential, Kind
 from proxy.dispatch.cache import AnswerCache
 from proxy.server.answers import owner_of_answers, question_of
 from proxy.server.app import ROUTES
-from proxy.settings import CacheSettings
+from proxy.settings import CacheSettings, CodePolicy, Policy
 from proxy.telemetry.requests import HasLine
+from proxy.upstreams.claude_code.runs import Runs
+from proxy.upstreams.claude_code.saved import SavedSessions
+from proxy.upstreams.claude_code.sessions import Limits
+from proxy.upstreams.claude_code.upstream import ClaudeCode
+from proxy.upstreams.http import WaysOut
 from tests.support.gateway import CLIENT_KEY
 from tests.unit.dispatch.building import bench, body, exchange, whole
 from tests.unit.server.building import AUTHORIZED, client, keys, services
@@ -57,3 +67,30 @@ async def test_the_log_says_what_memory_did_and_a_hit_names_no_attempt() -> None
         ("miss", "api-1", 1),
         ("hit", None, None),
     ]
+
+
+@pytest.mark.parametrize("joins", [False, True])
+async def test_nothing_is_kept_where_mcp_servers_may_join_a_request(tmp_path: Path, *, joins: bool) -> None:
+    """Protects clients from the old findings of a tool, and from one use of it for two requests."""
+    shared = services()
+    cache = AnswerCache(CacheSettings(enabled=True), shared.clock)
+    request = make_mocked_request("POST", _MESSAGES, headers=AUTHORIZED)
+    clock, own = (
+        SystemClock(),
+        Credential(name="own", kind=Kind.CLAUDE_CODE, secret=None, base_url="https://api.example"),
+    )
+    policy = CodePolicy(servers={"birds": b"{}"}, servers_join=joins)
+    code = ClaudeCode(
+        WaysOut(Policy()),
+        Policy(),
+        clock,
+        folder=tmp_path,
+        limits=Limits(processes=1, starts=1),
+        credentials=[own],
+        runs=Runs(policy, SavedSessions(tmp_path, clock, 60)),
+    )
+    shared.claude_code = code
+    assert (await question_of(exchange(body()), request, shared, cache) is None) is joins
+    code.follow([])
+    assert await question_of(exchange(body()), request, shared, cache) is not None
+    await code.close()

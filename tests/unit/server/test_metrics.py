@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
+from proxy.pool.health import Reason, State
 from proxy.server.app import ROUTES
 from proxy.server.context import Services
+from proxy.server.metrics import told
+from proxy.telemetry.slots import Slots
+from proxy.telemetry.workers import Workers
 from tests.unit.dispatch.building import MODEL, Bench, bench, body, credential, refused, whole
 from tests.unit.server.building import ADMINISTRATOR, AUTHORIZED, Client, client, services
 from tests.unit.telemetry.ended import ended
@@ -45,6 +49,7 @@ _NAMES = (
     "carousel_requests_in_flight",
     "carousel_owed_deletions",
     "carousel_uptime_seconds",
+    "carousel_workers",
     "carousel_info",
 )
 
@@ -75,6 +80,28 @@ async def test_openmetrics_is_spoken_to_who_asks_for_it(asked: Client) -> None:
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     families = {family.name for family in openmetrics(await answer.text())}  # type: ignore[no-untyped-call] # the library has no types for its reader
     assert families == {name.removesuffix("_total") for name in _NAMES}
+
+
+async def test_any_worker_tells_every_series_of_all(asked: Client, shared: Services) -> None:
+    """Protects scrapes of several processes: whatever a process tells, another one can read and add to its own."""
+    slots = Slots(2)
+    other = Workers(slots, 1, shared.clock)
+
+    async def answered(delay: float) -> None:
+        assert delay
+        other.answer(lambda: figures)
+
+    shared.workers = Workers(slots, 0, shared.clock, answered)
+    await asked.post("/v1/messages", data=body(), headers=AUTHORIZED)
+    figures = told(shared)
+    found = {metric.name: metric for metric in other.now(figures).metrics}
+    assert list(found) == [metric.name for metric in figures.metrics]
+    page = await (await asked.get("/metrics", headers=ADMINISTRATOR)).text()
+    slots.close()
+    assert "carousel_workers 2.0" in page
+    assert 'carousel_leases_ended_total{credential="api-2",outcome="succeeded"} 2.0' in page
+    assert "carousel_pool_panic 0.0" in page
+    assert 'carousel_credentials{state="cooling"} 1.0' in page
 
 
 async def _scraped(asked: Client) -> list[str]:
@@ -143,6 +170,16 @@ def test_what_grafana_and_alerts_name_is_there(name: str) -> None:
     named = {_PARTS.sub("", found) for found in _NAMED.findall((_GRAFANA / name).read_text())}
     assert named
     assert named <= set(_NAMES)
+
+
+def test_the_manual_says_what_to_do_for_every_alert_and_every_reason() -> None:
+    """Protects whoever is woken up by an alert that nobody has written anything about."""
+    manual = (_GRAFANA.parents[1] / "docs" / "operations.md").read_text()
+    alerts = re.findall(r"alert: (\w+)", (_GRAFANA / "alerts.yml").read_text())
+    assert len(alerts) == 12
+    assert not [alert for alert in alerts if f"| `{alert}` |" not in manual]
+    assert not [state for state in State if f"| `{state}`" not in manual]
+    assert not [reason for reason in Reason if f"`, `{reason}` |" not in manual]
 
 
 def test_the_manual_names_every_metric() -> None:

@@ -237,6 +237,7 @@ async def test_a_client_sees_what_it_used_and_the_operator_what_all_did() -> Non
             "active_sessions": 0,
             "conversations": 0,
             "cache": {"entries": 0, "hits": 0, "misses": 0},
+            "workers": 1,
         }
     )
     assert refusals == [401, 401]

@@ -33,6 +33,14 @@ function showTotals(snapshot) {
   if (snapshot.owed_deletions) text(total("conversations to delete"), count(snapshot.owed_deletions));
 }
 
+// the sums are those of all processes; everything else is told by the one that took this connection
+function showWorker(workers) {
+  by("worker").hidden = !workers;
+  if (!workers) return;
+  text(by("worker"), `Worker ${workers.number} of ${workers.count}: requests, errors, tokens and cost are those of all, ` +
+    "calls under way, charts and last requests its own.");
+}
+
 function connection(state, words) {
   attribute(by("connection"), "data-state", state);
   text(by("connection"), words);
@@ -40,6 +48,7 @@ function connection(state, words) {
 
 function show(snapshot) {
   const words = snapshot.draining ? "Stopping" : snapshot.panic ? "Live, too many credentials failed at once" : "Live";
+  showWorker(snapshot.workers);
   connection(snapshot.draining || snapshot.panic ? "warn" : "good", words);
   showTotals(snapshot);
   showPool(snapshot);

@@ -51,6 +51,28 @@ async def test_what_one_revokes_all_refuse_and_none_makes_good_again(link: Redis
     assert [await each.keys() for each in (one, two, late)] == [[("work", 7)]] * 3
 
 
+async def test_what_could_not_be_read_in_time_is_read_later_though_nothing_changes(
+    link: RedisLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects from a key that was ended and stays good here, because Redis was slow in the very moment."""
+    one, two = _Process(link), _Process(link)
+    await one.add_key(KEY)
+    await two.keys()
+    await one.revoke_key("work", 7)
+    seen = await two.foreign_writes()
+    with monkeypatch.context() as slow:
+        slow.setattr(link, "run", _too_slow)
+        assert await two.keys() == [("work", None)]
+    seen, before = await two.foreign_writes(), seen
+    assert seen != before
+    assert await two.keys() == [("work", 7)]
+    assert await two.foreign_writes() == seen
+
+
+async def _too_slow(*_: object) -> object:
+    raise NotShared("Redis cannot be used: TimeoutError.")
+
+
 async def test_without_redis_known_keys_open_and_none_is_made(redis: RealRedis, link: RedisLink) -> None:
     """Protects clients from an outage, and names from being given twice in it."""
     one, two = _Process(link), _Process(link)

@@ -58,7 +58,7 @@ async def test_what_could_not_be_told_is_told_later(
     assert await two.find("c", "files", ["f1"]) == ()
     await redis.start()
     await link.probe()
-    await one.sync()
+    await one.tell_waiting()
     assert await two.find("c", "files", ["f1"]) == (ROW,)
 
 

@@ -172,7 +172,7 @@ async def test_what_could_not_be_told_is_told_later(
     assert await two.load_response("r2", "ann", NOW) is None
     await redis.start()
     await link.probe()
-    await one.sync()
+    await one.tell_waiting()
     assert await two.load_response("r1", "ann", NOW) is None
     assert await two.load_response("r2", "ann", NOW) is not None
 
@@ -197,6 +197,6 @@ async def test_what_is_told_late_does_not_bring_back_what_was_deleted(
     await link.probe()
     await two.save_response(ROW)
     assert await two.delete_response("r1", "ann", NOW)
-    await one.sync()
+    await one.tell_waiting()
     assert await link.call("EXISTS", "carousel:1:response:ann:r1") == 0
     assert await one.load_response("r1", "ann", NOW) is None

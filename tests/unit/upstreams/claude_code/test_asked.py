@@ -11,6 +11,7 @@ from proxy.model.content import TextBlock, ThinkingBlock, ToolUseBlock
 from proxy.model.request import InputMessage
 from proxy.upstreams.base import UpstreamRefused
 from proxy.upstreams.claude_code.asked import Asked, digest, read_asked
+from proxy.upstreams.claude_code.carrying import APPLIED
 
 _USER: Final[dict[str, object]] = {"role": "user", "content": "Hello!"}
 
@@ -60,15 +61,19 @@ def test_the_system_texts_are_one(system: object, text: str) -> None:
     assert _read(system=system).system == text
 
 
-@pytest.mark.parametrize(
-    ("thinking", "kept"), [(None, False), ({"type": "disabled"}, False), ({"type": "adaptive"}, True)]
-)
-def test_what_needs_thinking_goes_with_it(thinking: object, *, kept: bool) -> None:
-    """Protects requests from a refusal: the program's own edits of the context need thinking."""
-    edits = _read(**({} if thinking is None else {"thinking": thinking})).edits()
-    assert ("context_management" not in edits.remove) is kept
-    assert ("thinking" in edits.set) is (thinking is not None)
-    assert "max_tokens" not in edits.remove
+@pytest.mark.parametrize("name", APPLIED[1:])
+def test_a_field_is_the_clients_or_is_not_sent(name: str) -> None:
+    """Protects clients from the program's own choices, and their own from being lost."""
+    asked = _read(**{name: {"any": "thing"}}).edits()
+    assert asked.set[name] == b'{"any":"thing"}'
+    assert name not in asked.remove
+    assert name in _read().edits().remove
+
+
+def test_the_longest_answer_is_the_programs_where_the_client_says_none() -> None:
+    """Protects requests from going out without a field that the API asks for."""
+    edits = read_asked(b'{"messages":[{"role":"user","content":"Hello!"}]}').edits()
+    assert "max_tokens" not in edits.remove | edits.set.keys()
 
 
 def test_a_login_carries_what_fits_into_an_environment() -> None:

@@ -1,5 +1,6 @@
 """Files and images of this machine before the question."""
 
+import binascii
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from proxy.dialects.claude_options import ClaudeOptions
 from proxy.errors import GatewayError
-from proxy.model.content import DocumentBlock, ImageBlock, TextSource
+from proxy.model.content import Base64Source, DocumentBlock, ImageBlock, TextSource
 from proxy.upstreams.claude_code.attachments import attached
 from proxy.upstreams.local_files import LocalFiles
 from tests.support.pictures import PDF, png
@@ -93,3 +94,38 @@ async def test_all_together_are_bounded(root: Path, files: LocalFiles) -> None:
     with pytest.raises(GatewayError) as caught:
         await attached(_options(files=["big.txt"] * 5), root, [root], files)
     assert caught.value.param == "claude_options.files[4]"
+
+
+async def test_an_image_may_be_a_data_url(root: Path, files: LocalFiles) -> None:
+    """Protects clients that send what no directory here holds; it is told by its bytes, not by its label."""
+    data = binascii.b2a_base64(png(), newline=False).decode()
+    options = _options(images=[f"DATA:image/jpeg;base64,{data}", "dot.png"])
+    first, second = await attached(options, root, [root], files)
+    assert first == second == ImageBlock(Base64Source("image/png", data))
+    assert await attached(_options(images=[f"data:image/png;base64,{data}"]), None, [], files) == (first,)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "data:",
+        "data:image/png;base64,*",
+        "data:text/plain,a%20heron",
+        f"data:image/png;base64,{binascii.b2a_base64(PDF, newline=False).decode()}",
+        "data:image/png;base64," + binascii.b2a_base64(png() + b"x" * 5 * 1024 * 1024).decode(),
+    ],
+    ids=["empty", "no base64", "text", "a PDF", "too large"],
+)
+async def test_a_data_url_that_cannot_be_used_is_named(root: Path, files: LocalFiles, url: str) -> None:
+    """Protects the process from what is no image, and the client from guessing which one is meant."""
+    with pytest.raises(GatewayError) as caught:
+        await attached(_options(images=["dot.png", url]), root, [root], files)
+    assert (caught.value.status, caught.value.param) == (400, "claude_options.images[1]")
+
+
+async def test_data_urls_count_into_what_a_request_may_have(root: Path, files: LocalFiles) -> None:
+    """Protects memory from many that are each small enough."""
+    url = "data:image/png;base64," + binascii.b2a_base64(png() + b"x" * 4_900_000).decode()
+    with pytest.raises(GatewayError) as caught:
+        await attached(_options(images=[url] * 5), root, [root], files)
+    assert caught.value.param == "claude_options.images[4]"

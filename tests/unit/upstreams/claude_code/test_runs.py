@@ -10,7 +10,7 @@ import pytest
 
 from proxy.dialects.claude_options import ClaudeOptions
 from proxy.errors import GatewayError
-from proxy.model.content import DocumentBlock
+from proxy.model.content import DocumentBlock, TextBlock, ToolResultBlock
 from proxy.settings import CodePolicy
 from proxy.upstreams.base import CodeWish
 from proxy.upstreams.claude_code import saved as saved_module
@@ -98,6 +98,12 @@ async def test_a_session_goes_on_where_it_ran(bench: _Bench) -> None:
         (_asked(), {"session_id": "a title"}, 404, "claude_options.session_id"),
         (_asked(), {"continue": True}, 404, "claude_options.continue"),
         (_asked(tools=[_TOOL]), {"tools": ["Read"]}, 400, "tools"),
+        (_asked(tool_choice={"type": "any"}), {"tools": ["Read"]}, 400, "tools"),
+        (_asked(tools=[_TOOL]), {"mcp_config": msgspec.Raw(b'"birds"')}, 400, "tools"),
+        (_asked(tools=[_TOOL]), {"session_id": _SESSION}, 400, "claude_options.session_id"),
+        (_asked(tools=[_TOOL]), {"continue": True}, 400, "claude_options.continue"),
+        (_asked(tools=[_TOOL]), {"output_format": "json"}, 400, "claude_options.output_format"),
+        (_asked(tools=[_TOOL]), {"tools": ["Bash"]}, 403, "claude_options.tools[0]"),
         (_asked(), {"tools": ["Bash"]}, 403, "claude_options.tools[0]"),
     ],
 )
@@ -145,3 +151,44 @@ async def test_without_options_servers_join_those_who_bring_no_tools(bench: _Ben
         assert run is not None
         assert (set(run.servers), run.session) == ({"birds"}, "")
         assert (await bench.runs.planned(_asked(tools=[_TOOL]), None, stack))[1] is None
+
+
+async def test_what_a_clients_own_tools_leave_room_for_is_done(bench: _Bench) -> None:
+    """Protects the use of files and directories beside them; a session would tell of calls it knows by other names."""
+    planned, run = await bench.plan(
+        asked=_asked(tools=[_TOOL]),
+        files=["note.txt"],
+        working_dir=str(bench.link),
+        model="opus",
+        disallowed_tools=["mcp__client__call"],
+    )
+    assert run == Run(working_dir=bench.root, model="opus")
+    assert run.plain
+    assert isinstance(planned.question[0], DocumentBlock)
+    assert bench.told == []
+    bench.runs.close()
+
+
+async def test_files_stand_behind_results(bench: _Bench) -> None:
+    """Protects results of tools, which the API takes at the beginning of a message alone."""
+    call = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "a heron"}
+    messages = [
+        {"role": "user", "content": "Look!"},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result, {"type": "text", "text": "And?"}]},
+    ]
+    asked = read_asked(msgspec.json.encode({"model": "m", "messages": messages}))
+    planned, _ = await bench.plan(asked=asked, files=["note.txt"], working_dir=str(bench.link))
+    assert [type(block) for block in planned.question] == [ToolResultBlock, DocumentBlock, TextBlock]
+    bench.runs.close()
+
+
+@pytest.mark.parametrize("fields", [{"tools": []}, {"tools": None}, {"tool_choice": None}])
+async def test_no_tools_are_as_good_as_none(bench: _Bench, fields: dict[str, object]) -> None:
+    """Protects clients whose library writes what they did not set: they may use the program's tools."""
+    asked = _asked(**fields)
+    planned, run = await bench.plan(asked=asked, tools=["Read"], working_dir=str(bench.link))
+    assert run.tools == ("Read",)
+    edits = planned.edits(acts=run.acts)
+    assert not {"tools", "tool_choice"} & (edits.set.keys() | edits.remove)

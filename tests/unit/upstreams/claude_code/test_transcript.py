@@ -35,3 +35,10 @@ def test_a_removed_history_leaves_those_of_others(tmp_path: Path) -> None:
     remove_transcript(other)
     assert not other.parent.exists()
     remove_transcript(other)
+
+
+def test_answers_are_of_the_model_that_is_asked(tmp_path: Path) -> None:
+    """Protects signed thinking of earlier turns, which the program leaves out of another model's answers."""
+    said = [InputMessage("user", [TextBlock("a")]), InputMessage("assistant", [TextBlock("b")])]
+    _, file = write_transcript(said, tmp_path / "configuration", tmp_path, "2.1.329", model="claude-opus-5-5")
+    assert file.read_text().splitlines()[1].count('"model":"claude-opus-5-5"') == 1

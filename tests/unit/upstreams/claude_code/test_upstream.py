@@ -186,7 +186,7 @@ async def test_a_refusal_is_told_as_the_api_said_it(
             "messages:",
         ),
         ({"model": "--dangerously-skip-permissions"}, "model:"),
-        ({"mcp_servers": []}, "mcp_servers:"),
+        ({"mcp_servers": [{"type": "url", "name": "a"}]}, "mcp_servers:"),
     ],
 )
 async def test_what_cannot_be_asked_is_refused_before_anything_starts(

@@ -1,0 +1,91 @@
+"""What befalls processes, disks, clocks and Redis, what holds in spite of it, and which tests have seen it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_INTEGRATION: Final = Path("tests/integration")
+_DEPLOY: Final = Path("tests/deploy")
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """One thing that befalls machines.
+
+    Attributes:
+        what: that.
+        promise: what holds all the same.
+        tests: files that try it.
+    """
+
+    what: str
+    promise: str
+    tests: tuple[Path, ...]
+
+
+MISHAPS: Final = (
+    Mishap(
+        "one of several processes meets a limit",
+        "the others leave the credential alone within 1.5 s, to the same moment; of two moments the later counts",
+        (_INTEGRATION / "test_replicas.py", Path("tests/unit/pool/test_pool.py")),
+    ),
+    Mishap(
+        "`kill -9` at any moment, 50 times",
+        "every order, key, stored answer and cooldown that was acknowledged is there again, the books count nothing "
+        "twice and the last two seconds at most are missing in them, the database is sound, no file and no process is "
+        "left, and conversations at claude.ai are deleted",
+        (
+            _INTEGRATION / "test_kills.py",
+            _INTEGRATION / "test_claude_web_campaign.py",
+            _INTEGRATION / "test_claude_code.py",
+        ),
+    ),
+    Mishap(
+        "SIGTERM with open streams, and a second one",
+        "they go on for `DRAIN_SECONDS`, then each ends in an error frame; a second signal ends all within 2 s",
+        (_DEPLOY / "test_drain.py",),
+    ),
+    Mishap(
+        "a rolling restart behind nginx",
+        "no call is lost and no stream is cut",
+        (_DEPLOY / "test_rolling_restart.py",),
+    ),
+    Mishap(
+        "Redis is killed, hangs, turns read-only or is full",
+        "every request is answered, by what the process knows; an order that is to hold everywhere is a 503; when "
+        "it is back all agree again",
+        (_INTEGRATION / "test_redis_trouble.py",),
+    ),
+    Mishap(
+        "two replicas behind nginx: Redis killed and frozen, a replica killed, stopped for 20 s, its wall clock wrong, "
+        "for five minutes",
+        "what was disabled or revoked is not used 1.5 s later, by a replica that was cut off not 5 s after that is "
+        "over; limits are not multiplied; one trial, and one question to a claude.ai session, at a time; an "
+        "upload is done once; responses are where they were, and stay deleted",
+        (_DEPLOY / "test_history.py",),
+    ),
+    Mishap(
+        "the disk is full, read-only or locked by another",
+        "answers go on, orders are a 503, and all is well afterwards without a restart",
+        (_INTEGRATION / "test_store_trouble.py",),
+    ),
+    Mishap(
+        "the wall clock is set, by up to a day, forward or back",
+        "cooldowns and limits last as long as they should; a stored moment is bounded at a restart; budgets keep what "
+        "was spent and end with their period; lists stay in order. Moments of the calendar (the end of a key or of a "
+        "stored answer) follow the clock",
+        (_INTEGRATION / "test_clock_jumps.py", Path("tests/unit/access/test_budgets.py")),
+    ),
+)
+
+
+def machine_table() -> str:
+    """The table."""
+    return f"| What happens | What holds | Tried in |\n|---|---|---|\n{''.join(_rows())}"
+
+
+def _rows() -> Iterator[str]:
+    for mishap in MISHAPS:
+        tried = ", ".join(f"`{test.relative_to('tests')}`" for test in mishap.tests)
+        yield f"| {mishap.what} | {mishap.promise} | {tried} |\n"
