@@ -63,7 +63,7 @@ class Work:
 
 def work_of(stats: Mapping[str, object], cpu: Mapping[str, object]) -> Work:
     """What the sections ``commandstats`` and ``cpu`` of ``INFO`` say, as the client library reads them."""
-    calls = {}
+    calls: dict[str, int] = {}
     for name, told in stats.items():
         command = name.removeprefix("cmdstat_").partition("|")[0]
         if command not in _NOT_COUNTED and isinstance(told, Mapping):
