@@ -18,6 +18,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _WINDOW_BYTES: Final = 65_536
 _TWO_LINES = re.compile(rb"event: [^\n]*\ndata: ([^\n]*)\n\n")
 _MANY_BLANK_LINES = re.compile(rb"\n{3,}")
+_BLANK_LINES = re.compile(rb"(?>\r\n|\r|\n){2,}")
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -194,19 +195,26 @@ class EventSplitter:
     """Bytes, cut anywhere, to the same bytes, cut only between events.
 
     Whatever the line ends, every byte comes out as it went in; a half event never does.
+
+    Attributes:
+        fault: an event over the cap, found behind sound events.
     """
 
-    __slots__ = ("_event_max_bytes", "_tail")
+    __slots__ = ("_event_max_bytes", "_tail", "fault")
 
     def __init__(self, event_max_bytes: int) -> None:
         self._event_max_bytes = event_max_bytes
         self._tail = bytearray()
+        self.fault: StreamBroken | None = None
 
     def feed(self, chunk: bytes) -> bytes:
         """The bytes up to the end of the last complete event, and any blank lines behind it.
 
-        Raises StreamBroken for an event over the cap.
+        Raises StreamBroken for an event over the cap; if sound events came before it in the same chunk, they
+        are returned and the next call raises.
         """
+        if self.fault is not None:
+            raise self.fault
         tail = self._tail
         if tail:
             # The tail holds no blank line, so that only its last byte can begin one.
@@ -215,22 +223,34 @@ class EventSplitter:
             end = max(_last_event_end(chunk), len(chunk) - len(chunk.lstrip(b"\r\n")))
         if end <= 0:
             tail += chunk
-            self._check_tail()
-            return b""
-        whole = bytes(tail) + chunk[:end] if tail else chunk[:end]
-        self._tail = bytearray(chunk[end:])
-        self._check_tail()
-        if len(whole) > self._event_max_bytes:
-            self._check_whole(whole)
-        return whole
-
-    def _check_tail(self) -> None:
+            whole = b""
+        else:
+            whole = bytes(tail) + chunk[:end] if tail else chunk[:end]
+            self._tail = tail = bytearray(chunk[end:])
+        cap = self._event_max_bytes
         # Two bytes more than the cap may be the line end before the blank line.
-        if len(self._tail) > self._event_max_bytes + 2:
-            raise StreamBroken(f"an event is larger than {self._event_max_bytes} bytes")
+        if len(whole) <= cap and len(tail) <= cap + 2:
+            return whole
+        return self._within_cap(whole)
 
-    def _check_whole(self, whole: bytes) -> None:
-        SseDecoder(self._event_max_bytes).feed(whole)
+    def _within_cap(self, whole: bytes) -> bytes:
+        """What comes before the first event over the cap; raises StreamBroken where that is nothing."""
+        cap = self._event_max_bytes
+        at = len(whole) - len(whole.lstrip(b"\r\n"))
+        for blank in _BLANK_LINES.finditer(whole, at):
+            # CR LF counts as one byte, as it does for who decodes
+            size_bytes = blank.start() - at - whole.count(b"\r\n", at, blank.start())
+            if size_bytes > cap:
+                return self._break_off(whole[:at])
+            at = blank.end()
+        return whole if len(self._tail) <= cap + 2 else self._break_off(whole)
+
+    def _break_off(self, sound: bytes) -> bytes:
+        self._tail = bytearray()
+        self.fault = StreamBroken(f"an event is larger than {self._event_max_bytes} bytes")
+        if not sound:
+            raise self.fault
+        return sound
 
 
 def _last_event_end(data: bytes | bytearray) -> int:

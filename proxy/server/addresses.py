@@ -23,7 +23,7 @@ class Addresses:
     def of(self, request: web.Request) -> str:
         """The address of the client, or of the first proxy before it that is not trusted; empty if unknown."""
         found = request.remote or ""
-        if not self._trusted or not self._trusts(found):
+        if not self._trusted or not self.trusts(found):
             return found
         hops = ",".join(request.headers.getall(_FORWARDED, ())).split(",")
         for hop in reversed(hops[-_HOPS_MAX:]):
@@ -31,11 +31,12 @@ class Addresses:
             if address is None:
                 break
             found = str(address)
-            if not self._trusts(found):
+            if not self.trusts(found):
                 break
         return found
 
-    def _trusts(self, text: str) -> bool:
+    def trusts(self, text: str) -> bool:
+        """Whether an address is in one of the networks."""
         address = _parsed(text)
         return address is not None and any(address in network for network in self._trusted)
 

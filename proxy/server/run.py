@@ -9,6 +9,7 @@ from aiohttp import web
 
 from proxy.log import get_logger
 from proxy.server.context import SERVICES
+from proxy.server.doors import Doors
 from proxy.server.inflight import Inflight
 from proxy.server.newcomers import Newcomers
 from proxy.settings import Settings
@@ -67,6 +68,7 @@ async def run(
         shutdown_timeout=_AFTER_CUT_S,
     )
     await runner.setup()
+    _guard(runner, app, settings)
     listener = _bind(settings.address, shared=shared)
     site = web.SockSite(runner, listener, backlog=_BACKLOG)
     await site.start()
@@ -88,6 +90,13 @@ async def run(
         task.cancel()
     await runner.cleanup()
     return 130 if cut_short else 0
+
+
+def _guard(runner: web.AppRunner, app: web.Application, settings: Settings) -> None:
+    """Bound the number of connections."""
+    if runner.server is None:
+        raise RuntimeError("the runner is not set up")
+    Doors(settings.policy, app[SERVICES].clock, settings.limits.trusted_proxies).guard(runner.server)
 
 
 def _newcomers(runner: web.AppRunner, settings: Settings) -> "asyncio.Task[None]":

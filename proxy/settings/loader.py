@@ -87,10 +87,8 @@ def load_settings(
     policy = _policy(resolver, findings)
     found = _media(resolver, _Paths(working_dir), findings)
     code = _claude_code(resolver, _Paths(working_dir), found.roots, findings)
-    if findings.problems:
-        raise ConfigurationError(findings.problems)
     settings = _settings(resolver, _Paths(working_dir), address, access, sources, policy)
-    return replace(
+    settings = replace(
         settings,
         media=found,
         mirror=mirror,
@@ -98,6 +96,9 @@ def load_settings(
         conversations=_conversations(resolver, _Paths(working_dir), settings.data_dir),
         warnings=tuple(findings.warnings),
     )
+    if findings.problems:
+        raise ConfigurationError(findings.problems)
+    return settings
 
 
 class _Paths:

@@ -79,6 +79,20 @@ class Policy:
         3600,
         "Time a client may take no byte of an answer before it is cut off.",
     )
+    connections_max: int = _of(
+        2000,
+        "RELAY_CONNECTIONS_MAX",
+        0,
+        1_000_000,
+        "Connections a process takes at once; one more is closed. 0 takes any number.",
+    )
+    connections_per_address_max: int = _of(
+        100,
+        "RELAY_CONNECTIONS_PER_ADDRESS_MAX",
+        0,
+        1_000_000,
+        "The same of one address; trusted proxies and this machine have any number.",
+    )
     head_timeout_s: float = _of(
         30.0, "RELAY_HEAD_TIMEOUT_S", 2, 3600, "Time a new connection has for the head of its first request."
     )

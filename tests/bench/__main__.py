@@ -7,6 +7,7 @@ program is measured in the same run against the same upstream; what counts are t
 import argparse
 import asyncio
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -21,8 +22,10 @@ from tests.bench.limits import limits
 from tests.bench.measure import PATHS, body, chat_body, percentile
 from tests.bench.peers import peers
 from tests.bench.programs import LOAD_CORE, Running, carousel, nginx, relay, running, upstream
+from tests.bench.replicas import replicas
 from tests.bench.rounds import FAST_PORT, PORTS, Make, Report, all_started, rounds, started
 from tests.bench.several import redis, workers
+from tests.support.real_redis import PROGRAM as REDIS
 
 EVENTS: Final = 200
 WRITES: Final = 20
@@ -158,6 +161,13 @@ async def scrapes(report: Report, chosen: dict[str, Make]) -> None:
             report.figure("scrape", found.program.name, p50_s * 1000, "ms p50", p99=p99_s * 1000)
 
 
+async def shared(report: Report, chosen: dict[str, Make]) -> None:
+    """What sharing a Redis costs, and two processes in place of one; where no Redis is installed, nothing."""
+    if "carousel" in chosen and shutil.which(REDIS) is not None:
+        sys.stderr.write("replicas\n")
+        await replicas(report, FAST_PORT)
+
+
 async def _weigh(found: Running, streams: int) -> float:
     """The most memory while all streams are open."""
     await asyncio.sleep(streams / 250 + 2)
@@ -195,7 +205,7 @@ async def code(report: Report, chosen: dict[str, Make]) -> None:
         await claude_code(report)
 
 
-OURS_ALONE: Final = {"pacing", "limits", "redis", "workers", "scrapes", "claude_code"}
+OURS_ALONE: Final = {"pacing", "limits", "redis", "workers", "scrapes", "claude_code", "replicas"}
 """Parts the others have no share in."""
 
 PARTS: Final = {
@@ -206,6 +216,7 @@ PARTS: Final = {
     "redis": redis,
     "workers": workers,
     "scrapes": scrapes,
+    "replicas": shared,
     "claude_code": code,
 }
 

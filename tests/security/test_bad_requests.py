@@ -1,7 +1,6 @@
 """Thousands of wrong requests as raw bytes over the socket: each is refused by name, and nothing of ours fails."""
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
@@ -13,7 +12,8 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.security.wire import Answer, ask
+from tests.security.refusals import fault_of
+from tests.security.wire import ask
 from tests.support.bad_requests import BadRequest, Place, bad_requests, every_field_wrong, places, put
 from tests.support.house import House, house
 from tests.support.soak import SOAKING, sized
@@ -30,34 +30,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REQUESTS: Final = sized(full=20_000, short=2_000)
 AT_ONCE: Final = 4
-# what a mistake in one field can be told of
-NO_JSON: Final = (
-    "The request body could not be parsed as JSON",
-    "The request body is not valid JSON",
-    "The request is nested too deeply",
-)
-UNKNOWN: Final = re.compile(r"Extra inputs are not permitted|unknown field")
-TOLD_OF: Final[dict[str, set[str]]] = {
-    "tools": {"tool_choice", "messages"},
-    "messages": {"tools"},
-    "stream": {"stream_options"},
-}
-
-
-class Error(msgspec.Struct):
-    """What both envelopes hold."""
-
-    type: str
-    message: str
-    param: str | None = None
-    code: str | None = None
-
-
-class Envelope(msgspec.Struct):
-    """An error in either envelope; `type` is Anthropic's alone."""
-
-    error: Error
-    type: str | None = None
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -78,27 +50,6 @@ async def before_another(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
         yield running
 
 
-def _wrong(answer: Answer, bad: BadRequest, path: str) -> str | None:
-    """What is wrong with an answer; None where it is a success, or a refusal that says what of."""
-    if answer.status == 200:
-        return None
-    if answer.status not in {400, 404, 413, 422}:
-        return f"status {answer.status}"
-    envelope = msgspec.json.decode(answer.body, type=Envelope)
-    error = envelope.error
-    if bad.field is None or error.code == "invalid_json" or error.message.startswith(NO_JSON):
-        return None
-    fields = {bad.field, *TOLD_OF.get(bad.field, ())}
-    if bad.unknown and UNKNOWN.search(error.message):
-        return None
-    if path not in {MESSAGES_PATH, COUNT_PATH}:
-        named = (error.param or "").replace("[", ".").partition(".")[0]
-        return None if named in fields else f"param is {error.param}"
-    if envelope.type != "error":
-        return "the wrong envelope"
-    return None if any(field in error.message.lower() for field in fields) else "the message names no field"
-
-
 async def _told(running: House, path: str, count: int, seed: int) -> tuple[Counter[int], list[str]]:
     """How many answers of each status there were, and what was wrong with which."""
     return await _sent(running, path, islice(bad_requests(SOUND[path], seed), count))
@@ -113,7 +64,7 @@ async def _sent(running: House, path: str, requests: Iterator[BadRequest]) -> tu
             headers = {"anthropic-version": "2023-06-01"}
             answer = await ask(running.server.url, path, bad.body, headers=headers)
             statuses[answer.status] += 1
-            if (problem := _wrong(answer, bad, path)) is not None:
+            if (problem := fault_of(answer, bad, path)) is not None:
                 wrong.append(f"{problem}: {bad.mistake}: {answer.body[:300]!r}")
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
@@ -194,4 +145,4 @@ async def test_any_value_in_any_place_is_served_or_refused_by_name(
     place: Place = data.draw(st.sampled_from(places(sound)))
     bad = put(sound, place, data.draw(VALUES))
     answer = await ask(before_claude.server.url, path, bad.body, headers={"anthropic-version": "2023-06-01"})
-    assert _wrong(answer, bad, path) is None, f"{bad.mistake}: {answer.body[:300]!r}"
+    assert fault_of(answer, bad, path) is None, f"{bad.mistake}: {answer.body[:300]!r}"

@@ -4,11 +4,11 @@ import math
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-import msgspec
 import pytest
 import pytest_asyncio
 
-from tests.security.wire import MODEL, Answer, ask
+from tests.security.heavy_bodies import BODIES, PATHS, TOO_MUCH
+from tests.security.wire import Answer, ask
 from tests.support.apart import Apart, house_apart
 from tests.support.house import House
 
@@ -17,72 +17,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROMISED_S: Final = 0.05
 MOST_S: Final = 4 * PROMISED_S
 ROUNDS: Final = 5
-MANY: Final = 100_000
-TURNS: Final = 10_000
-PATHS: Final = ("/v1/messages", "/v1/chat/completions", "/v1/responses", "/v1/messages/count_tokens")
-INPUT: Final = {"/v1/responses": b"input"}
-TOO_MUCH: Final = (b"x" * 201, b"9" * 201)
-"""What no error may repeat of a body."""
-LIMIT: Final = {"/v1/messages": b'"max_tokens":8,'}
-
-
-def _request(path: str, items: bytes, more: bytes = b"") -> bytes:
-    """A request of these messages or items, with more fields."""
-    name, limit = INPUT.get(path, b"messages"), LIMIT.get(path, b"")
-    return b'{"model":"%s",%s%s"%s":%s}' % (MODEL.encode(), limit, more, name, items)
-
-
-def _saying(content: bytes) -> bytes:
-    return b'[{"role":"user","content":%s}]' % content
-
-
-HELLO: Final = _saying(b'"Hello"')
-TOOL: Final = {"name": "f", "description": "Does.", "input_schema": {"type": "object"}}
-FUNCTION: Final = {"name": "f", "description": "Does.", "parameters": {"type": "object"}}
-
-
-def _tools(path: str) -> bytes:
-    """Ten thousand tools, as an endpoint wants them."""
-    made: list[object] = []
-    for number in range(TURNS):
-        if path.startswith("/v1/messages"):
-            made.append({**TOOL, "name": f"f{number}"})
-        elif path == "/v1/responses":
-            made.append({"type": "function", **FUNCTION, "name": f"f{number}"})
-        else:
-            made.append({"type": "function", "function": {**FUNCTION, "name": f"f{number}"}})
-    return msgspec.json.encode(made)
-
-
-BODIES: Final[dict[str, Callable[[str], bytes]]] = {
-    "deep arrays": lambda _: b"[" * MANY + b"]" * MANY,
-    "deep arrays as messages": lambda path: _request(path, b"[" * MANY + b"]" * MANY),
-    "deep objects as content": lambda path: _request(path, _saying(b'{"a":' * MANY + b"1" + b"}" * MANY)),
-    "deep arrays in an unknown field": lambda path: _request(
-        path, HELLO, b'"x":' + b"[" * MANY + b"]" * MANY + b","
-    ),
-    "many fields": lambda path: _request(
-        path, HELLO, b"".join(b'"f%d":1,' % number for number in range(MANY))
-    ),
-    "one field many times": lambda path: _request(path, HELLO, b'"temperature":1,' * MANY),
-    "many fields in metadata": lambda path: _request(
-        path, HELLO, b'"metadata":{%s},' % b",".join(b'"f%d":"x"' % number for number in range(MANY))
-    ),
-    "many messages": lambda path: _request(path, b"[%s]" % b",".join([HELLO[1:-1]] * (TURNS + 1))),
-    "many messages of a wrong type": lambda path: _request(path, b"[%s]" % b",".join([b"7"] * MANY)),
-    "many parts": lambda path: _request(
-        path, _saying(b"[%s]" % b",".join([b'{"type":"text","text":"x"}'] * TURNS))
-    ),
-    "many parts of an unknown type": lambda path: _request(
-        path, _saying(b"[%s]" % b",".join([b'{"type":"robot","text":"x"}'] * TURNS))
-    ),
-    "many tools": lambda path: _request(path, HELLO, b'"tools":%s,' % _tools(path)),
-    "one long text": lambda path: _request(path, _saying(b'"%s"' % (b"x" * 1_000_000))),
-    "one long text of escapes": lambda path: _request(path, _saying(b'"%s"' % (rb"\u00e9" * 200_000))),
-    "many stop sequences": lambda path: _request(path, HELLO, b'"stop":[%s],' % b",".join([b'"x"'] * MANY)),
-    "a long number": lambda path: _request(path, HELLO, b'"max_tokens":%s,' % (b"9" * MANY)),
-    "a long model": lambda path: _request(path, HELLO, b'"model":"%s",' % (b"x" * 1_000_000)),
-}
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -71,6 +71,7 @@ _ODD_URLS = (
     "http://127.0.0.1:{port}/" + "a" * 10_000,
     "http://" + "a." * 5000 + "example/",
 )
+_LIMIT_S = 30.0
 _NAMES = {
     "metadata.google.internal": [["169.254.169.254"]],
     "public.example": [[PUBLIC]],
@@ -245,24 +246,33 @@ async def test_what_never_ends_is_left_at_the_limit(public_site: Site, head: byt
 
 
 @pytest.mark.parametrize("at_once", [0, 17, 41])
-async def test_what_never_comes_is_not_waited_for(public_site: Site, at_once: int) -> None:
+async def test_what_never_comes_is_not_waited_for(
+    public_site: Site, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
     """Protects requests from sites that send a byte now and then, in the head or behind it."""
     left = asyncio.Event()
     whole = b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n" + bytes(9999)
+    loop = asyncio.get_running_loop()
+    time_s, passed_s = loop.time, 0.0
+    # half a second passes with each byte, however long it takes
+    monkeypatch.setattr(loop, "time", lambda: time_s() + passed_s)
 
     async def drip(_: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal passed_s
         writer.write(whole[:at_once])
         for place in range(at_once, len(whole)):
             if writer.is_closing():
                 break
             writer.write(whole[place : place + 1])
             await asyncio.sleep(0.01)
+            passed_s = min(passed_s + 0.5, 2 * _LIMIT_S)
         left.set()
 
     public_site.answer = drip
-    async with fetching(limit_s=0.05) as fetch:
+    async with fetching(limit_s=_LIMIT_S) as fetch:
         await _refused(fetch, public_site.url)
-    await asyncio.wait_for(left.wait(), 10)
+    assert passed_s > _LIMIT_S / 2
+    await asyncio.wait_for(left.wait(), 60)
 
 
 async def test_hops_without_end_are_not_followed(public_site: Site) -> None:

@@ -80,7 +80,11 @@ class _Probed:
 
 async def crowd(size: Crowd, folder: Path, report: Report, front: Front) -> None:
     """Have them come and report."""
-    settings = {"RELAY_HEAD_TIMEOUT_S": f"{size.head_s:g}", "RELAY_BODY_STALL_S": f"{size.body_s:g}"}
+    settings = {
+        "RELAY_HEAD_TIMEOUT_S": f"{size.head_s:g}",
+        "RELAY_BODY_STALL_S": f"{size.body_s:g}",
+        "RELAY_CONNECTIONS_MAX": "0",
+    }
     async with ground(folder, front, settings) as found:
         calm, beside = _Probed(), _Probed()
         await _probe(found, calm, iter(range(_CALM_PROBES)))

@@ -133,6 +133,7 @@ class StreamTap:
         if self.fault is not None:
             raise self.fault
         whole = self._splitter.feed(chunk)
+        self.fault = self._splitter.fault
         if self._decoder is not None or b"\r" in whole:
             return self._read_any_line_ends(whole)
         return self._survey(whole) if whole else whole

@@ -7,6 +7,8 @@ from typing import Final
 
 _SECURITY: Final = Path("tests/security")
 _INTEGRATION: Final = Path("tests/integration")
+_DEPLOY: Final = Path("tests/deploy")
+_THROUGH_NGINX: Final = _DEPLOY / "test_hostile_bodies.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,13 @@ CLIENT_FAULTS: Final = (
             _SECURITY / "test_busy_loop.py",
             _SECURITY / "test_hostile_json.py",
             _INTEGRATION / "test_large_requests.py",
+            _THROUGH_NGINX,
         ),
     ),
     ClientFault(
         "a body that is no JSON, no UTF-8, no object, or has a field twice",
         "400; of a field that stands there twice the last one counts, for us and for the upstream",
-        (_SECURITY / "test_hostile_json.py",),
+        (_SECURITY / "test_hostile_json.py", _THROUGH_NGINX),
     ),
     ClientFault(
         "a field of a wrong type or value, an unknown one, or one that is missing",
@@ -61,12 +64,17 @@ CLIENT_FAULTS: Final = (
             _SECURITY / "test_bad_requests.py",
             _SECURITY / "test_hostile_json.py",
             Path("tests/e2e/test_openapi.py"),
+            _THROUGH_NGINX,
         ),
     ),
     ClientFault(
         "an image that is none, is mislabelled, cut off or too large",
         "where it is translated, its bytes tell its type, and 400 names the field; only its head is read",
-        (Path("tests/unit/dialects/openai_chat/test_media.py"), Path("tests/unit/model/test_media_type.py")),
+        (
+            Path("tests/unit/dialects/openai_chat/test_media.py"),
+            Path("tests/unit/model/test_media_type.py"),
+            _THROUGH_NGINX,
+        ),
     ),
     ClientFault(
         "a request whose end two readers could see in two places",
@@ -86,6 +94,11 @@ CLIENT_FAULTS: Final = (
             _INTEGRATION / "test_uploads.py",
             _INTEGRATION / "test_soak.py",
         ),
+    ),
+    ClientFault(
+        "more connections than there may be, of all clients or of one address",
+        "each one beyond is closed unread; `RELAY_CONNECTIONS_MAX`, `RELAY_CONNECTIONS_PER_ADDRESS_MAX`",
+        (_SECURITY / "test_caps.py", Path("tests/unit/server/test_doors.py")),
     ),
     ClientFault(
         "a thousand requests in one piece, or requests without end",

@@ -151,7 +151,7 @@ _WIRE: Final[Mapping[str, Threat]] = {
         ),
     ),
     "Memory, places or time are used up": Threat(
-        control="bodies, headers, answers, events, pages, images, waits, queues and histories are bounded",
+        control="bodies, headers, answers, events, pages, images, waits, queues, histories and connections are bounded",
         holds="each bound allows what it says and refuses one more as it is written down",
         tests=(
             f"{_SECURITY}/test_connections.py::test_pipelined_questions_reach_the_upstream_once_each_and_in_order",
@@ -162,6 +162,8 @@ _WIRE: Final[Mapping[str, Threat]] = {
             f"{_SECURITY}/test_caps.py::test_a_bound_allows_what_it_says_and_not_one_more",
             f"{_SECURITY}/test_caps.py::test_an_event_may_be_as_large_as_it_is_said",
             f"{_SECURITY}/test_caps.py::test_as_many_wait_as_there_are_places_in_the_queue",
+            f"{_SECURITY}/test_caps.py::test_as_many_connections_are_taken_as_there_may_be",
+            f"{_UNIT}/server/test_doors.py::test_one_address_has_its_own_bound_and_others_do_not_feel_it",
             f"{_SECURITY}/test_large_bodies.py::test_a_compressed_bomb_is_refused_at_the_limit_of_what_it_unfolds_to",
         ),
     ),

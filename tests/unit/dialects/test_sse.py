@@ -141,6 +141,23 @@ def test_the_splitter_has_the_same_cap(line_end: bytes) -> None:
             _ = [splitter.feed(chunk) for chunk in chunks]
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("sound", [1, 30])
+def test_sound_events_before_one_over_the_cap_come_out_and_it_never_does(
+    line_end: bytes, ended: bool, sound: int
+) -> None:
+    """An event over the cap does not pass because others came with it in one chunk, nor does it take them along."""
+    end = line_end * 2
+    before = (b"data: a" + line_end + b"data: " + b"x" * 86 + end) * sound
+    over = b"x" * 101 + end if ended else b"x" * 103
+    splitter = EventSplitter(100)
+    assert splitter.feed(before + b"x" * 100 + end) == before + b"x" * 100 + end
+    assert splitter.feed(before + over + (b"data: b" + end if ended else b"")) == before
+    with pytest.raises(StreamBroken):
+        splitter.feed(b"data: c" + end)
+
+
 @pytest.mark.parametrize("flood", [b"\n", b": \n\n", b"event: ping\n\n", b"\r\n", b"x\n\n"])
 def test_a_flood_of_empty_events_leaves_nothing_behind(flood: bytes) -> None:
     """A million of them in one chunk are no event, and the one after them is."""

@@ -37,6 +37,8 @@ _DEFAULTS: Final = {
     "unary_timeout_s": 600,
     "stream_wall_s": 14_400,
     "write_stall_s": 60,
+    "connections_max": 2000,
+    "connections_per_address_max": 100,
     "head_timeout_s": 30,
     "body_stall_s": 60,
     "body_min_bytes_per_s": 500,

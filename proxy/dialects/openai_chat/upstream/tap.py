@@ -46,6 +46,7 @@ class ChatStreamTap:
         if self.fault is not None:
             raise self.fault
         whole = self._splitter.feed(chunk)
+        self.fault = self._splitter.fault
         if self._hid_half_a_line_end and whole:
             # the CR that ended a hidden event was the first half of a CR LF
             whole = whole.removeprefix(b"\n")

@@ -128,7 +128,9 @@ def test_pings_are_no_progress() -> None:
         b"event: message_delta\ndata: {]\n\n",
         b'event: message_delta\ndata: {"type":"message_delta","delta":7}\n\n',
         _START,
+        b"event: content_block_delta\ndata: " + b"x" * _CAP_BYTES + b"\n\n",
     ],
+    ids=["no JSON", "a wrong type", "a second start", "over the cap"],
 )
 def test_the_tap_returns_what_was_sound_before_a_fault(fault: bytes) -> None:
     """The client gets every event up to it, however they were batched; then the fault shows."""

@@ -119,7 +119,8 @@ def test_what_is_no_chunk_breaks_the_stream_behind_what_was_sound(bad: bytes) ->
     with pytest.raises(StreamBroken):
         _tap().feed(bad)
     late = _tap()
-    assert late.feed(HELLO + b"data: {broken\n\n" + STOP) == HELLO
+    assert late.feed(HELLO + bad + b"\n\n" + STOP) == HELLO
+    assert isinstance(late.fault, StreamBroken)
     with pytest.raises(StreamBroken):
         late.feed(DONE)
 
