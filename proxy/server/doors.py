@@ -18,17 +18,19 @@ from proxy.settings import Policy
 
 _log = get_logger("doors")
 _TOLD_EVERY_S: Final = 60.0
-_THIS_MACHINE: Final = ("127.0.0.0/8", "::1/128")
+_NEAR: Final = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+"""This machine and private networks: bridges of containers and proxies of hosters show all clients as one of these."""
 
 
 class Doors:
     """Counts a server's connections and closes those beyond the bounds.
 
-    The bound of one address holds for neither trusted proxies, behind which all clients have one, nor this machine.
+    The bound of one address holds for neither trusted proxies, behind which all clients have one, nor this machine and
+    private networks, where they often do.
     """
 
     def __init__(
-        self, policy: Policy, clock: Clock, trusted: Sequence[str], here: Sequence[str] = _THIS_MACHINE
+        self, policy: Policy, clock: Clock, trusted: Sequence[str], here: Sequence[str] = _NEAR
     ) -> None:
         """`trusted` and `here` are networks without a bound of their own."""
         self._most = policy.connections_max
@@ -37,7 +39,7 @@ class Doors:
         self._clock = clock
         self._open: dict[web.RequestHandler, str] = {}
         self._per_address: Counter[str] = Counter()
-        self._refused = 0
+        self._turned_away = 0
         self._tell_from_s = 0.0
 
     @property
@@ -65,12 +67,12 @@ class Doors:
     def _lets_in(self, handler: web.RequestHandler, transport: Transport) -> bool:
         """Count it, if there is room."""
         if 0 < self._most <= len(self._open):
-            self._tell("of all clients", self._most, "RELAY_CONNECTIONS_MAX")
+            self._say_so("of all clients", self._most, "RELAY_CONNECTIONS_MAX")
             return False
         address = self._counted(transport)
         if address:
             if self._per_address[address] >= self._most_of_one:
-                self._tell(f"of {address}", self._most_of_one, "RELAY_CONNECTIONS_PER_ADDRESS_MAX")
+                self._say_so(f"of {address}", self._most_of_one, "RELAY_CONNECTIONS_PER_ADDRESS_MAX")
                 return False
             self._per_address[address] += 1
         self._open[handler] = address
@@ -92,17 +94,17 @@ class Doors:
         if not self._per_address[address]:
             del self._per_address[address]
 
-    def _tell(self, whose: str, most: int, setting: str) -> None:
+    def _say_so(self, whose: str, most: int, setting: str) -> None:
         """Say so once a minute, however many there are."""
-        self._refused += 1
+        self._turned_away += 1
         now_s = self._clock.monotonic_s()
         if now_s < self._tell_from_s:
             return
         self._tell_from_s = now_s + _TOLD_EVERY_S
         _log.warning(
-            "connections refused", refused=self._refused, whose=whose, most=most, setting=setting, hint=_HINT
+            "connections refused", refused=self._turned_away, whose=whose, most=most, setting=setting, hint=_HINT
         )
-        self._refused = 0
+        self._turned_away = 0
 
 
 _HINT: Final = "a reverse proxy belongs into TRUSTED_PROXIES"

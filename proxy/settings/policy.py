@@ -91,7 +91,7 @@ class Policy:
         "RELAY_CONNECTIONS_PER_ADDRESS_MAX",
         0,
         1_000_000,
-        "The same of one address; trusted proxies and this machine have any number.",
+        "The same of one address; trusted proxies, private networks and this machine have any number.",
     )
     head_timeout_s: float = _of(
         30.0, "RELAY_HEAD_TIMEOUT_S", 2, 3600, "Time a new connection has for the head of its first request."

@@ -201,6 +201,26 @@ def _command_line(running: Gateway) -> bytes:
     return b"".join(Path(f"/proc/{number}/cmdline").read_bytes() for number in sorted(family))
 
 
+_HURRIED: Final = {
+    "RELAY_FIRST_EVENT_TIMEOUT_S": "1",
+    "RELAY_UNARY_TIMEOUT_S": "1",
+    "RELAY_IDLE_TIMEOUT_S": "1",
+    "RETRY_COUNT": "0",
+    "POOL_MIN_ATTEMPT_S": "0",
+    "POOL_STRIKES": "1000",
+    "POOL_STRIKE_WINDOW_CALLS": "1000",
+    "POOL_RETRY_AFTER_MAX_S": "1",
+    "POOL_RATE_LADDER_S": "1",
+    "POOL_AUTH_COOLING_S": "1",
+    "POOL_BILLING_COOLING_S": "1",
+    "POOL_BILLING_MAX_S": "1",
+    "POOL_BLOCKED_COOLING_S": "1",
+    "POOL_BLOCKED_MAX_S": "1",
+    "POOL_CLOSED_MODEL_S": "1",
+}
+"""So that a bad hour takes a minute."""
+
+
 def _settings(folder: Path, claude: Simulator) -> dict[str, str]:
     """A configuration in which every kind of secret is a canary."""
     where = urlsplit(claude.url)
@@ -237,21 +257,7 @@ def _settings(folder: Path, claude: Simulator) -> dict[str, str]:
         "FALLBACK_API_URL_1": "https://fallback.invalid/v1",
         "FALLBACK_API_KEY_1": CANARIES["fallback key"],
         "FALLBACK_API_MODEL_1": "m",
-        "RELAY_FIRST_EVENT_TIMEOUT_S": "1",
-        "RELAY_UNARY_TIMEOUT_S": "1",
-        "RELAY_IDLE_TIMEOUT_S": "1",
-        "RETRY_COUNT": "0",
-        "POOL_MIN_ATTEMPT_S": "0",
-        "POOL_STRIKES": "1000",
-        "POOL_STRIKE_WINDOW_CALLS": "1000",
-        "POOL_RETRY_AFTER_MAX_S": "1",
-        "POOL_RATE_LADDER_S": "1",
-        "POOL_AUTH_COOLING_S": "1",
-        "POOL_BILLING_COOLING_S": "1",
-        "POOL_BILLING_MAX_S": "1",
-        "POOL_BLOCKED_COOLING_S": "1",
-        "POOL_BLOCKED_MAX_S": "1",
-        "POOL_CLOSED_MODEL_S": "1",
+        **_HURRIED,
     }
 
 

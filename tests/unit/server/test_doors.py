@@ -141,3 +141,30 @@ async def test_nothing_is_counted_where_no_bound_is_wanted() -> None:
     async with _house(most=0, of_one=0) as house:
         assert all(await house.served(*[_ONE] * 5))
         assert house.doors.addresses == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("127.0.0.1", ""),
+        ("::1", ""),
+        ("10.20.30.40", ""),
+        ("172.17.0.1", ""),
+        ("192.168.1.20", ""),
+        ("fd00::7", ""),
+        ("172.32.0.1", "172.32.0.1"),
+        ("203.0.113.9", "203.0.113.9"),
+        ("2001:db8::9", "2001:db8::9"),
+    ],
+)
+def test_who_comes_by_a_private_network_is_not_one_client(address: str, counted: str) -> None:
+    """Protects clients of a container or a Space, all of whom come from the address of a bridge or of its proxy."""
+    doors = Doors(Policy(connections_per_address_max=1), FakeClock(), ())
+    assert doors._counted(_From(address)) == counted
+
+
+class _From(asyncio.Transport):
+    """A connection of an address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__({"peername": (address, 50_000)})
