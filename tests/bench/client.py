@@ -88,10 +88,14 @@ async def connect(port: int, on_data: Callable[[bytes], None] | None = None) -> 
 
 
 def post(path: str, body: bytes, key: str, headers: Mapping[str, str]) -> bytes:
-    """A request's bytes."""
-    extra = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAuthorization: Bearer {key}\r\n"
-        f"anthropic-version: 2023-06-01\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
-    )
-    return head.encode() + body
+    """A request's bytes; `headers` stand in place of the usual ones of the same name."""
+    sent = {
+        "Host": "127.0.0.1",
+        "Content-Type": "application/json",
+        "Authorization": f"Bearer {key}",
+        "anthropic-version": "2023-06-01",
+        **headers,
+        "Content-Length": str(len(body)),
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
