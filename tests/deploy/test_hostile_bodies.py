@@ -61,6 +61,7 @@ async def test_of_a_field_given_twice_the_last_one_counts(site: Site, path: str)
     assert b"claude-opus-5-5" not in answer.body
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", SOUND)
 async def test_a_wrong_field_is_refused_by_name(site: Site, path: str) -> None:
     """Protects clients behind nginx from errors that do not say what is wrong."""
