@@ -102,7 +102,12 @@ class Doors:
             return
         self._tell_from_s = now_s + _TOLD_EVERY_S
         _log.warning(
-            "connections refused", refused=self._turned_away, whose=whose, most=most, setting=setting, hint=_HINT
+            "connections refused",
+            refused=self._turned_away,
+            whose=whose,
+            most=most,
+            setting=setting,
+            hint=_HINT,
         )
         self._turned_away = 0
 

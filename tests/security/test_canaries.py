@@ -22,6 +22,24 @@ _CLIENT: Final = CANARIES["client key"]
 _SECOND: Final = CANARIES["second client key"]
 _ADMIN: Final = CANARIES["admin key"]
 _UPSTREAM: Final = [CANARIES[f"upstream key {number}"] for number in (1, 2, 3)]
+_HURRIED: Final = {
+    "RELAY_FIRST_EVENT_TIMEOUT_S": "1",
+    "RELAY_UNARY_TIMEOUT_S": "1",
+    "RELAY_IDLE_TIMEOUT_S": "1",
+    "RETRY_COUNT": "0",
+    "POOL_MIN_ATTEMPT_S": "0",
+    "POOL_STRIKES": "1000",
+    "POOL_STRIKE_WINDOW_CALLS": "1000",
+    "POOL_RETRY_AFTER_MAX_S": "1",
+    "POOL_RATE_LADDER_S": "1",
+    "POOL_AUTH_COOLING_S": "1",
+    "POOL_BILLING_COOLING_S": "1",
+    "POOL_BILLING_MAX_S": "1",
+    "POOL_BLOCKED_COOLING_S": "1",
+    "POOL_BLOCKED_MAX_S": "1",
+    "POOL_CLOSED_MODEL_S": "1",
+}
+"""Nothing is waited for long, and no credential is out of use for long."""
 _ALIASES: Final = ("api-1", "api-2", "api-3", "variable")
 _FORMATS: Final = ("text", "json")
 _QUOTED: Final = " ".join([*_UPSTREAM, _CLIENT])
@@ -199,26 +217,6 @@ def _command_line(running: Gateway) -> bytes:
     while grown := {child for child, parent in parents.items() if parent in family} - family:
         family |= grown
     return b"".join(Path(f"/proc/{number}/cmdline").read_bytes() for number in sorted(family))
-
-
-_HURRIED: Final = {
-    "RELAY_FIRST_EVENT_TIMEOUT_S": "1",
-    "RELAY_UNARY_TIMEOUT_S": "1",
-    "RELAY_IDLE_TIMEOUT_S": "1",
-    "RETRY_COUNT": "0",
-    "POOL_MIN_ATTEMPT_S": "0",
-    "POOL_STRIKES": "1000",
-    "POOL_STRIKE_WINDOW_CALLS": "1000",
-    "POOL_RETRY_AFTER_MAX_S": "1",
-    "POOL_RATE_LADDER_S": "1",
-    "POOL_AUTH_COOLING_S": "1",
-    "POOL_BILLING_COOLING_S": "1",
-    "POOL_BILLING_MAX_S": "1",
-    "POOL_BLOCKED_COOLING_S": "1",
-    "POOL_BLOCKED_MAX_S": "1",
-    "POOL_CLOSED_MODEL_S": "1",
-}
-"""So that a bad hour takes a minute."""
 
 
 def _settings(folder: Path, claude: Simulator) -> dict[str, str]:

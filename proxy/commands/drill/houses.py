@@ -101,7 +101,9 @@ async def _running(app: web.Application) -> AsyncIterator["House"]:
         await site.start()
         port = runner.addresses[0][1]
         unlimited = aiohttp.ClientTimeout(total=_LONGEST_S)
-        async with aiohttp.ClientSession(timeout=unlimited) as session:
+        async with aiohttp.ClientSession(
+            timeout=unlimited, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        ) as session:
             yield House(f"http://127.0.0.1:{port}", app, session)
     finally:
         await runner.cleanup()

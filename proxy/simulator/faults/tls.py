@@ -1,6 +1,7 @@
 """Servers whose TLS nobody should trust: one with a certificate of its own making, and one that speaks none."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ async def certified(folder: Path) -> tuple[Path, ssl.SSLContext]:
         *("-out", str(certificate), "-keyout", str(key)),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
+        env={"PATH": os.defpath},
     )
     if await made.wait() != 0:
         raise RuntimeError("openssl made no certificate")

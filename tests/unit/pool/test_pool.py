@@ -1,7 +1,6 @@
 """Leases, the queue, and what the pool says about itself."""
 
 import random
-from dataclasses import replace
 
 import pytest
 

@@ -1,35 +1,20 @@
 """Credentials of one organization share its limits, whenever that comes out."""
 
-import random
 from dataclasses import replace
 
-import pytest
-
-from proxy.credentials import Kind
 from proxy.pool.failure import FailureClass
-from proxy.pool.health import Reason, State
-from proxy.pool.members import Lease
+from proxy.pool.health import Reason
 from proxy.pool.outcomes import (
-    Abandoned,
     Exhausted,
     ExhaustedReason,
     Failed,
-    Saturated,
     Success,
-    Ticket,
     Want,
 )
-from proxy.pool.pool import Pool
-from proxy.secrets import Secret
-from proxy.settings import Policy
-from tests.support.clock import FakeClock
 from tests.unit.pool.building import (
-    AUTH,
     OTHER_CLASS,
     RATE,
-    RESET,
     WANT,
-    Bench,
     bench,
     credential,
     failure,
