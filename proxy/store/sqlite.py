@@ -7,6 +7,7 @@ committed whole or not at all and a call that is given up leaves no open transac
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -71,6 +72,9 @@ FROM held_conversations ORDER BY used_unix_ms, conversation
 """
 _FORGET_HELD: Final = "DELETE FROM held_conversations WHERE conversation = ?"
 
+_JOURNAL: Final = "PRAGMA journal_mode = WAL"
+_JOURNAL_TRIES: Final = 40
+_JOURNAL_PAUSE_S: Final = 0.05
 _REASONS: Final = (
     ("SQLITE_FULL", "the disk is full"),
     ("SQLITE_READONLY", "it cannot be written to"),
@@ -279,11 +283,28 @@ def _connect(database: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, database: Path) -> None:
-    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+    if _journal_mode(connection) != "wal":
         raise StoreError(f"{database} lies on a file system without shared memory; move it to a local one.")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA trusted_schema = OFF")
     migrate(connection, database, shipped_migrations())
+
+
+def _journal_mode(connection: sqlite3.Connection) -> str:
+    """Have the journal written ahead, and return the mode there is then.
+
+    Where several processes do so in the same moment, SQLite refuses all but one at once instead of letting them wait.
+    """
+    for _ in range(_JOURNAL_TRIES):
+        began_s = time.perf_counter()
+        try:
+            return str(connection.execute(_JOURNAL).fetchone()[0])
+        except sqlite3.OperationalError as error:
+            waited = time.perf_counter() - began_s > CALL_TIMEOUT_S / 2
+            if waited or not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise
+        time.sleep(_JOURNAL_PAUSE_S)
+    return str(connection.execute(_JOURNAL).fetchone()[0])
 
 
 def _explained(error: sqlite3.Error, path: Path) -> StoreError:

@@ -49,6 +49,8 @@ async def _children(program: Program, count: int, *, without: int = 0) -> set[in
     """The processes of the workers, once there are so many."""
 
     async def complete() -> bool:
+        if program.process.returncode is not None:
+            raise RuntimeError(program.output)
         return len(_children_of(program.process.pid) - {without}) == count
 
     await eventually(complete)
