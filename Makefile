@@ -6,6 +6,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 SOURCES := proxy tests app.py
 T ?= tests
+# The longest tests wait more than they compute: one more at a time than there are cores keeps those busy.
+JOBS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: run test check formatted lint types contracts security fuzz bench soak lock clean help
 
@@ -16,7 +18,7 @@ run: .venv/.runtime $(if $(CLAUDE_CODE),.venv/.claude-code) ## Start the server;
 	@exec $(BIN)/python app.py serve --demo-if-unconfigured
 
 test: .venv/.dev ## Run the tests, or a part of them: make test T=tests/unit
-	$(BIN)/python -m pytest -n auto --dist loadfile $(T)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
 
 check: formatted lint types contracts security test ## Format, lint, types, layers, holes, tests: what CI runs
 

@@ -78,7 +78,7 @@ class Grant(msgspec.Struct, gc=False):
 
     def count(self, model: str, used: Usage, *, partial: bool) -> None:
         """Correct what was reserved; called by `settle`, once."""
-        raise NotImplementedError
+        raise NotImplementedError  # a struct's metaclass leaves no room for the one of abstract classes
 
 
 class _OwnGrant(Grant, gc=False):

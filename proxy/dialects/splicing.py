@@ -1,7 +1,7 @@
 """Rewriting the top level of a JSON object without touching what lies below it."""
 
 from collections.abc import Collection, Mapping
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -10,8 +10,6 @@ from proxy.dialects.decoding import decode_json
 _Fields: TypeAlias = dict[str, msgspec.Raw]
 """Spelled once: to spell it again for each body would cost a fifth of a small one's whole rewriting."""
 _encoder = msgspec.json.Encoder()
-_SEARCHED_BYTES: Final = 16 * 1024
-"""To search a larger body takes as long as to splice it."""
 
 
 def splice(
@@ -31,12 +29,3 @@ def splice(
     for name, value in set.items():
         fields[name] = msgspec.Raw(value)
     return _encoder.encode(fields)
-
-
-def surely_once(body: bytes, quoted: bytes) -> bool:
-    """Whether a small JSON object has a key just once, so that all readers read the same of it.
-
-    `quoted` is the key in its quotes, of ASCII letters, and was found at the top level. False where that cannot be
-    told at a glance: in a large body, in one that may spell the key in escapes, or that has the word somewhere below.
-    """
-    return len(body) <= _SEARCHED_BYTES and body.count(quoted) == 1 and body.find(b"\\u") < 0

@@ -18,7 +18,7 @@ from proxy.dialects.decoding import decode_json
 from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
 from proxy.dialects.references import refuse_local_files
-from proxy.dialects.splicing import splice, surely_once
+from proxy.dialects.splicing import splice
 from proxy.dispatch.naming import dropped_by_name, refused_by_name
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.errors import InvalidRequest
@@ -33,7 +33,6 @@ _THINKING_TOKENS: Final = 8192
 _THINKING_LEAST_TOKENS: Final = 1024
 _COLLECT_ABOVE_TOKENS: Final = 21_000
 _SERVERS: Final = "mcp_servers"
-_QUOTED_MODEL: Final = b'"model"'
 _NO_MEANING: Final = "has no meaning for this credential"
 
 
@@ -216,8 +215,7 @@ def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
     body = exchange.body
     envelope = exchange.envelope
     dropped: tuple[Dropped, ...] = ()
-    rewritten = exchange.rewritten and not surely_once(body, _QUOTED_MODEL)
-    if rewritten or model != envelope.model or envelope.own_fields:
+    if model != envelope.model or envelope.own_fields or exchange.rewritten:
         changes = {"model": msgspec.json.encode(model)}
         if exchange.think and not envelope.has_thinking:
             thinking = _thinking(facts, envelope.max_tokens)

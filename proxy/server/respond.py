@@ -211,10 +211,13 @@ class StreamAnswer:
 
 
 def retry_headers(error: GatewayError) -> dict[str, str]:
-    """``retry-after`` in whole seconds, rounded up, and ``x-should-retry``, where they help."""
+    """``retry-after`` in whole seconds, rounded up, and ``x-should-retry``, where they help.
+
+    What sums of clock readings are off by, far below a microsecond, makes no further second.
+    """
     headers: dict[str, str] = {}
     if error.retry_after_s is not None:
-        headers["retry-after"] = str(max(math.ceil(error.retry_after_s), 0))
+        headers["retry-after"] = str(max(math.ceil(round(error.retry_after_s, 6)), 0))
     if error.should_retry is not None:
         headers["x-should-retry"] = "true" if error.should_retry else "false"
     return headers

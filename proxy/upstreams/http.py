@@ -215,8 +215,8 @@ class Posting:
             except TimeoutError as late:
                 raise aiohttp.ConnectionTimeoutError from late
             kept = is_kept(connection)
-            if kept and stale:
-                # what was kept beside a stale one is no better
+            if kept and (stale or _said_more(connection)):
+                # what was kept beside a stale one is no better, and what nobody asked for answers nobody
                 connection.close()
                 continue
             try:
@@ -257,6 +257,11 @@ class Posting:
 
         response, _ = await replacing_stale(send)
         return response
+
+
+def _said_more(connection: Connection) -> bool:
+    """Whether the other side has written since the last answer, which the next call would take for its own."""
+    return connection.protocol is not None and connection.protocol.should_close
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO:

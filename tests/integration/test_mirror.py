@@ -148,8 +148,8 @@ async def test_the_models_are_told_without_asking_the_site(tmp_path: Path) -> No
 
 _STOPS: Final = {
     "limit": (Step("web_limit", call="complete", resets_in_s=7000), 429, range(6900, 7010)),
-    "dead": (Step("dead_cookie"), 401, range(3590, 3602)),
-    "disabled": (Step("organization_disabled", call="complete"), 401, range(3590, 3602)),
+    "dead": (Step("dead_cookie"), 401, range(3590, 3601)),
+    "disabled": (Step("organization_disabled", call="complete"), 401, range(3590, 3601)),
 }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.dialects.splicing import splice, surely_once
+from proxy.dialects.splicing import splice
 from proxy.errors import InvalidRequest
 
 
@@ -29,19 +29,3 @@ def test_only_objects_can_be_spliced(body: bytes) -> None:
     """Anything else is the client's mistake."""
     with pytest.raises(InvalidRequest):
         splice(body, set={}, remove=())
-
-
-@pytest.mark.parametrize(
-    ("body", "once"),
-    [
-        (b'{"model":"m","messages":[]}', True),
-        (b'{"model":"m","max_tokens":1,"model":"n"}', False),
-        (b'{"model":"m","\\u006dodel":"n"}', False),
-        (b'{"model":"m","metadata":{"model":"n"}}', False),
-        (b'{"model":"m","text":"\\"model\\""}', True),
-        (b'{"model":"m","text":"' + b"x" * 20_000 + b'"}', False),
-    ],
-)
-def test_a_body_goes_untouched_only_where_nobody_can_read_another_value(body: bytes, once: bool) -> None:
-    """Protects the limits of a key from a body that names one model to us and another to the upstream."""
-    assert surely_once(body, b'"model"') is once

@@ -26,6 +26,8 @@ def _error(**hints: float | bool | None) -> GatewayError:
         (_error(), {}),
         (_error(retry_after_s=2.0), {"retry-after": "2"}),
         (_error(retry_after_s=2.1), {"retry-after": "3"}),
+        (_error(retry_after_s=3600.0000000004657), {"retry-after": "3600"}),
+        (_error(retry_after_s=2.000001), {"retry-after": "3"}),
         (_error(retry_after_s=0.0), {"retry-after": "0"}),
         (_error(retry_after_s=-3.0), {"retry-after": "0"}),
         (_error(should_retry=False), {"x-should-retry": "false"}),

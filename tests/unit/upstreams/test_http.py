@@ -390,3 +390,35 @@ async def test_an_answer_tells_what_is_left_of_the_limits(simulator: Simulator, 
     assert reply.source.limits is not None
     allowance.learn(reply.source.limits, Policy(), now_s=0.0, now_unix_ms=0)
     assert allowance.windows[0].share_left == 49 / 50
+
+
+async def test_what_an_upstream_says_unasked_is_nobodys_answer(ways_out: WaysOut) -> None:
+    """Protects a client from the answer to somebody else's call, left over on a connection that both went over."""
+    written = asyncio.Event()
+
+    def answer(text: bytes) -> bytes:
+        return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(BODY[-10:])
+        writer.write(answer(b"asked"))
+        await asyncio.sleep(0.05)
+        writer.write(answer(b"unasked"))
+        written.set()
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        posting = ways_out.via(None).posting(
+            URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/messages"), CIMultiDict()
+        )
+        said = []
+        for _ in range(2):
+            reply = await posting.send(BODY, Watch(), 10.0)
+            said.append(await reply.read_all(Watch(), 10.0))
+            reply.close()
+            await written.wait()
+            await asyncio.sleep(0.05)
+            written.clear()
+    assert said == [b"asked", b"asked"]

@@ -42,7 +42,7 @@ _HOSTILE: Final = (
 def root(tmp_path: Path) -> Path:
     """An allowed directory, with one in it, a link out of it, and one beside it."""
     found = tmp_path / "root"
-    (found / "work").mkdir(parents=True)
+    (found / "desk").mkdir(parents=True)
     (found / "odd(name)").mkdir()
     (tmp_path / "root-beside").mkdir()
     (found / "out").symlink_to(tmp_path / "root-beside")
@@ -116,9 +116,9 @@ def test_without_a_word_of_the_operator_only_harmless_options_are_taken(root: Pa
 def test_tools_of_files_stay_in_the_directory(root: Path) -> None:
     """Protects all other files; only where the operator allows it a request may go beyond."""
     tools = ["Read", "Write", "Bash"]
-    run = _plan(_policy(root), None, tools=tools, disallowed_tools=["Bash"], working_dir=f"{root}/work")
-    assert (run.tools, run.denied, run.working_dir) == (("Read", "Write"), ("Bash",), root / "work")
-    assert run.rules(root / "work") == (f"Read(/{root}/work/**)", f"Edit(/{root}/work/**)")
+    run = _plan(_policy(root), None, tools=tools, disallowed_tools=["Bash"], working_dir=f"{root}/desk")
+    assert (run.tools, run.denied, run.working_dir) == (("Read", "Write"), ("Bash",), root / "desk")
+    assert run.rules(root / "desk") == (f"Read(/{root}/desk/**)", f"Edit(/{root}/desk/**)")
     assert run.rules(root / "odd(name)") == ()
     free = _plan(_policy(root, skip_permissions=True), None, tools=tools, auto_allow_permissions=True)
     assert free.rules(root) == ("Read", "Write", "Bash")
@@ -155,12 +155,12 @@ def test_a_project_is_where_its_requests_run(root: Path, tmp_path: Path) -> None
     ("path", "fits"),
     [
         ("root", True),
-        ("root/work", True),
-        ("root/work/", True),
+        ("root/desk", True),
+        ("root/desk/", True),
         ("root/missing", False),
         ("root/file", False),
         ("root/out", False),
-        ("root/work/../../root-beside", False),
+        ("root/desk/../../root-beside", False),
         ("root-beside", False),
     ],
 )
@@ -222,7 +222,7 @@ def _hostile_options(chance: random.Random, root: Path) -> dict[str, object]:
         "tools": [text("Read", "Bash", "mcp__birds__look") for _ in range(chance.randrange(3))],
         "disallowed_tools": [text("Edit", "Bash") for _ in range(chance.randrange(2))],
         "output_format": text("text", "json"),
-        "working_dir": text(str(root), f"{root}/work"),
+        "working_dir": text(str(root), f"{root}/desk"),
         "mcp_config": chance.choice((text("birds"), [text("birds")], {"mcpServers": {text("birds"): {}}})),
         "model": text("opus", "claude-sonnet-5-5"),
         "debug": chance.choice((True, False, text("yes"))),
