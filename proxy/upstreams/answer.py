@@ -11,9 +11,9 @@ from aiohttp.streams import StreamReader
 
 LINE_MAX_BYTES: Final = 16_384
 READ_AHEAD_BYTES: Final = 64 * 1024
-"""Twice as much may lie unread, and what comes in one read more, before an upstream has to wait.
+"""Twice as much may lie unread, and what one read of the loop brings, before an upstream has to wait.
 
-The client library's own number is four times this, for each stream whose client reads slowly.
+The client library's own number is four times this, which each stream whose client reads slowly would take.
 """
 _FIRST_FINAL: Final = 200
 _SWITCHING: Final = 101

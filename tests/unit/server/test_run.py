@@ -273,5 +273,5 @@ async def test_the_system_holds_little_for_a_client_that_does_not_read() -> None
         transport = server.waiting.transport
         assert transport is not None
         line = transport.get_extra_info("socket")
-        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 128 * 1024
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 512 * 1024
         writer.close()
