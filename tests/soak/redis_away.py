@@ -80,6 +80,8 @@ async def redis_away(size: RedisAway, folder: Path, report: Report, front: Front
             report.figure("calm_p99_ms", calm_ms)
             for name, trouble in _TROUBLES.items():
                 await _away(name, trouble, redis, found, size, report, calm_ms)
+            # its connections go with it, however many there were at first
+            await redis.kill()
             report.figure("descriptors_left", await found.descriptors_left(), most=0)
             report.figure("failures_logged", found.failures(), most=0)
 
