@@ -23,6 +23,7 @@ _ARRIVING_S = 1.0
 _ARRIVING_STEP_S = 0.02
 _KEEP_ALIVE_S = 75.0
 _BACKLOG = 1024
+_UNSENT_MOST_BYTES = 512 * 1024
 
 
 class Stopping:
@@ -179,6 +180,9 @@ def _bind(address: Address, *, shared: bool) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            # connections inherit it: the system would otherwise take megabytes for each client that reads slowly
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_MOST_BYTES)
         listener.bind(where)
     except OSError:
         listener.close()

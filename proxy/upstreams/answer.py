@@ -10,6 +10,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
 LINE_MAX_BYTES: Final = 16_384
+READ_AHEAD_BYTES: Final = 64 * 1024
+"""Twice as much may lie unread, and what one read of the loop brings, before an upstream has to wait.
+
+The client library's own number is four times this, which each stream whose client reads slowly would take.
+"""
 _FIRST_FINAL: Final = 200
 _SWITCHING: Final = 101
 
@@ -108,6 +113,7 @@ def expect_answer(protocol: ResponseHandler) -> None:
 def _make_parser(protocol: ResponseHandler) -> None:
     protocol.set_response_params(
         read_until_eof=True,
+        read_bufsize=READ_AHEAD_BYTES,
         auto_decompress=False,
         max_line_size=LINE_MAX_BYTES,
         max_field_size=LINE_MAX_BYTES,

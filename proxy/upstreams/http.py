@@ -17,7 +17,14 @@ from yarl import URL
 from proxy import __version__
 from proxy.secrets import Secret
 from proxy.settings import Policy
-from proxy.upstreams.answer import LINE_MAX_BYTES, Answer, DirectAnswer, expect_answer, read_head
+from proxy.upstreams.answer import (
+    LINE_MAX_BYTES,
+    READ_AHEAD_BYTES,
+    Answer,
+    DirectAnswer,
+    expect_answer,
+    read_head,
+)
 from proxy.upstreams.connections import (
     SOCKS_SCHEMES,
     STALE_WITHIN_S,
@@ -91,6 +98,7 @@ class WayOut:
             auto_decompress=False,
             trust_env=False,
             requote_redirect_url=False,
+            read_bufsize=READ_AHEAD_BYTES,
             max_line_size=LINE_MAX_BYTES,
             max_field_size=LINE_MAX_BYTES,
         )

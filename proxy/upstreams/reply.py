@@ -19,6 +19,8 @@ from proxy.upstreams.base import Source, UpstreamFault
 from proxy.watch import Watch
 
 _ERROR_BODY_MAX_BYTES = 64 * 1024
+_AT_ONCE_BYTES: Final = 64 * 1024
+_WHOLE_READ_AHEAD_BYTES: Final = 256 * 1024
 _PLAIN_ENCODINGS = ("", "identity")
 _REQUEST_ID: Final = istr("request-id")
 _ORGANIZATION: Final = istr("anthropic-organization-id")
@@ -116,9 +118,12 @@ class HttpReply:
         return self._content.at_eof()
 
     async def read(self) -> bytes:
-        """The next bytes; empty at the end. Raises UpstreamFault. Nothing is lost when it is cancelled."""
+        """The next bytes, 64 KiB at most; empty at the end. Raises UpstreamFault. Nothing is lost when it is cancelled.
+
+        More at once is held until the slowest of clients has taken it, and takes longer to translate than its parts.
+        """
         with STREAMING:
-            return await self._content.readany()
+            return await self._content.read(_AT_ONCE_BYTES)
 
     async def read_all(self, watch: Watch, limit_s: float) -> bytes:
         """The whole body, at most the cap of an upstream answer, within `limit_s` seconds. Raises UpstreamFault."""
@@ -153,6 +158,8 @@ class HttpReply:
         due_s = loop.time() + limit_s
         chunks: list[bytes] = []
         left_bytes = max_bytes
+        # nobody's pace holds this up, and to stop reading and go on costs time
+        self._content.set_read_chunk_size(_WHOLE_READ_AHEAD_BYTES)
         with SENDING:
             while chunk := await watch.within(due_s - loop.time(), self._content.readany()):
                 left_bytes -= len(chunk)

@@ -11,10 +11,13 @@ import aiohttp
 import pytest
 
 from proxy.clock import SystemClock
+from proxy.simulator import ANY_KEY, Step
 from tests.deploy.conftest import Site
-from tests.security.wire import ask, converse, messages_body, request
-from tests.support.departures import connected
-from tests.support.gateway import CLIENT_KEY
+from tests.security.wire import Answer, ask, converse, messages_body, request
+from tests.support.departures import ENDPOINTS, connected
+from tests.support.gateway import CLIENT_KEY, gateway
+from tests.support.house import eventually, simulated
+from tests.support.nginx import nginx
 from tests.support.soak import SOAKING, sized
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("nginx")]
@@ -26,6 +29,9 @@ _IDLE: Final = sized(full=2000, short=300)
 _HEAD_WITHIN_S: Final = 30.0
 _BODY_WITHIN_S: Final = 60.0
 _LATE_BY_S: Final = 10.0
+_TAKEN: Final = 5
+_FLOOD_BYTES: Final = 64 * _MIB
+_TAKEN_WITHIN_S: Final = 1.0
 _PATHS: Final = ("/v1/messages", "/v1/chat/completions", "/hf/v1/messages")
 clock = SystemClock()
 
@@ -133,6 +139,78 @@ async def test_a_request_that_stands_still_is_cut_off(site: Site, begin: bytes, 
         with suppress(ConnectionResetError):
             await asyncio.wait_for(reader.read(), within_s + _LATE_BY_S)
     assert clock.monotonic_s() - began_s > within_s / 2
+
+
+async def test_a_slow_but_steady_body_is_waited_for(site: Site) -> None:
+    """Protects slow networks: what comes in drops is passed on in drops, and is whole in the end."""
+    body = messages_body("x" * 5000)
+    reader, writer = await connected(site.url)
+    writer.write(request("/v1/messages", headers={"content-length": str(len(body))}))
+    for begin in range(0, len(body), 500):
+        writer.write(body[begin : begin + 500])
+        await asyncio.sleep(0.1)
+    assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 200")
+    writer.close()
+    assert [received.body for received in site.simulator.record.requests] == [body]
+
+
+async def test_requests_nobody_waits_for_are_not_taken_without_end(site: Site) -> None:
+    """Protects memory from a client that only writes: while an answer is waited for, nothing more reaches a gateway."""
+    site.simulator.script(ANY_KEY, then=Step("delay", seconds=3.0))
+    before_kb = _resident_kb(site)
+    _, writer = await connected(site.url)
+    asked = request("/v1/messages", messages_body(), headers={"connection": "keep-alive"})
+    writer.write(asked)
+    taken_bytes = 0
+    with suppress(TimeoutError):
+        while taken_bytes < _FLOOD_BYTES:
+            writer.write(asked * 1000)
+            await asyncio.wait_for(writer.drain(), _TAKEN_WITHIN_S)
+            taken_bytes += len(asked) * 1000
+    assert taken_bytes < _FLOOD_BYTES
+    assert site.simulator.record.requests_total == 1
+    assert _resident_kb(site) - before_kb < _GROWTH_KB / 4
+    writer.transport.abort()
+
+
+async def test_more_connections_than_there_may_be_are_told_to_come_again(tmp_path: Path) -> None:
+    """Protects the streams there are from those beyond, and these from a page of HTML; nginx is no single client."""
+    async with simulated() as claude, AsyncExitStack() as stack:
+        settings = {
+            "ANTHROPIC_API_KEYS": "k1",
+            "ANTHROPIC_BASE_URL": claude.url,
+            "RELAY_CONNECTIONS_MAX": str(_TAKEN),
+            "RELAY_CONNECTIONS_PER_ADDRESS_MAX": "1",
+            "TRUSTED_PROXIES": "127.0.0.1/32",
+        }
+        claude.script(ANY_KEY, [Step("stall_mid", after=3)] * _TAKEN)
+        replica = await stack.enter_async_context(gateway(tmp_path, settings))
+        address = replica.url.removeprefix("http://")
+        front = await stack.enter_async_context(nginx(tmp_path / "nginx", [address]))
+        leaving = [await _streaming(front.url, stack) for _ in range(_TAKEN)]
+        refused = await _asked(front.url)
+        assert refused.status == 503
+        assert refused.header("retry-after") == "2"
+        assert refused.error()["type"] == "api_error"
+        leaving[0].transport.abort()
+
+        async def served() -> bool:
+            return (await _asked(front.url)).status == 200
+
+        await eventually(served)
+
+
+async def _streaming(url: str, stack: AsyncExitStack) -> asyncio.StreamWriter:
+    """A stream that has begun and does not go on."""
+    reader, writer = await connected(url)
+    stack.callback(writer.close)
+    writer.write(ENDPOINTS["messages"].request(stream=True))
+    await asyncio.wait_for(reader.readuntil(b"data: "), 20)
+    return writer
+
+
+async def _asked(url: str) -> Answer:
+    return await ask(url, "/v1/messages", messages_body())
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,13 @@ import pytest
 
 from tests.soak.figures import Report
 from tests.soak.parts import PARTS
+from tests.support.real_redis import PROGRAM as REDIS
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.needs(REDIS) if name == "redis-away" else ()) for name in PARTS],
+)
 async def test_what_the_soak_promises_holds_for_a_few_seconds(tmp_path: Path, name: str) -> None:
     """Protects streams from being lost, memory from being kept, and the soak itself from being broken when needed."""
     report = Report(name)

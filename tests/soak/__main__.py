@@ -14,7 +14,8 @@ import uvloop
 
 from proxy.commands import serve
 from tests.soak.figures import Report
-from tests.soak.ground import clock
+from tests.soak.fronts import behind_nginx
+from tests.soak.ground import clock, nothing_between
 from tests.soak.long_tests import LONG_TESTS, MOST_S, long_test
 from tests.soak.parts import PARTS
 
@@ -25,7 +26,7 @@ def tell(line: bytes) -> None:
     sys.stdout.flush()
 
 
-async def run(name: str, share: float) -> list[str]:
+async def run(name: str, share: float, *, through_nginx: bool) -> list[str]:
     """Run a part. Returns what it missed, in words; one that breaks off has missed everything."""
     report = Report(name, tell)
     sys.stderr.write(f"{name}: {PARTS[name].full.scaled(share) if name in PARTS else LONG_TESTS[name]}\n")
@@ -33,7 +34,8 @@ async def run(name: str, share: float) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         try:
             if name in PARTS:
-                await PARTS[name].prepared(share)(Path(folder), report)
+                front = behind_nginx(Path(folder, "nginx")) if through_nginx else nothing_between
+                await PARTS[name].prepared(share)(Path(folder), report, front)
             else:
                 await long_test(LONG_TESTS[name], report)
         except Exception:  # noqa: BLE001 - the parts after it are to run all the same
@@ -55,12 +57,19 @@ def main() -> int:
     parser.add_argument(
         "--scale", type=float, default=1.0, help="share of the time; parts that are tests have none"
     )
+    parser.add_argument(
+        "--nginx", action="store_true", help="with nginx before the gateway; parts that are tests have none"
+    )
     options = parser.parse_args()
     if unknown := set(options.part) - set(names):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     # the clients need as many descriptors as the server
     serve._allow_many_connections()
-    missed = [line for name in options.part or names for line in uvloop.run(run(name, options.scale))]
+    missed = [
+        line
+        for name in options.part or names
+        for line in uvloop.run(run(name, options.scale, through_nginx=options.nginx))
+    ]
     for line in missed:
         sys.stderr.write(f"{line}\n")
     return 1 if missed else 0

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Final
 
 from proxy.simulator import Step
+from proxy.tasks import spawn
 from tests.soak.figures import Report, percentile
 from tests.soak.ground import Front, Ground, clock, ground
 from tests.support.house import Spoken, body_of
 
 _SLOWER_MOST: Final = 2.0
 _NO_WITHIN_MS: Final = 100.0
+_ALIVE_WITHIN_MS: Final = 50.0
+_ALIVE_EVERY_S: Final = 0.05
 _RSS_MOST_MIB: Final = 300.0
 _RECOVERS_WITHIN_S: Final = 5.0
 _AS_BEFORE: Final = 1.25
@@ -78,9 +81,12 @@ async def overload(size: Overload, folder: Path, report: Report, front: Front) -
     ]
     async with ground(folder, front, {"QUEUE_LENGTH": str(size.queue)}, entries) as found:
         await found.upstream.script(Step("delay", seconds=size.answer_s))
-        calm, told = _Told(), _Told()
+        calm, told, alive = _Told(), _Told(), _Told()
         await asyncio.gather(*(_ask(found, calm, number) for number in range(size.credentials)))
+        probing = spawn(_probe(found, alive), name="probe")
         await _asked_too_much(found, size, told)
+        probing.cancel()
+        await asyncio.wait([probing])
         recovers_s = await _recovers_s(found, percentile(calm.accepted_s, 99))
         most = (await found.upstream.record()).max_in_flight
         report.figure("asked", told.statuses.total())
@@ -95,6 +101,9 @@ async def overload(size: Overload, folder: Path, report: Report, front: Front) -
         report.figure("accepted_p99_ms", accepted_ms, most=_SLOWER_MOST * calm_ms, timed=True)
         refused_ms = percentile(told.refused_s, 99) * 1000
         report.figure("refused_p99_ms", refused_ms, most=_NO_WITHIN_MS, timed=True)
+        report.figure("probes_failed", alive.statuses.total() - alive.statuses[200], most=0)
+        alive_ms = percentile(alive.accepted_s, 99) * 1000
+        report.figure("alive_p99_ms", alive_ms, most=_ALIVE_WITHIN_MS, timed=True)
         report.figure("rss_mib", found.rss_mib(), most=_RSS_MOST_MIB)
         report.figure("recovers_after_s", recovers_s, most=_RECOVERS_WITHIN_S, timed=True)
         report.figure("descriptors_left", await found.descriptors_left(), most=0)
@@ -128,6 +137,17 @@ async def _ask(found: Ground, told: _Told, number: int) -> None:
     else:
         told.refused_s.append(took_s)
         told.without_hint += "retry-after" not in answer.headers
+
+
+async def _probe(found: Ground, alive: _Told) -> None:
+    """Ask as a supervisor does whether it lives, until cancelled."""
+    while True:
+        began_s = clock.monotonic_s()
+        async with found.session.get(f"{found.url}/live") as answer:
+            await answer.read()
+        alive.statuses[answer.status] += 1
+        alive.accepted_s.append(clock.monotonic_s() - began_s)
+        await asyncio.sleep(_ALIVE_EVERY_S)
 
 
 async def _recovers_s(found: Ground, calm_s: float) -> float:

@@ -12,6 +12,7 @@ from tests.soak.figures import Report
 from tests.soak.ground import Front, nothing_between
 from tests.soak.overload import Overload, overload
 from tests.soak.readers import Readers, readers
+from tests.soak.redis_away import RedisAway, redis_away
 from tests.soak.streams import Streams, streams
 
 
@@ -64,7 +65,12 @@ async def _run(run: Run[S], size: S, folder: Path, report: Report, front: Front 
 _STREAMS: Final = (
     "No event is lost, doubled or out of order, and memory at the end is what it was after a minute"
 )
-PARTS: Final[dict[str, Part[Streams] | Part[Departures] | Part[Readers] | Part[Crowd] | Part[Overload]]] = {
+PARTS: Final[
+    dict[
+        str,
+        Part[Streams] | Part[Departures] | Part[Readers] | Part[Crowd] | Part[Overload] | Part[RedisAway],
+    ]
+] = {
     "streams": Part(
         f"{_STREAMS}; 99 of 100 events arrive within 50 ms.",
         streams,
@@ -104,11 +110,18 @@ PARTS: Final[dict[str, Part[Streams] | Part[Departures] | Part[Readers] | Part[C
         Crowd(200, 20, 20, head_s=2, body_s=1.5),
     ),
     "overload": Part(
-        "Of five times what fits, what is taken takes at most twice its usual time, and the rest is refused within "
-        "100 ms.",
+        "Of five times what fits, what is taken takes at most twice its usual time, the rest is refused within 100 ms, "
+        "and `/live` answers within 50 ms.",
         overload,
         Overload(10, 10, 1.0, queue=50, times=5, seconds=60),
         Overload(4, 5, 0.2, queue=10, times=5, seconds=3),
+    ),
+    "redis-away": Part(
+        "Without Redis every request is answered, at most 20 ms later once that is known, and 5 s after its return all "
+        "is as before.",
+        redis_away,
+        RedisAway(50, 30),
+        RedisAway(50, 1),
     ),
 }
 """By the names ``make soak PART=`` takes."""

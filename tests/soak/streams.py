@@ -135,7 +135,8 @@ class Follower:
 async def follow(found: Ground, spoken: Spoken, model: str, events: int, seen: Seen) -> None:
     """Ask for a stream and read it to its end."""
     follower = Follower(events, seen)
-    body = body_of(spoken, stream=True, model=model)
+    # each event is a token, and a few more are around them
+    body = body_of(spoken, stream=True, model=model, max_tokens=2 * events)
     try:
         async with found.session.post(f"{found.url}{spoken.value}", data=body) as response:
             if response.status == 200:

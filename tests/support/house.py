@@ -100,11 +100,13 @@ async def read_answer(response: aiohttp.ClientResponse) -> Answer:
     return Answer(response.status, response.headers.copy(), body, broken_off)
 
 
-def body_of(spoken: Spoken, *, stream: bool, model: str = MODEL, text: str = "Hello!") -> bytes:
-    """A small request in a dialect."""
+def body_of(
+    spoken: Spoken, *, stream: bool, model: str = MODEL, text: str = "Hello!", max_tokens: int | None = None
+) -> bytes:
+    """A small request in a dialect; without `max_tokens`, for an answer of at most 1000 where a limit is needed."""
     fields: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": text}]}
-    if spoken is Spoken.MESSAGES:
-        fields["max_tokens"] = 1000
+    if spoken is Spoken.MESSAGES or max_tokens is not None:
+        fields["max_tokens"] = max_tokens or 1000
     if stream:
         fields["stream"] = True
     return msgspec.json.encode(fields)

@@ -5,7 +5,7 @@ import re
 import socket
 from asyncio.subprocess import DEVNULL
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +66,25 @@ def configured(port: int, replicas: Sequence[str]) -> str:
 
 
 @asynccontextmanager
-async def nginx(folder: Path, replicas: Sequence[str]) -> AsyncIterator[Nginx]:
-    """Run it in front of these replicas until the end. Raises RuntimeError when it does not start."""
+async def nginx(
+    folder: Path, replicas: Sequence[str], shortened: Mapping[str, str] | None = None
+) -> AsyncIterator[Nginx]:
+    """Run it in front of these replicas until the end.
+
+    Args:
+        folder: for its files.
+        replicas: as ``host:port``.
+        shortened: directives of the shipped file and what stands in their place, for tests that cannot wait as long.
+
+    Raises RuntimeError when it does not start, and ValueError for a directive that is not in the file.
+    """
     port = free_port()
-    _write(folder, configured(port, replicas))
+    text = configured(port, replicas)
+    for directive, instead in (shortened or {}).items():
+        if directive not in text:
+            raise ValueError(f"the shipped configuration has no {directive}")
+        text = text.replace(directive, instead)
+    _write(folder, text)
     log = str(folder / "error.log")
     process = await asyncio.create_subprocess_exec(
         "nginx",

@@ -8,11 +8,13 @@ import pytest
 from proxy.settings import ALL_SETTINGS
 from proxy.simulator.faults.after import CUTS
 from proxy.simulator.faults.before import FAULTS
+from tests.soak.long_tests import LONG_TESTS
 from tests.soak.parts import PARTS
 from tests.support.faults.clients import CLIENT_FAULTS
 from tests.support.faults.harmless import HARMLESS
 from tests.support.faults.machines import MISHAPS
 from tests.support.faults.page import PAGE, renewed
+from tests.support.faults.promises import PROMISES
 from tests.support.program import ROOT
 
 
@@ -29,9 +31,13 @@ def test_every_case_has_its_line(name: str) -> None:
     assert len(lines) == 1
 
 
-TRIED: Final = {fault.does: fault.tests for fault in CLIENT_FAULTS} | {
-    mishap.what: mishap.tests for mishap in MISHAPS
+TRIED: Final = {
+    **{fault.does: fault.tests for fault in CLIENT_FAULTS},
+    **{f"{fault.does}, through nginx": fault.through_nginx for fault in CLIENT_FAULTS},
+    **{mishap.what: mishap.tests for mishap in MISHAPS},
+    **{promise.holds: promise.tests for promise in PROMISES},
 }
+MEASURED: Final = sorted({part for told in (*CLIENT_FAULTS, *MISHAPS, *PROMISES) for part in told.soak})
 
 
 @pytest.mark.parametrize("what", TRIED)
@@ -40,6 +46,12 @@ def test_what_the_page_says_is_tried_where_it_says(what: str) -> None:
     assert TRIED[what]
     for test in TRIED[what]:
         assert re.search(r"^(async )?def test_", (ROOT / test).read_text(), re.MULTILINE), test
+
+
+@pytest.mark.parametrize("part", MEASURED)
+def test_what_the_page_says_is_measured_by_a_part_of_the_soak_is(part: str) -> None:
+    """Protects readers from figures nobody takes."""
+    assert part in PARTS or part in LONG_TESTS
 
 
 @pytest.mark.parametrize("name", PARTS)

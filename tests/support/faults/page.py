@@ -15,6 +15,7 @@ from tests.soak.page import soak_table
 from tests.support.faults.clients import client_table
 from tests.support.faults.harmless import HARMLESS
 from tests.support.faults.machines import machine_table
+from tests.support.faults.promises import promise_table
 from tests.support.house import Spoken
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "reliability.md"
@@ -40,6 +41,7 @@ def tables() -> str:
 MADE: Final[Mapping[str, Callable[[], str]]] = {
     "what clients do": client_table,
     "what upstreams do": tables,
+    "what the pool is held to": promise_table,
     "what befalls machines": machine_table,
     "the soak": soak_table,
 }

@@ -31,9 +31,11 @@ class _Waiting:
     began: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
+    transport: asyncio.Transport | None = None
 
-    async def handle(self, _: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Wait until released or cancelled."""
+        self.transport = request.transport
         self.began.set()
         try:
             await self.release.wait()
@@ -261,3 +263,15 @@ def _bound(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+async def test_the_system_holds_little_for_a_client_that_does_not_read() -> None:
+    """Protects the system's memory, which would otherwise take megabytes for each of them."""
+    async with _server() as server:
+        _, writer = await server.connect()
+        await asyncio.wait_for(server.waiting.began.wait(), 20)
+        transport = server.waiting.transport
+        assert transport is not None
+        line = transport.get_extra_info("socket")
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 512 * 1024
+        writer.close()
