@@ -80,7 +80,15 @@ class _Arriving:
     the time it would have taken at `body_min_bytes_per_s`. So neither silence nor single bytes hold a connection.
     """
 
-    __slots__ = ("_content", "_least_bytes_per_s", "_left_bytes", "_left_s", "_limit_bytes", "_most_s", "_watch")
+    __slots__ = (
+        "_content",
+        "_least_bytes_per_s",
+        "_left_bytes",
+        "_left_s",
+        "_limit_bytes",
+        "_most_s",
+        "_watch",
+    )
 
     def __init__(self, content: StreamReader, limit_bytes: int, policy: Policy, watch: Watch) -> None:
         self._content = content
