@@ -146,17 +146,17 @@ class _Round:
 
 
 class _Latest(threading.local):
-    """The round of the loop that was asked for last: a process serves from one, and tests from one after the other."""
+    """The loop asked for last, and its round: a process serves from one, and tests from one after the other."""
 
-    loop: "weakref.ref[asyncio.AbstractEventLoop] | None" = None
-    round: _Round
+    known: "tuple[weakref.ref[asyncio.AbstractEventLoop], _Round] | None" = None
 
 
 _latest = _Latest()
 
 
 def _round_of(loop: asyncio.AbstractEventLoop) -> _Round:
-    if _latest.loop is None or _latest.loop() is not loop:
-        _latest.loop = weakref.ref(loop)
-        _latest.round = _Round()
-    return _latest.round
+    # every look at what belongs to a thread costs as much as a call
+    known = _latest.known
+    if known is None or known[0]() is not loop:
+        known = _latest.known = weakref.ref(loop), _Round()
+    return known[1]

@@ -107,11 +107,8 @@ def short(name: str) -> str:
 
 
 def _digest(*contents: Anything) -> bytes:
-    digest = blake2b(digest_size=_DIGEST_BYTES)
-    for content in contents:
-        digest.update(_words(content))
-        digest.update(b"\0")
-    return digest.digest()
+    words = b"".join([_words(content) + b"\0" for content in contents])
+    return blake2b(words, digest_size=_DIGEST_BYTES).digest()
 
 
 def _words(content: Anything) -> bytes:

@@ -1,7 +1,6 @@
 """The one door through which a client's JSON comes in."""
 
 import re
-from collections.abc import Collection
 from itertools import islice
 from typing import TypeAlias, TypeVar, cast
 
@@ -66,7 +65,7 @@ def is_given(value: Anything) -> bool:
     return isinstance(value, msgspec.Raw) and bytes(value) != b"null"
 
 
-def unknown_fields(body: bytes, known: Collection[str]) -> tuple[Dropped, ...]:
+def unknown_fields(body: bytes, known: frozenset[str]) -> tuple[Dropped, ...]:
     """The top-level fields of a JSON object that are not among `known`, as losses to be told; 32 at most."""
     names = (name for name in decode_json(dict[str, msgspec.Raw], body) if name not in known)
     return tuple(Dropped(printable(name), "unknown field") for name in islice(names, _UNKNOWN_MAX))

@@ -28,11 +28,14 @@ from proxy.pool import (
     classify_fault,
 )
 from proxy.settings import Policy
+from proxy.telemetry.trace_context import SpanContext
 from proxy.upstreams.base import ByteReply, Source, Upstream, UpstreamCall, UpstreamFault, UpstreamRefused
 from proxy.watch import Watch
 
 _EVENT_STREAM = "text/event-stream"
 _JSON = "application/json"
+# every look-up of a member in its class is a call
+_COUNT_TOKENS = Operation.COUNT_TOKENS
 
 
 class AttemptFailed(Exception):
@@ -126,7 +129,8 @@ class Attempt(msgspec.Struct, frozen=True):
         limit_s = self.policy.first_event_timeout_s if stream else self.policy.unary_timeout_s
         due_s = self.clock.monotonic_s() + limit_s
         try:
-            reply = await self.upstream.open(self._call, self.lease.credential, self.watch, limit_s)
+            call = self.prepared.call if self.trace.span is None else self._traced(self.trace.span)
+            reply = await self.upstream.open(call, self.lease.credential, self.watch, limit_s)
         except UpstreamRefused as refused:
             failure = classify(refused.error, now_unix_ms=self.clock.unix_ms())
             raise AttemptFailed(failure, refused.source) from None
@@ -145,13 +149,10 @@ class Attempt(msgspec.Struct, frozen=True):
             reply.close()
             raise
 
-    @property
-    def _call(self) -> UpstreamCall:
-        """What goes upstream; in a trace it says which span it is."""
-        call, trace = self.prepared.call, self.trace
-        if trace.span is None:
-            return call
-        return msgspec.structs.replace(call, traceparent=trace.span.attempt(trace.attempts).traceparent)
+    def _traced(self, span: SpanContext) -> UpstreamCall:
+        """What goes upstream in a trace, where it says which span it is."""
+        traceparent = span.attempt(self.trace.attempts).traceparent
+        return msgspec.structs.replace(self.prepared.call, traceparent=traceparent)
 
     def _left_s(self, due_s: float) -> float:
         return max(due_s - self.clock.monotonic_s(), 0.0)
@@ -162,7 +163,7 @@ class Attempt(msgspec.Struct, frozen=True):
     async def _whole(self, reply: ByteReply, due_s: float) -> UnaryOpened:
         body = await reply.read_all(self.watch, self._left_s(due_s))
         reply.close()
-        if self.exchange.operation is Operation.COUNT_TOKENS:
+        if self.exchange.operation is _COUNT_TOKENS:
             if not body.lstrip().startswith(b"{"):
                 raise self._failed(Fault.GARBAGE, reply)
             return UnaryOpened(self.lease, reply.source, body, None)
@@ -185,7 +186,7 @@ class Attempt(msgspec.Struct, frozen=True):
             summary.stop_reason,
             message_id=summary.message_id,
         )
-        if (conversation := self._conversation) is not None:
+        if self.exchange.belongs is not None and (conversation := self._conversation) is not None:
             opened.said = said_in(body, self._spoken)
             opened.body = with_name(body, self.exchange.dialect, conversation)
         return opened

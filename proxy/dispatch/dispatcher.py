@@ -54,6 +54,9 @@ from proxy.upstreams.media import Media
 from proxy.watch import Watch
 
 _log = get_logger("dispatch")
+# every look-up of a member in its class is a call
+_MESSAGES: Final = Operation.MESSAGES
+_OPENAI: Final = Kind.OPENAI
 _SAME_UNDER_ANY_MODEL: Final = frozenset({FailureClass.REQUEST, FailureClass.CUT, FailureClass.UNKNOWN})
 
 
@@ -398,7 +401,7 @@ class Dispatcher:
         exchange = question.exchange
         self._judge(lease, overloaded=False)
         # no conversation stays with who only stands in, or with who is about to leave
-        if exchange.operation is Operation.MESSAGES and not (lease.member.fallback or lease.member.retired):
+        if exchange.operation is _MESSAGES and not (lease.member.fallback or lease.member.retired):
             pool.affinity.heard(lease.name, self._tools.clock.monotonic_s() - question.trace.began_s)
             pool.affinity.answered(exchange.conversation, lease.name, spilled=question.trace.spilled)
             if exchange.envelope.thread is not None and opened.message_id:
@@ -435,7 +438,7 @@ class Dispatcher:
         return tools.pool.servable((*tools.catalog.known_ids(today), CLAUDE_CODE))
 
     def _judge(self, lease: Lease, *, overloaded: bool) -> None:
-        if lease.credential.kind is Kind.OPENAI:
+        if lease.credential.kind is _OPENAI:
             return
         limit_class = lease.limit_class
         if self._breakers.record(limit_class, overloaded=overloaded):

@@ -32,6 +32,12 @@ from proxy.upstreams.media import Media, resolve_media
 NEEDS_BYTES: Final = frozenset({Kind.CLAUDE_WEB, Kind.CLAUDE_CODE})
 """Kinds whose upstream fetches no URL for us: they get images and documents as bytes."""
 
+# every look-up of a member in its class is a call
+_ANTHROPIC: Final = Kind.ANTHROPIC
+_CLAUDE_CODE: Final = Kind.CLAUDE_CODE
+_CLAUDE_WEB: Final = Kind.CLAUDE_WEB
+_OPENAI: Final = Kind.OPENAI
+_ASKED_FIRST: Final = (_ANTHROPIC, None)
 _OPTIONS = "claude_options"
 _LARGE_BYTES = 128 * 1024
 _URL_SOURCE: Final = re.compile(rb'"(?:url|file_url)"\s*:|"(?:image_url|file_data)"\s*:\s*"[Hh]')
@@ -92,14 +98,14 @@ class Preparations:
 
         Raises InvalidRequest where the request cannot be carried.
         """
-        if self._translates_much(Kind.ANTHROPIC):
+        if self._translates_much(_ANTHROPIC):
             return None
-        found = self.latest = self._made[Kind.ANTHROPIC, None] = self._make(Kind.ANTHROPIC, None)
+        found = self.latest = self._made[_ASKED_FIRST] = self._make(_ANTHROPIC, None)
         return found
 
     async def first_off_loop(self) -> Prepared:
         """The same, where `first` has none."""
-        found = self.latest = self._made[Kind.ANTHROPIC, None] = await self._ready(Kind.ANTHROPIC, None)
+        found = self.latest = self._made[_ASKED_FIRST] = await self._ready(_ANTHROPIC, None)
         return found
 
     def at_hand(self, lease: Lease) -> Prepared | None:
@@ -149,7 +155,7 @@ class Preparations:
         exchange = self._exchange
         if not _URL_SOURCE.search(exchange.body):
             return await self._ready(kind, model)
-        if kind is Kind.CLAUDE_WEB:
+        if kind is _CLAUDE_WEB:
             asked = read_session(exchange, self._catalog, self._defaults, model=model)
             found = await resolve_media(asked.request.messages, media, body=exchange.body)
             request = msgspec.structs.replace(asked.request, messages=found)
@@ -169,7 +175,7 @@ class Preparations:
         Whoever is asked later in the same way is asked without it too.
         """
         credential, latest = lease.credential, self.latest
-        if credential.kind is not Kind.ANTHROPIC or latest is None:
+        if credential.kind is not _ANTHROPIC or latest is None:
             return None
         arguments = (latest, self._exchange, self._catalog, self._defaults, self._memory)
         if self._translates_much(credential.kind):
@@ -189,18 +195,18 @@ class Preparations:
         """Whether so much has to be decoded and written anew that the loop would stand still for it."""
         exchange = self._exchange
         return len(exchange.body) >= _LARGE_BYTES and (
-            kind is not Kind.ANTHROPIC or exchange.dialect.name != "anthropic"
+            kind is not _ANTHROPIC or exchange.dialect.name != "anthropic"
         )
 
     def _make(self, kind: Kind, model: str | None) -> Prepared:
-        if kind is Kind.OPENAI:
+        if kind is _OPENAI:
             return prepare_chat(self._exchange, self._catalog, self._defaults, model=model)
-        if kind is Kind.CLAUDE_WEB:
+        if kind is _CLAUDE_WEB:
             asked = read_session(self._exchange, self._catalog, self._defaults, model=model)
             return plan_session(self._exchange, self._defaults, asked)
         named = None if model is None else self._names.resolve(model).model
         made = prepare(self._exchange, self._catalog, self._defaults, self._memory, model=named)
-        if kind is Kind.CLAUDE_CODE:
+        if kind is _CLAUDE_CODE:
             return with_wish(for_claude_code(made, self._exchange), self._exchange)
         return made
 

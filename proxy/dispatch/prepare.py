@@ -28,6 +28,10 @@ from proxy.model.request import Thinking, ThinkingAdaptive, ThinkingEnabled
 from proxy.settings import RequestDefaults, WebSettings
 from proxy.upstreams.base import UpstreamCall
 
+# every look-up of a member in its class is a call
+_COUNT_TOKENS: Final = Operation.COUNT_TOKENS
+_THINK: Final = ThinkingFormat.THINK
+_REASONING: Final = ThinkingFormat.REASONING_CONTENT
 _TRANSLATED_VERSION: Final = "2023-06-01"
 _THINKING_TOKENS: Final = 8192
 _THINKING_LEAST_TOKENS: Final = 1024
@@ -142,7 +146,7 @@ def read_session(
     native = exchange.dialect.name == "anthropic"
     target = _target(exchange, catalog.facts(model), defaults, model)
     body = exchange.body
-    if native and exchange.operation is Operation.COUNT_TOKENS:
+    if native and exchange.operation is _COUNT_TOKENS:
         # a count has no answer that could be too long
         body = splice(body, set={"max_tokens": b"1"}, remove=())
     translated = exchange.dialect.decode_request(body, target)
@@ -249,7 +253,7 @@ def _thinking_format(exchange: Exchange, defaults: RequestDefaults) -> ThinkingF
     """The operator's choice, else ``<think>`` for ids with the suffix that asks for it."""
     if (choice := defaults.thinking_format) is not None:
         return ThinkingFormat(choice)
-    return ThinkingFormat.THINK if exchange.think else ThinkingFormat.REASONING_CONTENT
+    return _THINK if exchange.think else _REASONING
 
 
 def _target(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults, model: str) -> Target:
@@ -293,7 +297,7 @@ def _translated(
     request = translated.request
     if exchange.envelope.continuing and defaults.auto_cache and translated.auto_cache:
         request = with_cache_marks(request, facts)
-    counting = exchange.operation is Operation.COUNT_TOKENS
+    counting = exchange.operation is _COUNT_TOKENS
     collect = not (exchange.stream or counting) and request.max_tokens > _COLLECT_ABOVE_TOKENS
     if collect:
         request = msgspec.structs.replace(request, stream=True)

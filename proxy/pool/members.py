@@ -349,7 +349,8 @@ class Lease:
         serial: counts up over all leases of a pool, from 1.
         seat: the place.
         member: whose place it is.
-        name: the alias of its credential.
+        credential: what to call the upstream with.
+        name: the alias of that.
         model: the model it was granted for.
         granted_at_s: monotonic seconds.
         trial: whether it tries something that was out of use, or could not be reached.
@@ -358,6 +359,7 @@ class Lease:
     """
 
     __slots__ = (
+        "credential",
         "granted_at_s",
         "member",
         "model",
@@ -373,17 +375,13 @@ class Lease:
         self.serial = serial
         self.seat = seat
         self.member = member = seat.member
+        self.credential = member.credential
         self.name = member.name
         self.model = model
         self.granted_at_s = granted_at_s
         self.trial = False
         self.settled = False
         self.slow_start: SlowStart | None = None
-
-    @property
-    def credential(self) -> Credential:
-        """What to call the upstream with."""
-        return self.member.credential
 
     @property
     def limit_class(self) -> str:

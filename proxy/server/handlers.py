@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Coroutine
 from typing import ClassVar, Final
 
 from aiohttp import web
@@ -37,6 +38,9 @@ _CONTENT_TYPE: Final = istr("content-type")
 _TRACEPARENT: Final = istr("traceparent")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
+# every look-up of a member in its class is a call
+_MESSAGES: Final = Operation.MESSAGES
+_COUNT_TOKENS: Final = Operation.COUNT_TOKENS
 
 
 class NoHold:
@@ -115,7 +119,7 @@ class ClientCall:
             if services.ownership.some_files and may_name_files(exchange.body):
                 await self._bind(exchange, exchange.body)
             question = None if services.cache is None else await self._question(exchange, services.cache)
-            if exchange.stream and exchange.operation is Operation.MESSAGES:
+            if exchange.stream and exchange.operation is _MESSAGES:
                 response = await self._stream(exchange, question)
             elif question is not None:
                 response = self._whole(exchange, await self._read_shared(exchange, question))
@@ -131,9 +135,9 @@ class ClientCall:
         self._status = response.status
         return response
 
-    async def _read_body(self) -> bytes:
-        """The request's body, before anything in it is looked at."""
-        return await read_body(self._request, self._services.settings.policy, self._watch)
+    def _read_body(self) -> Coroutine[None, None, bytes]:
+        """The request's body, before anything in it is looked at; to be awaited at once."""
+        return read_body(self._request, self._services.settings.policy, self._watch)
 
     def _refused(self, error: GatewayError) -> web.Response:
         response = error_response(error, self._dialect, self._caller, self._services)
@@ -163,7 +167,7 @@ class ClientCall:
             exchange.envelope.model[:NAME_MAX] if exchange is not None else "",
             exchange.model[:MODEL_MAX] if exchange is not None else "",
             exchange.stream if exchange is not None else None,
-            self._operation is Operation.COUNT_TOKENS,
+            self._operation is _COUNT_TOKENS,
             self._began_s,
             services.clock.monotonic_s(),
             services.clock.unix_ms(),
@@ -189,7 +193,7 @@ class ClientCall:
             # clients of Azure's API name the model in the address; what their body says may be anything
             envelope.model = deployment
         model, think = self._resolve(envelope)
-        counting = self._operation is Operation.COUNT_TOKENS
+        counting = self._operation is _COUNT_TOKENS
         headers = self._request.headers
         return Exchange(
             id=self._caller.request_id,
@@ -199,7 +203,7 @@ class ClientCall:
             body=body,
             client=self._caller.client,
             model=model,
-            limit_class=Operation.COUNT_TOKENS if counting else services.catalog.limit_class(model),
+            limit_class=_COUNT_TOKENS if counting else services.catalog.limit_class(model),
             started_s=self._began_s,
             deadline_s=self._began_s + services.settings.policy.deadline_s,
             created_s=services.clock.unix_ms() // 1000,

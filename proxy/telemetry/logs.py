@@ -32,6 +32,7 @@ _LEVELS = {
     "critical": logging.CRITICAL,
 }
 _FLUSH_AFTER_S = 0.05
+_DELETE = 0x7F
 _IN_HEAD = frozenset(("time", "level", "room", "event"))
 _encoder = msgspec.json.Encoder(enc_hook=lambda value: type(value).__name__)
 
@@ -183,7 +184,7 @@ def _json_of(event: Mapping[str, object]) -> bytes:
 
 def _visible(data: bytes) -> bytes:
     """JSON whose strings hold nothing that some reader takes for the end of a line, or a terminal for a command."""
-    if data.isascii() and b"\x7f" not in data:
+    if data.isascii() and _DELETE not in data:
         return data
     return "".join(
         char if char.isprintable() or char == "\n" else _escaped(char) for char in data.decode()

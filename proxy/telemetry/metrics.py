@@ -5,13 +5,15 @@ Requests are counted a batch at a time, behind the answers; see `proxy.telemetry
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.telemetry.exposition import Histogram, Labels, Metric, Sort
+from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import RequestTrace
 
 OTHER: Final = "other"
 _LEFT: Final = 499
+_SERIES_MAX: Final = 1024
 _BY_ROUTE: Final = ("route", "dialect")
 _ABANDONED: Final = "abandoned"
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 600.0)
@@ -46,6 +48,22 @@ def route_of(path: str) -> tuple[str, str]:
     return OTHER, OTHER
 
 
+class _Series(NamedTuple):
+    """Where the requests of one path, model and status are counted.
+
+    Attributes:
+        requests: labels of that metric.
+        route: labels of those that tell only routes apart.
+        model_class: of the model; empty where none was named.
+        took: how long they took.
+    """
+
+    requests: Labels
+    route: Labels
+    model_class: str
+    took: Histogram
+
+
 class RequestMetrics:
     """Counts of requests and of the upstream calls made for them.
 
@@ -74,6 +92,7 @@ class RequestMetrics:
         self._took: defaultdict[Labels, Histogram] = defaultdict(lambda: Histogram(_SECONDS))
         self._first: defaultdict[Labels, Histogram] = defaultdict(lambda: Histogram(_SECONDS))
         self._speed: defaultdict[Labels, Histogram] = defaultdict(lambda: Histogram(_TOKENS_PER_SECOND))
+        self._series: dict[tuple[str, str | None, int], _Series] = {}
 
     def count(self, ended: Sequence[RequestTrace]) -> None:
         """Count requests that have ended, each once."""
@@ -81,27 +100,38 @@ class RequestMetrics:
             self._count(trace)
 
     def _count(self, trace: RequestTrace) -> None:
-        line = trace.line
-        route, dialect = route_of(line.path)
-        model_class = self._model_class(line.model) if line.model else ""
-        self.requests[route, dialect, model_class, str(line.status)] += 1
-        self._took[route, dialect].observe(line.took_ms / 1000)
+        line, attempts = trace.line, trace.attempts
+        place = line.path, line.model, line.status
+        series = self._series.get(place) or self._series_of(*place)
+        self.requests[series.requests] += 1
+        series.took.observe(line.took_ms / 1000)
         if line.first_ms is not None:
-            self._first[route, dialect].observe(line.first_ms / 1000)
-        for attempt in trace.attempts:
+            self._first[series.route].observe(line.first_ms / 1000)
+        left = line.status == _LEFT
+        for attempt in attempts:
             self.attempts[attempt.credential, attempt.outcome] += 1
             if attempt.outcome == _ABANDONED:
+                left = True
                 self.cancelled_s += attempt.took_ms / 1000
-        self.retries += max(len(trace.attempts) - 1, 0)
+        if len(attempts) > 1:
+            self.retries += len(attempts) - 1
         self.dropped += len(line.dropped)
-        left = line.status == _LEFT or any(each.outcome == _ABANDONED for each in trace.attempts)
-        self.abandoned += left
         if left:
+            self.abandoned += 1
             self.after_departure_s += trace.after_departure_s
-        self._count_tokens(trace, model_class)
+        self._count_tokens(line, series.model_class)
 
-    def _count_tokens(self, trace: RequestTrace, model_class: str) -> None:
-        line = trace.line
+    def _series_of(self, path: str, model: str | None, status: int) -> _Series:
+        # paths and models come from clients: what they make us remember has to have an end
+        if len(self._series) >= _SERIES_MAX:
+            self._series.clear()
+        route = route_of(path)
+        model_class = self._model_class(model) if model else ""
+        made = _Series((*route, model_class, str(status)), route, model_class, self._took[route])
+        self._series[path, model, status] = made
+        return made
+
+    def _count_tokens(self, line: RequestLine, model_class: str) -> None:
         if line.input_tokens:
             self.tokens[model_class, "input"] += line.input_tokens
         if not line.output_tokens:

@@ -6,10 +6,12 @@ No redirect is followed, no cookie is kept but by who brings a jar, and no proxy
 import asyncio
 import io
 from collections.abc import AsyncIterator, Collection
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from multidict import CIMultiDict
 from yarl import URL
@@ -33,7 +35,7 @@ from proxy.upstreams.connections import (
     is_kept,
     replacing_stale,
 )
-from proxy.upstreams.reply import SENDING, HttpReply
+from proxy.upstreams.reply import MEANINGFUL, HttpReply, fault_of
 from proxy.watch import Watch
 
 # Every call says who makes it, and none leaves anything for the client library to fill in.
@@ -140,10 +142,12 @@ class WayOut:
                 method, url, data=data, headers=headers, allow_redirects=False, proxy=self._http_proxy
             )
 
-        with SENDING:
+        try:
             if isinstance(body, AsyncIterator):
                 return HttpReply(await watch.within(limit_s, send()), self._max_body_bytes)
             response, resent = await watch.within(limit_s, replacing_stale(send))
+        except MEANINGFUL as error:
+            raise fault_of(error) from None
         return HttpReply(response, self._max_body_bytes, resent=resent)
 
     async def close(self) -> None:
@@ -193,7 +197,7 @@ class Posting:
         self._http_proxy = http_proxy
         self._max_body_bytes = max_body_bytes
         everything = CIMultiDict({**session.headers, **headers})
-        self._request = aiohttp.ClientRequest(
+        self._request = _Prepared(
             "POST", url, headers=everything, session=session, loop=asyncio.get_running_loop()
         )
         self._info = self._request.request_info
@@ -207,11 +211,11 @@ class Posting:
         Raises UpstreamFault.
         """
         direct = self._http_proxy is None and len(body) <= _AT_ONCE_BYTES
-        with SENDING:
-            answer: Answer = await watch.within(
-                limit_s,
-                self._direct(body, watch, traceparent) if direct else self._library(body, traceparent),
-            )
+        call = self._direct(body, watch, traceparent) if direct else self._library(body, traceparent)
+        try:
+            answer: Answer = await watch.within(limit_s, call)
+        except MEANINGFUL as error:
+            raise fault_of(error) from None
         return HttpReply(answer, self._max_body_bytes)
 
     async def _direct(self, body: bytes, watch: Watch, traceparent: str | None) -> DirectAnswer:
@@ -265,6 +269,15 @@ class Posting:
 
         response, _ = await replacing_stale(send)
         return response
+
+
+class _Prepared(aiohttp.ClientRequest):
+    """A call that serves again and again: which connections will do for it is worked out once."""
+
+    @cached_property
+    def connection_key(self) -> ConnectionKey:
+        """See the library."""
+        return super().connection_key
 
 
 def _said_more(connection: Connection) -> bool:

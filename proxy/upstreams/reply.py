@@ -5,7 +5,6 @@ No exception of the client library leaves this module: their texts hold request 
 
 import asyncio
 from functools import lru_cache
-from types import TracebackType
 from typing import Final
 
 import aiohttp
@@ -41,34 +40,21 @@ _MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Fault | None], ...
 )
 
 
-class _Faults:
-    """Turns what the client library raises into the pool's faults; it holds no state, so one serves all.
+MEANINGFUL: Final = tuple(kind for kinds, _ in _MEANINGS for kind in kinds)
+"""What the client library raises for faults of upstreams, and of the way to them."""
+
+
+def fault_of(error: BaseException, *, waiting: Fault = Fault.HEADERS_TIMEOUT) -> UpstreamFault:
+    """The same in the pool's words.
 
     The library reports unreadable answers as a ``ClientResponseError`` with status 400 and the raw bytes in its
     text, so neither is looked at.
+
+    Args:
+        error: one of `MEANINGFUL`.
+        waiting: what ran out of time.
     """
-
-    def __init__(self, *, waiting: Fault) -> None:
-        """`waiting` names what ran out of time."""
-        self._waiting = waiting
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        """Raises UpstreamFault in place of `error`, where it has a meaning."""
-        if error is not None and (fault := self._meaning(error)) is not None:
-            raise UpstreamFault(fault) from None
-
-    def _meaning(self, error: BaseException) -> Fault | None:
-        fault = next((fault for kinds, fault in _MEANINGS if isinstance(error, kinds)), None)
-        return self._waiting if fault is None and isinstance(error, TimeoutError) else fault
-
-
-SENDING: Final = _Faults(waiting=Fault.HEADERS_TIMEOUT)
-STREAMING: Final = _Faults(waiting=Fault.STALLED)
+    return UpstreamFault(next(fault for kinds, fault in _MEANINGS if isinstance(error, kinds)) or waiting)
 
 
 class HttpReply:
@@ -122,8 +108,10 @@ class HttpReply:
 
         More at once is held until the slowest of clients has taken it, and takes longer to translate than its parts.
         """
-        with STREAMING:
+        try:
             return await self._content.read(_AT_ONCE_BYTES)
+        except MEANINGFUL as error:
+            raise fault_of(error, waiting=Fault.STALLED) from None
 
     async def read_all(self, watch: Watch, limit_s: float) -> bytes:
         """The whole body, at most the cap of an upstream answer, within `limit_s` seconds. Raises UpstreamFault."""
@@ -131,8 +119,10 @@ class HttpReply:
         if not content.is_eof():
             return await self._collect(watch, limit_s, self._left_bytes)
         # a short body comes with its head, and then there is nothing to wait for
-        with SENDING:
+        try:
             body = content.read_nowait()
+        except MEANINGFUL as error:
+            raise fault_of(error) from None
         if len(body) > self._left_bytes:
             raise UpstreamFault(Fault.BODY_TOO_LARGE)
         return body
@@ -160,12 +150,14 @@ class HttpReply:
         left_bytes = max_bytes
         # nobody's pace holds this up, and to stop reading and go on costs time
         self._content.set_read_chunk_size(_WHOLE_READ_AHEAD_BYTES)
-        with SENDING:
+        try:
             while chunk := await watch.within(due_s - loop.time(), self._content.readany()):
                 left_bytes -= len(chunk)
                 if left_bytes < 0:
                     raise UpstreamFault(Fault.BODY_TOO_LARGE)
                 chunks.append(chunk)
+        except MEANINGFUL as error:
+            raise fault_of(error) from None
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def close(self) -> None:

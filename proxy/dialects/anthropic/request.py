@@ -123,6 +123,9 @@ class MessagesRequest(msgspec.Struct):
     thread: Anything = msgspec.UNSET
 
 
+_KNOWN: Final = frozenset(MessagesRequest.__struct_fields__)
+
+
 def decode_request(body: bytes, target: Target) -> Translated:
     """See `proxy.dialects.common.Dialect.decode_request`."""
     wire = decode_json(MessagesRequest, body)
@@ -150,7 +153,7 @@ def decode_request(body: bytes, target: Target) -> Translated:
         service_tier=wire.service_tier,
         speed=wire.speed,
     )
-    return Translated(request, unknown_fields(body, MessagesRequest.__struct_fields__))
+    return Translated(request, unknown_fields(body, _KNOWN))
 
 
 def read_messages(body: bytes) -> list[InputMessage]:

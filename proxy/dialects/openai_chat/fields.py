@@ -6,6 +6,7 @@ gateways send. Fields of messages, parts and tools stand by their path; of those
 
 from collections.abc import Mapping
 from enum import StrEnum
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
@@ -116,6 +117,9 @@ LOST: Final = tuple(
 )
 """Fields of a request that are lost whatever they say."""
 
+_lost = attrgetter(*LOST)
+_NONE_LOST: Final = _lost(ChatRequest(messages=[]))
+
 _TIERS: Final[Mapping[str, str | None]] = MappingProxyType(
     {"auto": None, "default": "standard_only", "flex": "standard_only", "priority": None, "scale": None}
 )
@@ -144,7 +148,9 @@ def loss(field: str, path: str | None = None) -> Dropped:
 
 def lost_fields(request: ChatRequest, facts: ModelFacts) -> list[Dropped]:
     """The fields that have a value and no place in a Messages request for this model."""
-    lost = [loss(name) for name in LOST if _says_something(getattr(request, name))]
+    lost = []
+    if (values := _lost(request)) != _NONE_LOST:
+        lost = [loss(name) for name, value in zip(LOST, values, strict=True) if _says_something(value)]
     tier = request.service_tier
     if tier == _FAST and speed(request, facts) is None:
         lost.append(Dropped("service_tier", "the model has no fast mode"))

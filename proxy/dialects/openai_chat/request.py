@@ -5,6 +5,7 @@ The same history always gives the same bytes: prompt caches and thinking signatu
 
 from collections.abc import Mapping
 from hashlib import sha256
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
@@ -33,6 +34,9 @@ _LENGTHS: Final[Mapping[str, str]] = MappingProxyType(
 """What ``verbosity`` asks for in words; the middle is what models do anyway."""
 
 _OWN_FIELDS: Final = (*OWN_FIELDS, EXTRA_BODY)
+_own = attrgetter(*_OWN_FIELDS)
+_NONE_OWN: Final = _own(PeekedRequest())
+_KNOWN: Final = frozenset(ChatRequest.__struct_fields__)
 
 
 def peek(body: bytes) -> Envelope:
@@ -44,7 +48,7 @@ def peek(body: bytes) -> Envelope:
         model=seen.model or "",
         stream=bool(seen.stream),
         include_usage=options is not None and bool(options.include_usage),
-        own_fields=tuple(name for name in _OWN_FIELDS if is_given(getattr(seen, name))),
+        own_fields=() if _own(seen) == _NONE_OWN else _given(seen),
         continuing=begun.continuing,
         opening=begun.digest,
         conversation=name_in(seen.conversation_id) or name_in(seen.prompt_cache_key),
@@ -52,11 +56,15 @@ def peek(body: bytes) -> Envelope:
     )
 
 
+def _given(seen: PeekedRequest) -> tuple[str, ...]:
+    return tuple(name for name in _OWN_FIELDS if is_given(getattr(seen, name)))
+
+
 def decode_request(body: bytes, target: Target) -> Translated:
     """See `proxy.dialects.common.Dialect.decode_request`."""
     chat = decode_json(ChatRequest, body)
     translated = translate(chat, target)
-    unknown = unknown_fields(body, ChatRequest.__struct_fields__)
+    unknown = unknown_fields(body, _KNOWN)
     if not unknown:
         return translated
     return msgspec.structs.replace(translated, dropped=(*translated.dropped, *unknown))

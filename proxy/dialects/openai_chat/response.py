@@ -29,6 +29,12 @@ FINISH_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "compaction": "stop",
     }
 )
+WITHIN_TEXT: Final = frozenset((ThinkingFormat.THINK, ThinkingFormat.BOTH))
+"""The formats that show thinking within the text."""
+
+BESIDE_TEXT: Final = frozenset((ThinkingFormat.REASONING_CONTENT, ThinkingFormat.BOTH))
+"""Those that show it in a field of its own."""
+
 REFUSAL: Final = "refusal"
 _REFUSED: Final = "The model refused to answer."
 _TIERS: Final[Mapping[str, str]] = MappingProxyType({"standard": "default", "priority": "priority"})
@@ -210,7 +216,7 @@ def said(message: Message, rendering: Rendering) -> Answer:
     form = rendering.form
     calls = [_tool_call(block, form) for block in message.content if isinstance(block, ToolUseBlock)]
     thinking_format = rendering.thinking_format
-    in_content = thinking_format in {ThinkingFormat.THINK, ThinkingFormat.BOTH}
+    in_content = thinking_format in WITHIN_TEXT
     shown = [_shown(block, thinking=in_content) for block in message.content]
     text = "".join(shown)
     answer = Answer(content=text if text or not calls else None)
@@ -220,7 +226,7 @@ def said(message: Message, rendering: Rendering) -> Answer:
         answer.function_call = _function(message)
     elif calls:
         answer.tool_calls = calls
-    if thinking and thinking_format in {ThinkingFormat.REASONING_CONTENT, ThinkingFormat.BOTH}:
+    if thinking and thinking_format in BESIDE_TEXT:
         answer.reasoning_content = thinking
     if thoughts := thoughts_of(message.content):
         if thinking_format is not ThinkingFormat.NONE:

@@ -11,11 +11,13 @@ from typing import Final, assert_never
 
 import msgspec
 
-from proxy.dialects.common import Rendering, ThinkingFormat, Thought
+from proxy.dialects.common import Rendering, Thought
 from proxy.dialects.openai_chat.annotations import UNTOLD, Annotator
 from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN, ThoughtCollector, details_of
 from proxy.dialects.openai_chat.response import (
+    BESIDE_TEXT,
     REFUSAL,
+    WITHIN_TEXT,
     completion_id,
     completion_usage,
     custom_input,
@@ -88,8 +90,8 @@ class ChatStreamEncoder:
     def __init__(self, rendering: Rendering) -> None:
         self._rendering = rendering
         shown = rendering.thinking_format
-        self._as_content = shown in {ThinkingFormat.THINK, ThinkingFormat.BOTH}
-        self._as_reasoning = shown in {ThinkingFormat.REASONING_CONTENT, ThinkingFormat.BOTH}
+        self._as_content = shown in WITHIN_TEXT
+        self._as_reasoning = shown in BESIDE_TEXT
         self._open: type[Block | _CitableText] | None = None
         self._thinking_shown = False
         self._thoughts = ThoughtCollector()

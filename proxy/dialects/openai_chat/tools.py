@@ -28,6 +28,8 @@ from proxy.model.request import (
 
 _ANY_OBJECT: Final = msgspec.Raw(b'{"type":"object"}')
 _ALLOWED: Final = "tool_choice.allowed_tools.tools"
+# a union that is written where it is asked for is made anew each time
+_FORCING: Final = (ToolChoiceAny, ToolChoiceTool)
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class Tooling:
     @property
     def forced(self) -> bool:
         """Whether a tool call is demanded."""
-        return isinstance(self.choice, ToolChoiceAny | ToolChoiceTool)
+        return isinstance(self.choice, _FORCING)
 
 
 def read_tools(
@@ -75,9 +77,7 @@ def read_tools(
         chosen, wish = _among(given.allowed_tools, chosen, {tool.name for tool in defined.tools})
         dropped += [loss(_ALLOWED)] if wish else []
     wants_call = False
-    if isinstance(chosen, ToolChoiceAny | ToolChoiceTool) and (
-        facts.forced_tool_choice is ForcedToolChoice.REFUSED
-    ):
+    if isinstance(chosen, _FORCING) and (facts.forced_tool_choice is ForcedToolChoice.REFUSED):
         wants_call = True
         wish = wish or _wish(chosen)
         dropped.append(Dropped(at, "the model cannot be forced; asked in words"))

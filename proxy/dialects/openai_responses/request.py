@@ -31,6 +31,7 @@ from proxy.errors import InvalidRequest
 from proxy.model.content import TextBlock
 from proxy.model.request import Request, ThinkingAdaptive
 
+_KNOWN = frozenset(ResponsesRequest.__struct_fields__)
 _NO_REASONING = Reasoning()
 _ANY_TEXT = TextConfig()
 
@@ -108,7 +109,7 @@ def understand(body: bytes, target: Target, call: Call) -> tuple[Translated, Und
         error.param = box.path(error.param) if error.param else error.param
         raise
     dropped = [Dropped(box.path(loss.field), loss.reason) for loss in translated.dropped]
-    unknown = unknown_fields(body, ResponsesRequest.__struct_fields__)
+    unknown = unknown_fields(body, _KNOWN)
     lost = (*dropped, *box.dropped, *lost_fields(asked), *unknown)
     request = _finished(translated.request, asked, target)
     done = msgspec.structs.replace(translated, request=request, dropped=lost)

@@ -175,3 +175,13 @@ def test_an_account_at_claude_ai_shares_no_limit_with_keys_of_the_same_organizat
     key = Member(credential("a", organization="org"), WayOut())
     session = Member(credential("web", organization="org", kind=Kind.CLAUDE_WEB), WayOut())
     assert key.group != session.group
+
+
+def test_a_lease_calls_with_the_credential_it_was_granted_for() -> None:
+    """Protects a call under way from rules that hold only for the next one."""
+    seat = _seat()
+    before = seat.member.credential
+    lease = Lease(1, seat, "claude-sonnet-5", NOW)
+    seat.member.obey(credential("a", weight=5))
+    assert lease.credential is before
+    assert Lease(2, seat, "claude-sonnet-5", NOW).credential.weight == 5

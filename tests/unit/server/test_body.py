@@ -130,6 +130,13 @@ class _Dripping:
         self.left -= 1
         return b"x" if self.left >= 0 else b""
 
+    def at_eof(self) -> bool:
+        """Whether that was the last one."""
+        return self.left <= 0
+
+    def exception(self) -> None:
+        """It breaks nothing off."""
+
 
 @pytest.mark.parametrize(
     ("least", "every_s", "ends_s"), [(500, 1.0, 60.0), (500, 0.001, None), (0, 50.0, None), (1, 30.0, 60.0)]
@@ -163,9 +170,10 @@ async def test_time_the_server_itself_takes_is_not_the_clients() -> None:
 
 
 @pytest.mark.parametrize("pieces", [[], [b"abc"]])
-async def test_a_body_that_cannot_be_read_is_the_clients_mistake(pieces: list[bytes]) -> None:
+@pytest.mark.parametrize("end", [False, True])
+async def test_a_body_that_cannot_be_read_is_the_clients_mistake(pieces: list[bytes], end: bool) -> None:
     """Protects against a 500 for bytes that are not compressed as they say."""
-    reader = _reader(*pieces, end=False)
+    reader = _reader(*pieces, end=end)
     reader.set_exception(web.RequestPayloadError("Can not decode content-encoding: gzip"))
     with pytest.raises(InvalidRequest):
         await _read(reader)

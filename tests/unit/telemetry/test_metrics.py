@@ -41,6 +41,21 @@ def test_a_path_is_counted_under_its_route(path: str, route: str, dialect: str) 
     assert route_of(path) == (route, dialect)
 
 
+def test_each_path_model_and_status_is_counted_apart_however_many_there_are() -> None:
+    """Protects the counts from each other, and memory from ids and names that clients think up."""
+    subject = RequestMetrics(lambda model: model[:1])
+    paths = [f"/v1/files/file_{number}" for number in range(600)]
+    for path in (*paths, *reversed(paths)):
+        subject.count([ended("success", path=path), ended("success", path=path, status=400)])
+        subject.count([ended("success", path=path, model="other")])
+    assert _counted(subject)["carousel_requests_total"].series == {
+        ("/v1/files", "anthropic", "c", "200"): 1200,
+        ("/v1/files", "anthropic", "c", "400"): 1200,
+        ("/v1/files", "anthropic", "o", "200"): 1200,
+    }
+    assert len(subject._series) <= 1024
+
+
 def test_a_request_is_counted_once_with_each_of_its_attempts(subject: RequestMetrics) -> None:
     """Protects the figures of a retry: one request, two calls, one of them more than it needed."""
     subject.count(

@@ -8,15 +8,18 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.common import Dropped, Rendering, ThinkingFormat
+from proxy.dialects.common import Dropped, Rendering
 from proxy.dialects.openai_chat.annotations import has_citations
 from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN
-from proxy.dialects.openai_chat.response import REFUSAL, CompletionUsage, completion_usage, finish_reason
+from proxy.dialects.openai_chat.response import (
+    REFUSAL,
+    WITHIN_TEXT,
+    CompletionUsage,
+    completion_usage,
+    finish_reason,
+)
 from proxy.model.content import Block, TextBlock, ThinkingBlock
 from proxy.model.message import Message
-
-WITHIN_TEXT: Final = frozenset((ThinkingFormat.THINK, ThinkingFormat.BOTH))
-"""The formats that show thinking within the text."""
 
 CITATIONS: Final = Dropped("content[].citations", "a text completion has room for text alone")
 

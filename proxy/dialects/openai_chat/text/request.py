@@ -56,6 +56,9 @@ class TextRequest(msgspec.Struct, kw_only=True):
     user: str | None = None
 
 
+_KNOWN: Final = frozenset(TextRequest.__struct_fields__)
+
+
 def _rule(verdict: Verdict, how: str) -> Rule:
     return Rule(verdict, how)
 
@@ -124,7 +127,7 @@ def decode_request(body: bytes, target: Target) -> Translated:
         for name, rule in FIELDS.items()
         if rule.verdict is Verdict.DROPPED and getattr(asked, name)
     ]
-    unknown = unknown_fields(body, TextRequest.__struct_fields__)
+    unknown = unknown_fields(body, _KNOWN)
     return msgspec.structs.replace(
         translated,
         dropped=(*translated.dropped, *lost, *unknown),

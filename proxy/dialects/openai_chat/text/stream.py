@@ -12,8 +12,8 @@ import msgspec
 
 from proxy.dialects.common import Rendering
 from proxy.dialects.openai_chat.reasoning_details import THINK_CLOSE, THINK_OPEN
-from proxy.dialects.openai_chat.response import completion_usage, finish_reason
-from proxy.dialects.openai_chat.text.answer import CITATIONS, WITHIN_TEXT, completion_id
+from proxy.dialects.openai_chat.response import WITHIN_TEXT, completion_usage, finish_reason
+from proxy.dialects.openai_chat.text.answer import CITATIONS, completion_id
 from proxy.model.content import Block, TextBlock, ThinkingBlock
 from proxy.model.events import (
     CitationsDelta,
