@@ -113,7 +113,7 @@ async def test_a_changed_history_begins_a_new_conversation(tmp_path: Path, chang
             case "system":
                 system = "Be brief."
             case _:
-                key = "another-client-key-0123456789"
+                key = "canary-another-client-key-0123456789"
         await _said(talk, "three", key=key, system=system)
         made = found.simulator.site.ledger.alive
         assert [one.completions for one in made] == [2, 1]
