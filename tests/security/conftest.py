@@ -9,7 +9,6 @@ import pytest
 import pytest_asyncio
 
 from proxy.simulator import Simulator
-from tests.support.canaries.marks import secret
 from tests.support.gateway import Gateway, gateway
 
 
@@ -28,7 +27,7 @@ async def server(
 ) -> AsyncIterator[Gateway]:
     """A gateway process in production mode in front of `claude`."""
     settings = {
-        "ANTHROPIC_API_KEYS": ",".join(map(secret, ("k1", "k2", "k3"))),
+        "ANTHROPIC_API_KEYS": "k1,k2,k3",
         "ANTHROPIC_BASE_URL": claude.url,
         "POOL_JITTER": "0",
         **getattr(request.module, "SETTINGS", {}),

@@ -10,13 +10,12 @@ import msgspec
 import pytest
 
 from proxy.simulator import Simulator
-from tests.support.canaries.marks import secret
 from tests.support.moving import environment, moved
 from tests.support.program import ROOT, finished
 
 pytestmark = pytest.mark.needs("curl")
 
-_CLAUDE: Final = {"ANTHROPIC_API_KEYS": secret("k1")}
+_CLAUDE: Final = {"ANTHROPIC_API_KEYS": "k1"}
 _OPEN: Final = {**_CLAUDE, "REQUIRE_AUTH": "false"}
 SECURED: Final = """\
 # Enable authentication

@@ -6,12 +6,16 @@ neither. The simulated Claude of the tests goes on calling keys by their plain n
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Final
 
 MARK: Final = "canary"
 PROMPT: Final = "prompt-nightingale-7f3a"
 """A word of every prompt that the tests' own clients send without being told what to say."""
 GREETING: Final = f"Hello! {PROMPT}"
+_UPSTREAM_KEYS: Final = re.compile(r"ANTHROPIC_API_KEYS?|FALLBACK_API_KEY_\d")
+_NAMES: Final = re.compile(r"[a-z0-9-]+(,[a-z0-9-]+)*")
+_PLACEHOLDERS: Final = frozenset({"replace-me"})
 _TOKEN: Final = re.compile(rf"[A-Za-z0-9._~+-]*{MARK}[A-Za-z0-9._~+-]*")
 _MADE: Final = re.compile(rf"(?P<name>.+)-{MARK}-(?P<proof>[0-9a-z]{{20}})")
 
@@ -26,6 +30,16 @@ def secret(name: str) -> str:
 def marked(name: str) -> str:
     """A secret of this name; what is marked already, and a reference to a variable, as it is."""
     return name if MARK in name or name.startswith("$") or not name else secret(name)
+
+
+def marked_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings whose upstream keys are marked, where they are names that could be keys."""
+    return {
+        name: ",".join(map(marked, value.split(",")))
+        if _UPSTREAM_KEYS.fullmatch(name) and _NAMES.fullmatch(value) and value not in _PLACEHOLDERS
+        else value
+        for name, value in settings.items()
+    }
 
 
 def plain(key: str) -> str:
