@@ -293,7 +293,7 @@ async def test_a_session_bound_to_its_owner_serves_nobody_else(tmp_path: Path) -
             session_entry(url, _TWO, "web-2", clients=["env-2"]),
         ]
 
-    settings = {"API_KEY": f"{CLIENT_KEY},another-client-key-0123456789"}
+    settings = {"API_KEY": f"{CLIENT_KEY},canary-another-client-key-0123456789"}
     async with house(tmp_path, settings, credentials=entries) as found:
         for _ in range(3):
             answer = await found.ask(Spoken.CHAT)

@@ -5,7 +5,7 @@ It is put up in the tests' own process, and in those that they start; see `insid
 
 from asyncio import Transport
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web, web_protocol
 
@@ -19,41 +19,50 @@ Heard = Callable[[bool, bytes], None]
 class _Overheard:
     """A transport that tells what is written to it; all else is the transport's own."""
 
-    __slots__ = ("_handler", "_hear", "_transport")
+    __slots__ = ("_hear", "_transport", "is_page")
 
-    def __init__(self, transport: Transport, handler: web_protocol.RequestHandler, hear: Heard) -> None:
+    def __init__(self, transport: Transport, hear: Heard) -> None:
         self._transport = transport
-        self._handler = handler
         self._hear = hear
+        self.is_page = False
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        self._hear(self._is_page(), bytes(data))
+        self._hear(self.is_page, bytes(data))
         self._transport.write(data)
 
     def writelines(self, parts: Iterable[bytes]) -> None:
         kept = [bytes(part) for part in parts]
-        self._hear(self._is_page(), b"".join(kept))
+        self._hear(self.is_page, b"".join(kept))
         self._transport.writelines(kept)
-
-    def _is_page(self) -> bool:
-        request = self._handler._current_request
-        return request is not None and request.path.startswith(_ADMINISTRATORS)
 
 
 def overhear(hear: Heard) -> Callable[[], None]:
     """Have `hear` called with all that servers of ours write from now on; the result ends that."""
-    made = web_protocol.RequestHandler.connection_made
+    kind = web_protocol.RequestHandler
+    made, handle = kind.connection_made, kind._handle_request
 
     def connection_made(handler: web_protocol.RequestHandler, transport: Transport) -> None:
-        made(handler, _Overheard(transport, handler, hear) if _is_ours(handler) else transport)  # type: ignore[arg-type]  # it stands in for one
+        made(handler, _Overheard(transport, hear) if _is_ours(handler) else transport)  # type: ignore[arg-type]  # it stands in for one
+
+    async def handle_request(
+        handler: web_protocol.RequestHandler, request: web.BaseRequest, *rest: Any
+    ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(handler.transport, _Overheard):
+            handler.transport.is_page = request.path.startswith(_ADMINISTRATORS)
+        return await handle(handler, request, *rest)
+
+    def put(made: object, handle: object) -> None:
+        # there is no hook for what is written
+        setattr(kind, "connection_made", made)  # noqa: B010 - a method is replaced
+        setattr(kind, "_handle_request", handle)  # noqa: B010 - the same
 
     def end() -> None:
-        web_protocol.RequestHandler.connection_made = made  # type: ignore[method-assign]  # there is no hook for it
+        put(made, handle)
 
-    web_protocol.RequestHandler.connection_made = connection_made  # type: ignore[method-assign,assignment]  # the same
+    put(connection_made, handle_request)
     return end
 
 

@@ -14,6 +14,7 @@ from tests.support.canaries.watch import Place
 MEANT_FOR_SECRETS: Final = {
     "sessions*.json": "the operator's credentials",
     ".env": "the operator's settings",
+    "tinyproxy.conf": "the settings of another program, with the password it asks for",
 }
 """Names of files that a test, as the operator, has written secrets into; and why."""
 MEANT_FOR_WORDS: Final = ("responses", "conversations", "projects", "sessions")

@@ -13,13 +13,14 @@ from typing import Final
 
 import pytest
 from _pytest.capture import CaptureFixture
+from aiohttp import web
 from aiohttp.test_utils import BaseTestServer
 
 from proxy.server.context import SERVICES
 from tests.support.canaries import files
 from tests.support.canaries.deep import LISTENERS
 from tests.support.canaries.marks import plain
-from tests.support.canaries.pages import visit
+from tests.support.canaries.pages import PAGES, visit
 from tests.support.canaries.taps import Tapes, listening
 from tests.support.canaries.watch import Place, Watch
 
@@ -70,15 +71,24 @@ class Watcher:
             self.watch.hear(Place.LOG, f"of this process, {kind} at {when}", text.encode(errors="replace"))
         if self._tapes is not None:
             self._tapes.play(self.watch)
-        if nextitem is None or nextitem.path != item.path:
-            for folder in self._folders:
-                for place, name, data in files.read(folder):
-                    self.watch.hear(place, f"{folder.name}/{name}", data)
-            self._folders.clear()
+        for folder in self._left(item, nextitem):
+            for place, name, data in files.read(folder):
+                self.watch.hear(place, f"{folder.name}/{name}", data)
         self.tests += 1
         if found := self.watch.look():
             self.hits += 1
             pytest.fail("told where it may not be: " + "; ".join(found), pytrace=False)
+
+    def _left(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[Path]:
+        """Folders that nothing will be written into any more: a test's own, and those of the others after the last."""
+        if nextitem is None or nextitem.path != item.path:
+            left = list(self._folders)
+        else:
+            left = [
+                folder for folder in self._folders if folder == getattr(item, "funcargs", {}).get("tmp_path")
+            ]
+        self._folders[:] = [folder for folder in self._folders if folder not in left]
+        return left
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Hand the counts to the process that tells them."""
@@ -144,11 +154,17 @@ def _visit_before_the_end(patch: pytest.MonkeyPatch) -> None:
 
     async def closed(self: BaseTestServer) -> None:
         app = getattr(self, "app", None)
-        if app is not None and SERVICES in app and self.port and not self.closed:
+        if app is not None and SERVICES in app and _has_pages(app) and not self.closed:
             await visit(str(self.make_url("")).rstrip("/"), app[SERVICES].keys._admin.key.reveal())
         await close(self)
 
     patch.setattr(BaseTestServer, "close", closed)
+
+
+def _has_pages(app: web.Application) -> bool:
+    return any(
+        route.resource is not None and route.resource.canonical == PAGES[0] for route in app.router.routes()
+    )
 
 
 def _note_folders(patch: pytest.MonkeyPatch, folders: list[Path]) -> None:
