@@ -113,7 +113,7 @@ def test_each_way_of_telling_a_secret_fails_its_test_and_no_other(tmp_path: Path
         [*words, *options, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     told = dict(
-        re.findall(r"^ERROR \S+::test_(\w+) - .*?told where it may not be: (.*)", done.stdout, re.MULTILINE)
+        re.findall(r"ERROR at teardown of test_(\w+) _+\ntold where it may not be: (.*)", done.stdout)
     )
     assert {name: text.partition(" in ")[2].partition(" (")[0] for name, text in told.items()} == {
         **dict.fromkeys(("log", "printed", "encoded", "taken", "prompt"), Place.LOG),

@@ -15,7 +15,7 @@ DEEP: Final = os.environ.get("CANARIES") == "1"
 LISTENERS: Final[list[Callable[[bytes], None]]] = []
 """Called with what is in a Redis that is about to end."""
 _PATIENCE_S: Final = 5.0
-_READS: Final = {
+_READS: Final[dict[object, tuple[str, tuple[str | int, ...]]]] = {
     b"string": ("GET", ()),
     b"hash": ("HGETALL", ()),
     b"set": ("SMEMBERS", ()),

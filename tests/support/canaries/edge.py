@@ -50,8 +50,9 @@ def overhear(hear: Heard) -> Callable[[], None]:
     async def handle_request(
         handler: web_protocol.RequestHandler, request: web.BaseRequest, *rest: Any
     ) -> tuple[web.StreamResponse, bool]:
-        if isinstance(handler.transport, _Overheard):
-            handler.transport.is_page = request.path.startswith(_ADMINISTRATORS)
+        transport: object = handler.transport
+        if isinstance(transport, _Overheard):
+            transport.is_page = request.path.startswith(_ADMINISTRATORS)
         return await handle(handler, request, *rest)
 
     def put(made: object, handle: object) -> None:

@@ -6,7 +6,7 @@ looks through the files that tests leave.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,8 @@ from aiohttp import web
 from aiohttp.test_utils import BaseTestServer
 
 from proxy.server.context import SERVICES
+from proxy.simulator import connection
+from proxy.simulator.api import key_of
 from tests.support.canaries import files
 from tests.support.canaries.deep import LISTENERS
 from tests.support.canaries.marks import plain
@@ -128,10 +130,7 @@ class Teller:
 
 def _call_keys_by_their_names(patch: pytest.MonkeyPatch) -> None:
     """Have the simulated Claude know a key by the name it was made from, which is what tests call it."""
-    from proxy.simulator import connection  # noqa: PLC0415 - a module, next to the class it is patched in
-
-    read: Callable[[dict[str, str]], str] = connection.key_of
-    patch.setattr(connection, "key_of", lambda headers: plain(read(headers)))
+    patch.setattr(connection, "key_of", lambda headers: plain(key_of(headers)))
 
 
 def _hear_captured(patch: pytest.MonkeyPatch, watch: Watch) -> None:
@@ -162,9 +161,7 @@ def _visit_before_the_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def _has_pages(app: web.Application) -> bool:
-    return any(
-        route.resource is not None and route.resource.canonical == PAGES[0] for route in app.router.routes()
-    )
+    return any(resource.canonical == PAGES[0] for resource in app.router.resources())
 
 
 def _note_folders(patch: pytest.MonkeyPatch, folders: list[Path]) -> None:

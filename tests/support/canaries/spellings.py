@@ -14,9 +14,9 @@ CANARIES: Final = {
     "second client key": "Dw4+second/Nz61pXuHs8=Jc5Fg2",
     "admin key": "Er9+admin/Pv37qTyBn4=Mh6Zk8",
     "secret key": "Ft2+signing/Qx95rUwCm7=Lj4Vb3",
-    "upstream key 1": "Gy5+upstream1/Rz48sVxDn9=Kk2Wc6",
-    "upstream key 2": "Hu8+upstream2/Sb73tWzEp2=Xl5Td9",
-    "upstream key 3": "Ji3+upstream3/Tc16uXyFq5=Zm8Ue4",
+    "upstream key 1": "Gy5+firstkey/Rz48sVxDn9=Kk2Wc6",
+    "upstream key 2": "Hu8+another2/Sb73tWzEp2=Xl5Td9",
+    "upstream key 3": "Ji3+numbered3/Tc16uXyFq5=Zm8Ue4",
     "key from a variable": "Kp6+variable/Ud84vYaGr8=An3Vf7",
     "claude.ai cookie": "Ls9+cookie/Ve57wZbHs3=Bp6Wg2",
     "Claude Code token": "Md2+token/Wf29xAcIt6=Cq9Xh5",
@@ -27,6 +27,7 @@ CANARIES: Final = {
 """One for each kind of secret there is, with the characters that encodings change."""
 _STEP: Final = PIECE_CHARACTERS // 2
 _WORD: Final = re.compile(rb"[!#-&*+\--:=?@A-Z^_`a-z~]{12,}")
+_HEXADECIMAL: Final = re.compile(rb"[0-9a-f]{24,}")
 _COUNTED_UP: Final = re.compile(r"[-_]?(?:0123456789|123456789)(?:abcdef)?(?:0123456789)?(?:abcdef)?$")
 
 
@@ -37,12 +38,11 @@ def telling(secret: str) -> str:
 
 
 def spellings(secret: str) -> Iterator[bytes]:
-    """The secret in every usual encoding, wherever it may stand in a text."""
+    """The secret in every usual encoding but hexadecimal, wherever it may stand in a text."""
     raw = secret.encode()
     yield raw
     yield quote(secret, safe="").encode()
     yield quote(secret).encode()
-    yield raw.hex().encode()
     for shift in range(3):
         # Inside a longer text base64 looks different for each of three places; the outermost characters depend on
         # the neighbours.
@@ -83,13 +83,23 @@ class Flock:
     def found(self, data: bytes) -> list[str]:
         """Names of the secrets of which a piece is in `data`, in order."""
         # the same words come again and again, and most are short
-        text = b"\n".join(set(_WORD.findall(data))).lower()
-        halves, pieces, names = self._halves, self._pieces, set()
+        words = b"\n".join(set(_WORD.findall(data))).lower()
+        text = b"\n".join((words, *_unfolded(words)))
+        halves, pieces = self._halves, self._pieces
+        names: set[str] = set()
         for start in range(0, len(text) - _STEP + 1, _STEP):
             if text[start : start + _STEP] in halves:
                 around = range(max(start - _STEP, 0), start + 1)
                 names.update(_told(pieces, (text[at : at + PIECE_CHARACTERS] for at in around)))
         return sorted(names)
+
+
+def _unfolded(text: bytes) -> Iterator[bytes]:
+    """What is there in hexadecimal, whichever digit is the first of its byte."""
+    for digits in _HEXADECIMAL.findall(text):
+        for start in range(2):
+            pairs = digits[start : start + (len(digits) - start) // 2 * 2]
+            yield bytes.fromhex(pairs.decode()).lower()
 
 
 def _told(pieces: Mapping[bytes, str], parts: Iterable[bytes]) -> Iterator[str]:
