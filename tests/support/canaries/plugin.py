@@ -153,7 +153,7 @@ def _visit_before_the_end(patch: pytest.MonkeyPatch) -> None:
 
     async def closed(self: BaseTestServer) -> None:
         app = getattr(self, "app", None)
-        if app is not None and SERVICES in app and _has_pages(app) and not self.closed:
+        if self.started and isinstance(app, web.Application) and SERVICES in app and _has_pages(app):
             await visit(str(self.make_url("")).rstrip("/"), app[SERVICES].keys._admin.key.reveal())
         await close(self)
 
