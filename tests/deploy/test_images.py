@@ -108,7 +108,7 @@ def test_no_secret_that_lies_about_gets_into_a_layer(
     context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Protects operators who build where they run: nothing of their environment and files is in any stage."""
-    folder = tmp_path / "folder"
+    folder = tmp_path / "planted"
     shutil.copytree(
         context, folder, ignore=shutil.ignore_patterns(".*_cache", ".git", ".venv*", ".node", "tests")
     )

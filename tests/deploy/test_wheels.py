@@ -62,7 +62,7 @@ def test_every_pinned_wheel_exists_with_a_known_digest(platform: str, tmp_path: 
 @pytest.mark.skipif(not SOAKING, reason="asks for the packages that build wheels; SOAK=1 runs it")
 def test_no_secret_that_lies_about_gets_into_the_wheel(tmp_path: Path) -> None:
     """Protects operators who build where they run: nothing of their environment and files is in the package."""
-    folder = tmp_path / "folder"
+    folder = tmp_path / "planted"
     shutil.copytree(
         ROOT, folder, ignore=shutil.ignore_patterns(".*_cache", ".git", ".venv*", ".node", "tests")
     )

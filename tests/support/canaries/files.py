@@ -12,11 +12,14 @@ from tests.support.canaries.marks import PROMPT
 from tests.support.canaries.watch import Place
 
 MEANT_FOR_SECRETS: Final = {
-    "sessions*.json": "the operator's credentials",
-    ".env": "the operator's settings",
-    "tinyproxy.conf": "the settings of another program, with the password it asks for",
+    "*sessions*.json": "the operator's credentials",
+    "*.env": "the operator's settings",
+    "*tinyproxy.conf": "the settings of a proxy, with the password it asks for",
+    "*schemathesis.toml": "the settings of a client, with its keys",
+    "carousel/tests/*": "a clone of these tests",
+    "planted/*": "where a test lets secrets lie about that may not get into what is built there",
 }
-"""Names of files that a test, as the operator, has written secrets into; and why."""
+"""Files below the folder of a test that it has itself written secrets into, as the operator would; and why."""
 MEANT_FOR_WORDS: Final = ("responses", "conversations", "projects", "sessions")
 """Tables of what was said, for those clients that asked to have it kept."""
 _DATABASE: Final = b"SQLite format 3\0"
@@ -26,7 +29,7 @@ _MOST_BYTES: Final = 2**28
 def read(folder: Path) -> Iterator[tuple[Place, str, bytes]]:
     """Each file with where it belongs and its name; those that nobody else can have are left out."""
     for file in sorted(folder.rglob("*")):
-        if any(fnmatch(file.name, name) for name in MEANT_FOR_SECRETS):
+        if any(fnmatch(str(file.relative_to(folder)), name) for name in MEANT_FOR_SECRETS):
             continue
         with suppress(OSError):
             found = file.lstat()

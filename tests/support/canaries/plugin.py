@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from _pytest.capture import CaptureFixture
@@ -137,7 +137,7 @@ def _hear_captured(patch: pytest.MonkeyPatch, watch: Watch) -> None:
     """Hear also what a test takes out of the capture to look at it."""
     read = CaptureFixture.readouterr
 
-    def readouterr(self: "CaptureFixture[str]") -> object:
+    def readouterr(self: "CaptureFixture[Any]") -> object:
         told = read(self)
         for stream, text in zip(("out", "err"), told, strict=True):
             data = text.encode(errors="replace") if isinstance(text, str) else text

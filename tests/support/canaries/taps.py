@@ -19,6 +19,7 @@ from tests.support.canaries.watch import Place, Watch
 
 ROOT: Final = Path(__file__).parents[3]
 _OURS: Final = (str(ROOT / "app.py"), "tests.support.apart", str(Path(sys.executable).with_name("carousel")))
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _INSIDE: Final = Path(__file__).with_name("inside")
 _LARGEST_FILE_BYTES: Final = 2**20
 _BY_SUFFIX: Final = {".answer": Place.ANSWER, ".page": Place.PAGE, ".command": Place.COMMAND}
@@ -93,8 +94,8 @@ class Children:
                 self._watch.learn(value, name)
         if self.tapes is not None:
             given |= {"PYTHONPATH": str(_INSIDE), "CANARIES_TAPES": self.tapes.folder}
-            # a level by another of its names is what the test is about
-            if "RUST_LOG" not in given:
+            # a wrong level, or one by another name, is what the test is about
+            if given.get("LOG_LEVEL", "info") in LEVELS and "RUST_LOG" not in given:
                 given["LOG_LEVEL"] = "debug"
         return given
 
