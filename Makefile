@@ -9,7 +9,7 @@ T ?= tests
 # The longest tests wait more than they compute: one more at a time than there are cores keeps those busy.
 JOBS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: run test check formatted lint types contracts security fuzz bench soak lock clean help
+.PHONY: run test canaries check formatted lint types contracts security fuzz bench soak lock clean help
 
 help: ## Show what can be done
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -19,6 +19,9 @@ run: .venv/.runtime $(if $(CLAUDE_CODE),.venv/.claude-code) ## Start the server;
 
 test: .venv/.dev ## Run the tests, or a part of them: make test T=tests/unit
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
+
+canaries: .venv/.dev ## Run the tests, or a part of them, at level debug, and look for their secrets in all that is told
+	CANARIES=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
 
 check: formatted lint types contracts security test ## Format, lint, types, layers, holes, tests: what CI runs
 

@@ -10,6 +10,8 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
 from proxy.simulator import Simulator
+from tests.support.canaries.deep import DEEP
+from tests.support.canaries.plugin import Teller, Watcher
 from tests.support.lacking import lacks
 
 settings.register_profile(
@@ -19,6 +21,17 @@ settings.register_profile(
     "deep", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch for secrets in whatever is told."""
+    if DEEP:
+        config.option.log_level = "DEBUG"
+    watcher = Watcher(deep=DEEP)
+    watcher.begin()
+    config.pluginmanager.register(watcher, "canaries")
+    config.pluginmanager.register(Teller(), "canaries-told")
+    config.add_cleanup(watcher.end)
 
 
 @pytest.fixture(autouse=True)

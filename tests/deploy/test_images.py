@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 from proxy.clock import SystemClock
+from tests.support.canaries.lying_about import ENVIRONMENT, plant, swept
+from tests.support.canaries.spellings import found
 from tests.support.docker.dockerfile import parse
 from tests.support.docker.replay import Build, Image, beside, first_inside, started
 from tests.support.lacking import lacks
@@ -100,6 +102,26 @@ def test_secrets_and_leftovers_stay_out_of_a_build(name: str, tmp_path: Path) ->
     shutil.copy(ROOT / ".dockerignore", tmp_path)
     assert not Context(tmp_path).holds(name)
     assert Context(tmp_path).holds("proxy/model/catalog.json")
+
+
+def test_no_secret_that_lies_about_gets_into_a_layer(
+    context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects operators who build where they run: nothing of their environment and files is in any stage."""
+    folder = tmp_path / "planted"
+    shutil.copytree(
+        context, folder, ignore=shutil.ignore_patterns(".*_cache", ".git", ".venv*", ".node", "tests")
+    )
+    plant(folder)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    if SOAKING:
+        _privileged()
+    image = Build(folder, tmp_path / "build", run=SOAKING).image()
+    assert (image.root / "app/app.py").is_file()
+    assert list(swept(folder))
+    assert list(swept(tmp_path / "build")) == []
+    assert found(f"{image.environment} {image.command} {image.health}".encode()) == []
 
 
 def _privileged() -> None:

@@ -2,13 +2,16 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.support.canaries.lying_about import ENVIRONMENT, plant, swept
 from tests.support.program import ROOT
 from tests.support.soak import SOAKING
 
@@ -52,3 +55,35 @@ def test_every_pinned_wheel_exists_with_a_known_digest(platform: str, tmp_path: 
     *_, found = done.stdout.splitlines()
     print(f"{platform}: {len(found.split()) - 2} wheels")  # noqa: T201 - the figure
     assert found.startswith("Would install ")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not SOAKING, reason="asks for the packages that build wheels; SOAK=1 runs it")
+def test_no_secret_that_lies_about_gets_into_the_wheel(tmp_path: Path) -> None:
+    """Protects operators who build where they run: nothing of their environment and files is in the package."""
+    folder = tmp_path / "planted"
+    shutil.copytree(
+        ROOT, folder, ignore=shutil.ignore_patterns(".*_cache", ".git", ".venv*", ".node", "tests")
+    )
+    plant(folder)
+    words = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--wheel-dir",
+        str(tmp_path / "made"),
+        str(folder),
+    ]
+    done = subprocess.run(  # noqa: S603 - our own folder
+        words, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (tmp_path / "made").glob("*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        opened.extractall(tmp_path / "unpacked")
+    assert (tmp_path / "unpacked/proxy/__init__.py").is_file()
+    assert list(swept(folder))
+    assert list(swept(tmp_path / "unpacked")) == []

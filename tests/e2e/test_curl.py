@@ -56,7 +56,7 @@ async def curl(running: House, spoken: Spoken, *arguments: str) -> AsyncIterator
 
 def asking(running: House, spoken: Spoken, *, stream: bool) -> tuple[str, ...]:
     """The arguments of a question."""
-    body = body_of(spoken, stream=stream).decode()
+    body = body_of(spoken, stream=stream, text="Hello!").decode()
     return (running.server.url + spoken.value, "-H", "Content-Type: application/json", "-d", body)
 
 

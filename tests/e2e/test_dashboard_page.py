@@ -8,7 +8,7 @@ import pytest
 
 from proxy.simulator import Pace, Step
 from tests.support.dashboard import Shown, login_cookie, opened
-from tests.support.gateway import Gateway
+from tests.support.gateway import ADMIN_KEY, CLIENT_KEY, Gateway
 from tests.support.house import MODEL, House, Spoken, house
 from tests.support.payloads import MARKUP
 
@@ -179,8 +179,8 @@ async def test_the_key_of_the_administrator_is_nowhere_on_the_page(tmp_path: Pat
         await running.ask(Spoken.CHAT)
         async with opened(tmp_path, running.server.url) as page:
             found = await page.until(lambda shown: bool(shown.requests))
-    assert "test-admin-key" not in repr(found)
-    assert "test-client-key" not in repr(found)
+    assert ADMIN_KEY not in repr(found)
+    assert CLIENT_KEY not in repr(found)
     assert "secret-upstream-key" not in repr(found)
 
 

@@ -325,7 +325,7 @@ async def test_the_address_below_hf_serves_the_same(judge: Judged, sync: bool) -
 
 async def test_a_wrong_key_is_an_authentication_error(judge: Judged, sync: bool) -> None:
     """Protects the one error that means: look at your key."""
-    stranger = SmallPool("no-such-client-key-0123456789", ("", ""), ("", ""))
+    stranger = SmallPool("canary-no-such-client-key-0123456789", ("", ""), ("", ""))
     with pytest.raises(openai.AuthenticationError) as caught:
         await judge.openai(stranger, sync=sync).asks()
     assert caught.value.code == "invalid_api_key"

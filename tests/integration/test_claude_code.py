@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from proxy.dialects.sse import encode_frame
 from proxy.simulator import Received, Simulator, Step
+from tests.support.canaries.marks import secret
 from tests.support.children import children, seconds_until_none
 from tests.support.claude_code import claude_program
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY, Gateway, gateway
@@ -101,7 +102,7 @@ async def test_a_question_is_answered_in_either_dialect(
     assert (answer.status, answer.headers["x-carousel-credential"]) == (200, "first")
     (call,) = asked(running)
     assert (call.key, call.status) == ("k1", 200)
-    assert call.header("authorization") == "Bearer k1"
+    assert call.header("authorization") == f"Bearer {secret('k1')}"
     assert (call.header("user-agent") or "").startswith("claude-cli/")
     said = body(call)
     assert said["model"] == MODEL

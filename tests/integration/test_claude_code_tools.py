@@ -18,7 +18,7 @@ from tests.support.tool_calls import calling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_OTHER_KEY: Final = "client-key-of-somebody-else-0123456789"
+_OTHER_KEY: Final = "canary-client-key-of-somebody-else-0123456789"
 _SCHEMA: Final = {"type": "object", "properties": {"what": {"type": "string"}}}
 _TOOLS: Final = [
     {"name": name, "description": f"Tool {name}.", "input_schema": _SCHEMA}

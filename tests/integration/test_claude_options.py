@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 _ADMIN: Final = {"authorization": f"Bearer {ADMIN_KEY}"}
 _NOTE: Final = "the-purple-heron-7431"
 _OUTSIDE: Final = "canary-outside-of-the-root"
-_OTHER_KEY: Final = "other-client-key-0123456789abcdef"
+_OTHER_KEY: Final = "canary-other-client-key-0123456789abcdef"
 _SERVER: Final = """
 import json, os, sys
 for line in sys.stdin:

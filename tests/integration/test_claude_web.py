@@ -293,10 +293,10 @@ async def test_a_session_bound_to_its_owner_serves_nobody_else(tmp_path: Path) -
             session_entry(url, _TWO, "web-2", clients=["env-2"]),
         ]
 
-    settings = {"API_KEY": f"{CLIENT_KEY},another-client-key-0123456789"}
+    settings = {"API_KEY": f"{CLIENT_KEY},canary-another-client-key-0123456789"}
     async with house(tmp_path, settings, credentials=entries) as found:
         for _ in range(3):
             answer = await found.ask(Spoken.CHAT)
             assert (answer.status, answer.headers["x-carousel-credential"]) == (200, "web-1")
-        answer = await found.ask(Spoken.CHAT, key="another-client-key-0123456789")
+        answer = await found.ask(Spoken.CHAT, key="canary-another-client-key-0123456789")
         assert answer.headers["x-carousel-credential"] == "web-2"

@@ -98,7 +98,7 @@ async def test_forty_turns_send_only_what_is_new(tmp_path: Path, spoken: Spoken,
 @pytest.mark.parametrize("change", ["question", "answer", "system", "client"])
 async def test_a_changed_history_begins_a_new_conversation(tmp_path: Path, change: str) -> None:
     """Protects answers from a past the client has taken back, and one client's past from another."""
-    settings = {**_KEPT, "API_KEY": "canary-client-key-0123456789abcdef,another-client-key-0123456789"}
+    settings = {**_KEPT, "API_KEY": "canary-client-key-0123456789abcdef,canary-another-client-key-0123456789"}
     async with house(tmp_path, settings, credentials=sessions(_ONE)) as found:
         talk = _Talk(found, Spoken.MESSAGES)
         for text in ("one", "two"):
@@ -113,7 +113,7 @@ async def test_a_changed_history_begins_a_new_conversation(tmp_path: Path, chang
             case "system":
                 system = "Be brief."
             case _:
-                key = "another-client-key-0123456789"
+                key = "canary-another-client-key-0123456789"
         await _said(talk, "three", key=key, system=system)
         made = found.simulator.site.ledger.alive
         assert [one.completions for one in made] == [2, 1]

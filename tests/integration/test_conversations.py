@@ -10,15 +10,15 @@ import pytest
 import pytest_asyncio
 
 from proxy.simulator import Pace, Step
-from tests.support.gateway import gateway
+from tests.support.gateway import CLIENT_KEY, gateway
 from tests.support.house import MODEL, House, Spoken, client, configuration, house, simulated, until
 from tests.support.talks import CONVERSATION, Talk, chunks_of, conversation_of, text_of
 from tests.support.web_sessions import COOKIES, completions, sessions
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ALICE: Final = "test-client-key-0123456789abcdef"
-BOB: Final = "another-client-key-0123456789abcdef"
+ALICE: Final = CLIENT_KEY
+BOB: Final = "canary-another-client-key-0123456789abcdef"
 KEYS: Final = ("k1", "k2", "k3", "k4", "k5")
 SETTINGS: Final = {"API_KEY": f"{ALICE},{BOB}"}
 

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from proxy import __version__
 from proxy.simulator import Received, Simulator, Step
+from tests.support.canaries.marks import GREETING, secret
 from tests.support.gateway import gateway
 from tests.support.house import Answer, House, Spoken, client, simulated
 
@@ -234,7 +235,7 @@ async def test_no_secret_or_header_of_one_upstream_reaches_another(
     ours = {"host", "user-agent", "accept", "accept-encoding", "content-type", "content-length"}
     for key in (FIRST, SECOND):
         assert {name for name, _ in seen[key].headers} == {*ours, "authorization"}
-        assert seen[key].header("authorization") == f"Bearer {key}"
+        assert seen[key].header("authorization") == f"Bearer {secret(key)}"
         assert seen[key].header("user-agent") == f"carousel/{__version__}"
     secrets = {*CLAUDE, FIRST, SECOND}
     for key, one in seen.items():
@@ -252,7 +253,7 @@ async def test_a_chat_stream_passes_as_it_came_and_its_usage_is_kept_from_who_di
     body = msgspec.json.encode(
         {
             "model": "sonnet",
-            "messages": [{"role": "user", "content": "Hello!"}],
+            "messages": [{"role": "user", "content": GREETING}],
             "stream": True,
             "stream_options": {"include_usage": True},
         }

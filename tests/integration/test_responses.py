@@ -20,7 +20,7 @@ from tests.unit.dialects.openai_responses.order import check_order
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MODEL: Final = "claude-sonnet-5-5"
-OTHER_KEY: Final = "another-client-key-0123456789abcdef"
+OTHER_KEY: Final = "canary-another-client-key-0123456789abcdef"
 KEYS: Final = ("k1", "k2", "k3")
 _SETTINGS: Final = {
     "API_KEY": f"{CLIENT_KEY},{OTHER_KEY}",

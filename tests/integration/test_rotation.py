@@ -18,7 +18,7 @@ from tests.support.house import MODEL, Answer, House, Spoken, house
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WAYS = [(spoken, stream) for spoken in Spoken for stream in (False, True)]
-OTHER_CLIENT = "other-client-key-0123456789abcdef"
+OTHER_CLIENT = "canary-other-client-key-0123456789abcdef"
 REFUSED = Step("status", status=401)
 REFUSED_AGAIN_S = 5.2
 RETRY_AFTER_S = 2

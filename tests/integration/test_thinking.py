@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 KEYS = ("k1", "k2", "k3")
 ADAPTIVE, WITH_BUDGET = "claude-sonnet-5-5", "claude-haiku-4-5-20251001"
-OTHER_KEY = "another-client-key-0123456789abcdef"
+OTHER_KEY = "canary-another-client-key-0123456789abcdef"
 _PATIENT = {
     "API_KEY": f"{CLIENT_KEY},{OTHER_KEY}",
     "RETRY_COUNT": "5",

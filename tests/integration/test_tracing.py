@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from proxy.simulator import Step
 from proxy.telemetry.tracing import Tracing
+from tests.support.gateway import CLIENT_KEY
 from tests.support.house import House, Spoken, body_of, client, simulated
 from tests.support.inside import Inside, house_inside
 from tests.support.program import started
@@ -86,7 +87,7 @@ async def test_traces_reach_a_collector_before_the_server_ends(tmp_path: Path) -
         settings = {
             "ANTHROPIC_API_KEY": "key-one",
             "ANTHROPIC_BASE_URL": claude.url,
-            "API_KEY": "test-client-key-0123456789abcdef",
+            "API_KEY": CLIENT_KEY,
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
             "OTEL_EXPORTER_OTLP_HEADERS": "x-key=canary-collector-key",
             "LOG_LEVEL": "debug",

@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from proxy import __version__
 from proxy.simulator import Received, Step
+from tests.support.canaries.marks import secret
 from tests.support.house import House, Spoken, house
 from tests.support.recordings import RECORDINGS
 
@@ -189,7 +190,7 @@ async def test_no_header_of_a_client_goes_upstream_unasked(
     assert {name for name, _ in received.headers} == {*ours, "anthropic-version", "x-api-key"}
     assert received.header("user-agent") == f"carousel/{__version__}"
     assert received.header("accept") == "*/*"
-    assert received.header("x-api-key") == "k1"
+    assert received.header("x-api-key") == secret("k1")
     assert received.header("accept-encoding") == "identity"
     assert received.header("anthropic-version") == "2023-06-01"
 

@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from proxy.simulator import ANY_KEY, Simulator, Step
-from tests.security.canaries import CANARIES, found
 from tests.security.wire import chat_body, converse, messages_body, request
+from tests.support.canaries.spellings import CANARIES, found
 from tests.support.gateway import Gateway, gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -19,7 +19,7 @@ GROWTH_KB: Final = 16 * 1024
 OFFERED_BYTES: Final = 64 * 1024 * 1024
 TAKEN_WITHIN_S: Final = 1.0
 LIVE: Final = b"GET /live HTTP/1.1\r\nhost: gateway\r\n\r\n"
-OTHER_KEY: Final = "another-key-0123456789abcdef-0123"
+OTHER_KEY: Final = "canary-another-key-0123456789abcdef-0123"
 BEARER: Final = f"authorization: Bearer {CLIENT_KEY}"
 OTHER_BEARER: Final = f"authorization: Bearer {OTHER_KEY}"
 

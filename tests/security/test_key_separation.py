@@ -38,7 +38,7 @@ def test_every_purpose_has_a_name_of_its_own_for_one_secret() -> None:
     purposes = ("owner of objects", "pool", "orders", "")
     names = [secret.fingerprint(_SECRET_KEY, purpose) for purpose in purposes]
     assert all(one != other for one, other in combinations(names, 2))
-    assert secret.fingerprint(b"another-secret-key-0123456789", "pool") not in names
+    assert secret.fingerprint(b"canary-another-secret-key-0123456789", "pool") not in names
     assert not any(secret.reveal() in name for name in names)
 
 
@@ -46,12 +46,12 @@ def test_another_secret_key_or_admin_key_ends_every_login() -> None:
     """Protects who has exchanged a key that was seen by somebody."""
     clock = SystemClock()
     cookie = Logins(_keys(_SECRET_KEY).login_key(), clock).log_in()
-    for other in (_keys(_SECRET_KEY + b"x"), _keys(_SECRET_KEY, "other-admin-key-0123456789")):
+    for other in (_keys(_SECRET_KEY + b"x"), _keys(_SECRET_KEY, "canary-other-admin-key-0123456789")):
         assert Logins(other.login_key(), clock).recognize(cookie) is None
 
 
 def test_what_another_secret_key_sealed_is_refused() -> None:
     """Protects models from thinking that nobody of this house has ever given out."""
-    sealed = Seal(b"another-secret-key-0123456789").close(ThinkingBlock("thought", "signature"))
+    sealed = Seal(b"canary-another-secret-key-0123456789").close(ThinkingBlock("thought", "signature"))
     with pytest.raises(SealBroken):
         Seal(_SECRET_KEY).open(sealed)

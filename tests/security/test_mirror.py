@@ -10,14 +10,14 @@ import pytest
 import pytest_asyncio
 
 from proxy.simulator import Simulator, Step
-from tests.security.canaries import found
+from tests.support.canaries.spellings import found
 from tests.support.gateway import ADMIN_KEY, gateway
 from tests.support.house import Spoken, body_of, client, configuration, simulated
 from tests.support.web_sessions import place_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-_COOKIE: Final = "sk-ant-sid01-Rk7mirrorWb46eGgMx9Gu3Bn8Lc2"
+_COOKIE: Final = "sk-ant-sid01-Rk7mirrorcanaryWb46eGgMx9Gu3Bn8Lc2"
 _CANARY: Final = {"a caller's cookie": _COOKIE, "its own part": _COOKIE.removeprefix("sk-ant-sid01-")}
 _ORGANIZATION: Final = "0c4c93ec-0000-4000-8000-5a1d0f3b7c11"
 _QUOTED: Final = f"Hello {_COOKIE} there"

@@ -4,16 +4,18 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 
+from tests.support.canaries.deep import visited
+from tests.support.canaries.marks import secret
 from tests.support.program import Program, started
 
-CLIENT_KEY: Final = "test-client-key-0123456789abcdef"
-ADMIN_KEY: Final = "test-admin-key-0123456789abcdef"
+CLIENT_KEY: Final = secret("client")
+ADMIN_KEY: Final = secret("admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Gateway:
     """A running server process, and the keys that open it."""
 
     program: Program
+    admin_key: str = field(default=ADMIN_KEY, repr=False)
 
     @property
     def url(self) -> str:
@@ -45,6 +48,7 @@ class Gateway:
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end. Returns the exit code."""
         if self.process.returncode is None:
+            await visited(self.url, self.admin_key)
             self.program.send(number)
         return await self.program.ended()
 
@@ -71,4 +75,7 @@ async def gateway(
         **settings,
     }
     async with started(data_dir, *arguments, **environment) as program:
-        yield Gateway(program)
+        running = Gateway(program, environment["ADMIN_KEY"])
+        yield running
+        if program.process.returncode is None:
+            await visited(running.url, running.admin_key)

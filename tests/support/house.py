@@ -13,12 +13,14 @@ import msgspec
 
 from proxy.simulator import Simulator
 from proxy.simulator.faults.told import Spoken as Spoken  # noqa: PLC0414 - tests find it here
+from tests.support.canaries.marks import GREETING, marked
 from tests.support.gateway import CLIENT_KEY, gateway
 
 MODEL: Final = "claude-sonnet-5-5"
 LIMIT_CLASS: Final = "sonnet-5-5"
 _PATIENCE_S: Final = 60.0
 _LARGE_BYTES: Final = 2**20
+_SECRET_FIELDS: Final = frozenset({"key", "session_key", "token"})
 
 
 class ErrorBody(msgspec.Struct):
@@ -101,7 +103,7 @@ async def read_answer(response: aiohttp.ClientResponse) -> Answer:
 
 
 def body_of(
-    spoken: Spoken, *, stream: bool, model: str = MODEL, text: str = "Hello!", max_tokens: int | None = None
+    spoken: Spoken, *, stream: bool, model: str = MODEL, text: str = GREETING, max_tokens: int | None = None
 ) -> bytes:
     """A small request in a dialect; without `max_tokens`, for an answer of at most 1000 where a limit is needed."""
     fields: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": text}]}
@@ -139,7 +141,7 @@ class House:
         *,
         stream: bool = False,
         model: str = MODEL,
-        text: str = "Hello!",
+        text: str = GREETING,
         key: str = CLIENT_KEY,
     ) -> Answer:
         """Ask a small question and read the whole answer."""
@@ -247,10 +249,18 @@ def configuration(
     """The settings of a gateway in front of `simulator`, whose times do not vary at random; see `house`."""
     chosen = {"POOL_JITTER": "0", "LOG_LEVEL": "warning", "ANTHROPIC_BASE_URL": simulator.url}
     if credentials is None:
-        return {**chosen, "ANTHROPIC_API_KEYS": ",".join(keys)}
+        return {**chosen, "ANTHROPIC_API_KEYS": ",".join(map(marked, keys))}
     common = {"kind": "anthropic", "base_url": simulator.url}
-    entries = [{**common, **one} for one in credentials(simulator.url)]
+    entries = [{**common, **with_secrets(one)} for one in credentials(simulator.url)]
     file = folder / "sessions.json"
     file.write_bytes(msgspec.json.encode({"credentials": entries}))
     file.chmod(0o600)
     return {**chosen, "SESSIONS_FILE": str(file)}
+
+
+def with_secrets(entry: Mapping[str, object]) -> Mapping[str, object]:
+    """An entry of a ``sessions.json`` whose key is a marked one; the simulated Claude goes on calling it as it was."""
+    return {
+        name: marked(value) if name in _SECRET_FIELDS and isinstance(value, str) else value
+        for name, value in entry.items()
+    }

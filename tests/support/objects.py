@@ -14,8 +14,8 @@ from proxy.simulator import Simulator
 from tests.support.gateway import Gateway, gateway
 from tests.support.house import MODEL, Answer, client, read_answer, simulated
 
-ALICE: Final = "alice-client-key-0123456789abcdef"
-BOB: Final = "bob-client-key-0123456789abcdef"
+ALICE: Final = "canary-alice-client-key-0123456789abcdef"
+BOB: Final = "canary-bob-client-key-0123456789abcdef"
 KEYS: Final = ("upstream-key-1", "upstream-key-2", "upstream-key-3")
 BOUNDARY: Final = "a-boundary-of-ours"
 MULTIPART: Final = f"multipart/form-data; boundary={BOUNDARY}"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.support.canaries.marks import marked_settings
+
 ROOT: Final = Path(__file__).parents[2]
 _LISTENS: Final = re.compile(r"listens on http://\S*:(\d+)")
 _START_S: Final = 30.0
@@ -75,7 +77,12 @@ async def _start(folder: Path, arguments: tuple[str, ...], settings: Mapping[str
         str(ROOT / "app.py"),
         *arguments,
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", "ADDRESS": "127.0.0.1:0", **settings},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONWARNINGS": "error",
+            "ADDRESS": "127.0.0.1:0",
+            **marked_settings(settings),
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

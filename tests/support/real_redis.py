@@ -16,11 +16,13 @@ from redis.exceptions import RedisError
 
 from proxy.secrets import Secret
 from proxy.simulator import Simulator
+from tests.support.canaries.deep import kept_in
+from tests.support.canaries.marks import secret
 from tests.support.gateway import gateway
 from tests.support.house import House, client, configuration, simulated
 
 PROGRAM: Final = "redis-server"
-SECRET_KEY: Final = "test-secret-key-0123456789abcdef"
+SECRET_KEY: Final = secret("signing")
 _HOST: Final = "127.0.0.1"
 _START_S: Final = 20.0
 
@@ -68,6 +70,7 @@ class RealRedis:
     async def kill(self) -> None:
         """End it at once, with all it holds; safe to call twice."""
         if self._process is not None and self._process.returncode is None:
+            await kept_in(_HOST, self.port)
             self._process.kill()
             await self._process.wait()
 

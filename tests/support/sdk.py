@@ -21,6 +21,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion
 
 from proxy.simulator import Simulator, Step
+from tests.support.canaries.marks import secret
 from tests.support.gateway import Gateway, gateway
 
 AnyOpenAI = OpenAI | AsyncOpenAI
@@ -121,7 +122,7 @@ class Judged:
 
 def _pool(number: int) -> SmallPool:
     return SmallPool(
-        f"client-key-{number:03d}-0123456789abcdef",
+        secret(f"client-{number}"),
         (f"pool-{number}-a", f"pool-{number}-b"),
         (f"upstream-key-{number}-a", f"upstream-key-{number}-b"),
     )
@@ -138,7 +139,13 @@ async def judged(folder: Path) -> AsyncIterator[Judged]:
         dead_url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         urls = [simulator.url] * POOLS + [dead_url]
         credentials = [
-            {"name": name, "kind": "anthropic", "key": key, "base_url": url, "clients": [f"env-{number}"]}
+            {
+                "name": name,
+                "kind": "anthropic",
+                "key": secret(key),
+                "base_url": url,
+                "clients": [f"env-{number}"],
+            }
             for number, (pool, url) in enumerate(zip(pools, urls, strict=True), 1)
             for name, key in zip(pool.names, pool.keys, strict=True)
         ]

@@ -8,15 +8,17 @@ from tests.support.security.threat import Threat
 
 _SECURITY: Final = "tests/security"
 _UNIT: Final = "tests/unit"
+_ARCHITECTURE: Final = "tests/architecture"
 _WHOLE: Final = "tests/integration"
 
 _SECRETS: Final[Mapping[str, Threat]] = {
     "A secret shows up in a log, an error, a metric, a page or a process list": Threat(
         control="a type that masks itself, lines redacted by known values and known forms, errors told by their class",
-        holds="no canary, nor its first 12 characters, in any encoding, after every kind of failure",
+        holds="no 12 characters of a canary in a row, in any encoding, after every kind of failure; nor in any test",
         tests=(
             f"{_SECURITY}/test_canaries.py::test_no_secret_is_told_anywhere_whatever_went_wrong",
             f"{_SECURITY}/test_canaries.py::test_a_secret_would_be_found_in_any_spelling",
+            f"{_ARCHITECTURE}/test_canaries.py::test_each_way_of_telling_a_secret_fails_its_test_and_no_other",
             f"{_UNIT}/test_secrets.py::test_no_way_of_printing_a_secret_shows_it",
             f"{_UNIT}/telemetry/test_redaction.py::test_what_looks_like_a_secret_is_masked_unknown_as_it_is",
         ),
@@ -267,7 +269,7 @@ _BUILDING: Final[Mapping[str, Threat]] = {
             f"{_SECURITY}/test_supply_chain.py::test_a_package_is_the_one_that_was_pinned_and_has_its_own_bytes",
             f"{_SECURITY}/test_supply_chain.py::test_no_file_of_the_installation_runs_by_being_there",
             f"{_SECURITY}/test_supply_chain.py::test_nothing_is_installed_but_by_its_hash",
-            "tests/architecture/test_requirements.py::test_a_file_holds_nothing_of_the_machine_it_was_compiled_on",
+            f"{_ARCHITECTURE}/test_requirements.py::test_a_file_holds_nothing_of_the_machine_it_was_compiled_on",
         ),
     ),
     "Whoever gets out of the program has the machine": Threat(
