@@ -62,6 +62,11 @@ class Sort(msgspec.Struct, frozen=True):
         """Whether a child is made for one run, and serves no other request."""
         return self.run is not None and not self.run.plain
 
+    @property
+    def wired(self) -> bool:
+        """Whether its answers are read on the wire, so that a child need not tell them."""
+        return self.carried is None and not self.apart
+
     def __hash__(self) -> int:
         return hash((self.credential.name, self.model, self.system, self.client_tools))
 
@@ -264,6 +269,7 @@ class Session:
                 model=sort.model,
                 system_file=system_file,
                 once=once,
+                tells=not sort.wired,
                 client_tools=sort.client_tools,
                 calls=1 if once else None,
                 debug=run is not None and run.logs,

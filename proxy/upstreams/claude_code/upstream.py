@@ -24,12 +24,11 @@ from proxy.upstreams.base import ByteReply, CodeWish, UpstreamCall, UpstreamFaul
 from proxy.upstreams.claude_code.asked import Asked, digest, read_asked
 from proxy.upstreams.claude_code.folders import Folders
 from proxy.upstreams.claude_code.listener import Listener
-from proxy.upstreams.claude_code.options import Run
 from proxy.upstreams.claude_code.program import Program, Unusable, find_program
 from proxy.upstreams.claude_code.reply import CodeReply
 from proxy.upstreams.claude_code.run import RunTurn
 from proxy.upstreams.claude_code.runs import Runs
-from proxy.upstreams.claude_code.session import Means, Session, client_class, sort_of
+from proxy.upstreams.claude_code.session import Means, Session, Sort, client_class, sort_of
 from proxy.upstreams.claude_code.sessions import Limits, Sessions
 from proxy.upstreams.claude_code.turn import Turn
 from proxy.upstreams.http import WaysOut
@@ -152,8 +151,9 @@ class ClaudeCode:
             if self._runs is not None:
                 asked, run = await self._runs.planned(asked, wish, stack)
             program = await self._program(credential)
-            turn = _turn(asked, run)
-            session = await self._sessions.ask(sort_of(asked, credential, run), asked, turn, program)
+            sort = sort_of(asked, credential, run)
+            turn = _turn(asked, sort)
+            session = await self._sessions.ask(sort, asked, turn, program)
         except BaseException:
             await stack.aclose()
             raise
@@ -197,9 +197,10 @@ class ClaudeCode:
         self._sessions.give_back(session, turn, held, waits=answer.stop_reason == _CALLS)
 
 
-def _turn(asked: Asked, run: Run | None) -> Turn:
+def _turn(asked: Asked, sort: Sort) -> Turn:
+    run = sort.run
     if run is None or run.plain:
-        return Turn(asked.edits())
+        return Turn(asked.edits(), wired=sort.wired)
     return RunTurn(asked.edits(acts=run.acts), run.output_format, acts=run.acts)
 
 
