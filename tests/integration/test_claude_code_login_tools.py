@@ -14,7 +14,7 @@ from proxy.simulator import Step
 from proxy.upstreams.claude_code.sandbox import lacking
 from tests.support.children import seconds_until_none
 from tests.support.claude_code import claude_program
-from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
+from tests.support.gateway import ADMIN_KEY, CLIENT_KEY, Gateway
 from tests.support.house import MODEL, Answer, House, Spoken, house
 from tests.support.lacking import lacks
 from tests.support.tool_calls import calling
@@ -89,6 +89,7 @@ async def test_without_bubblewrap_nothing_is_started_and_it_is_said_what_is_miss
         )
         assert not found.simulator.record.requests
         assert (await found.ask(Spoken.CHAT)).status == 200
+        assert isinstance(found.server, Gateway)
         await found.server.program.wrote(
             "Claude Code logins are asked without tools and MCP servers.*bubblewrap, socat"
         )

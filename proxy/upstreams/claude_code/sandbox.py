@@ -12,7 +12,7 @@ from typing import Final
 
 _PACKAGES: Final = {"bwrap": "bubblewrap", "socat": "socat"}
 _TRIAL: Final = (
-    *("--new-session", "--die-with-parent", "--unshare-pid", "--unshare-net"),
+    *("--new-session", "--die-with-parent", "--unshare-pid"),
     *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--", "true"),
 )
 _TRYING_S: Final = 10.0
