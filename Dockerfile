@@ -22,6 +22,11 @@ RUN .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash proxy d
 
 # hadolint ignore=DL3006
 FROM ${BASE}
+ARG CLAUDE_CODE=
+# What keeps a login of Claude Code from the tools it uses; docs/claude-code.md says what containers have to allow.
+# hadolint ignore=DL3008
+RUN [ -z "$CLAUDE_CODE" ] || { apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap socat \
+    && rm -rf /var/lib/apt/lists/*; }
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 CAROUSEL_IN_IMAGE=1
 RUN useradd --uid 1000 --create-home carousel && mkdir -m 700 /data && chown 1000:1000 /data
 WORKDIR /app

@@ -29,6 +29,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         system_file: the file of the system prompt; None for none.
         resume: the id of the transcript it goes on with; None for a new one.
         once: whether it stops after one request upstream, for good.
+        tells: whether it tells an answer as it comes, and not only what became of it.
         client_tools: whether it can call the tools of clients.
         session: the id a new transcript gets that outlives the child; None for one that does not.
         keeps: whether the transcript outlives the child.
@@ -44,6 +45,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     system_file: Path | None = None
     resume: str | None = None
     once: bool = False
+    tells: bool = True
     client_tools: bool = False
     session: str | None = None
     keeps: bool = False
@@ -88,7 +90,7 @@ def command(program: Path, line: Line) -> list[str]:
         *("--permission-mode", "dontAsk"),
         *((f"--resume={line.resume}",) if line.resume is not None else ()),
         *(("--session-id", line.session) if line.session is not None else ()),
-        "--include-partial-messages",
+        *(("--include-partial-messages",) if line.tells else ()),
         "--strict-mcp-config",
         "--setting-sources=",
         "--disable-slash-commands",

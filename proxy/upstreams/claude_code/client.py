@@ -4,7 +4,7 @@ The SDK speaks the program's control protocol and reads its messages. The proces
 children with the whole environment of the server, and leaves them behind when the server is killed.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -41,14 +41,14 @@ class _Wire(Transport):
     Attributes:
         fault: what ended it, as far as it was the process that failed.
         closing: whether its end is ours.
-        turn: who sees every message as it comes; None for nobody.
     """
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, saw: Callable[[dict[str, Any]], None]) -> None:
+        """`saw` is told every message as it comes."""
         self._process = process
+        self._saw = saw
         self.fault: Fault | None = None
         self.closing = False
-        self.turn: Turn | None = None
 
     async def connect(self) -> None:
         """The process was started before."""
@@ -70,8 +70,7 @@ class _Wire(Transport):
             async for line in self._process.lines():
                 if line.startswith(b"{"):
                     message = _decoder.decode(line)
-                    if self.turn is not None:
-                        self.turn.saw(message)
+                    self._saw(message)
                     yield message
         except UpstreamFault as fault:
             self.fault = fault.fault
@@ -100,7 +99,7 @@ class Client:
     def __init__(self, process: Process, tools: ClientTools | None = None) -> None:
         """With `tools` the program can call those of clients."""
         self._process = process
-        self._wire = _Wire(process)
+        self._wire = _Wire(process, self._saw)
         self._tools = tools
         options = ClaudeAgentOptions(verbatim_prompts=True, skills=[])
         if tools is not None:
@@ -130,7 +129,7 @@ class Client:
 
     async def ask(self, content: list[dict[str, object]], turn: Turn) -> None:
         """Ask; what becomes of it is told to `turn`. Raises UpstreamFault."""
-        self._turn = self._wire.turn = turn
+        self._turn = turn
 
         async def asked() -> AsyncIterator[dict[str, Any]]:
             yield {
@@ -177,6 +176,10 @@ class Client:
             self.alive = False
             if self._turn is not None:
                 self._turn.fail(self._wire.fault or Fault.RESET)
+
+    def _saw(self, message: dict[str, Any]) -> None:
+        if self._turn is not None:
+            self._turn.saw(message)
 
     async def _hear(self, message: object) -> None:
         if (turn := self._turn) is None:

@@ -99,12 +99,6 @@ class ClientTools:
             return events
         return b"".join(self._renamed(event) + _BLANK for event in events.split(_BLANK)[:-1])
 
-    def to_client(self, event: dict[str, object]) -> None:
-        """Give a call that the program tells of the client's name again, in place."""
-        block = event.get("content_block")
-        if isinstance(block, dict) and block.get("type") == _CALL:
-            block["name"] = self._names.get(str(block.get("id")), block.get("name"))
-
     def to_upstream(self, messages: list[msgspec.Raw]) -> list[msgspec.Raw]:
         """The program's history with the client's names of its tools and with what the client answered."""
         return [self._told(message) for message in messages]

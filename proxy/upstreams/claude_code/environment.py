@@ -37,7 +37,14 @@ _RESUMING: Final = {
     "CLAUDE_CODE_RESUME_INTERRUPTED_TURN": "1",
     "CLAUDE_CODE_RESUME_PROMPT": RESUME_PROMPT,
 }
-_SIMPLE: Final = {"CLAUDE_CODE_SIMPLE": "1"}
+_SIMPLE: Final = {
+    "CLAUDE_CODE_SIMPLE": "1",
+    "CLAUDE_CODE_CERT_STORE": "bundled",
+    "BUN_GC_TIMER_DISABLE": "1",
+}
+"""One that only answers is kept between answers. A collection in each pause would throw away what makes the next answer
+fast; memory that is asked for is collected all the same. Source: ``src/bun_core/env_var.rs`` of Bun, which runs the
+program."""
 _ACTING: Final = {"ENABLE_TOOL_SEARCH": "false"}
 """All tools are offered at once."""
 _HIDING: Final = {"CLAUDE_CODE_SUBPROCESS_ENV_SCRUB": "1"}

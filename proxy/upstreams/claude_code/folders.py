@@ -9,13 +9,15 @@ import shutil
 import threading
 from contextlib import suppress
 from pathlib import Path
-from secrets import token_hex
+from tempfile import mkdtemp
 from typing import Final
 
 import msgspec
 
 _MODE: Final = 0o700
 _LOCK: Final = "lock"
+_TEMPORARY: Final = "tmp"
+_NAME_BYTES: Final = 8
 
 
 class Folder(msgspec.Struct, frozen=True):
@@ -44,7 +46,7 @@ class Folder(msgspec.Struct, frozen=True):
     @property
     def temporary(self) -> Path:
         """See the class."""
-        return self.root / "temporary"
+        return self.root / _TEMPORARY
 
     @property
     def work(self) -> Path:
@@ -70,10 +72,15 @@ class Folders:
         with self._opening:
             if self._own is None:
                 self._own = self._open()
-        folder = Folder(self._own / token_hex(8))
-        for part in (folder.root, folder.home, folder.configuration, folder.temporary, folder.work):
+        folder = Folder(_made_in(self._own))
+        for part in (folder.home, folder.configuration, folder.temporary, folder.work):
             part.mkdir(mode=_MODE)
         return folder
+
+    @property
+    def temporary_path_bytes(self) -> int:
+        """The length of the path of any child's folder for temporary files."""
+        return len(os.fsencode(self._base / ("x" * _NAME_BYTES) / ("x" * _NAME_BYTES) / _TEMPORARY))
 
     def close(self) -> None:
         """Remove what is left, and let go of the lock."""
@@ -86,11 +93,15 @@ class Folders:
         self._base.mkdir(mode=_MODE, parents=True, exist_ok=True)
         for left in self._base.iterdir():
             _remove_if_left(left)
-        own = self._base / token_hex(8)
-        own.mkdir(mode=_MODE)
+        own = _made_in(self._base)
         self._lock = os.open(own / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         return own
+
+
+def _made_in(folder: Path) -> Path:
+    """A new folder of a short name: paths of sockets below it have to be short."""
+    return Path(mkdtemp(prefix="", dir=folder))
 
 
 def _remove_if_left(folder: Path) -> None:

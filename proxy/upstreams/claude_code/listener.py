@@ -152,6 +152,7 @@ class Listener:
             await response.prepare(request)
             while chunk := await reply.read():
                 if whole := tap.feed(chunk):
+                    await turn.pass_on(whole)
                     await response.write(whole if tools is None else tools.to_program(whole))
                 if tap.observed.error is not None:
                     turn.end(Ended(failed=True))

@@ -18,7 +18,7 @@ from proxy.upstreams.base import Source, UpstreamFault, UpstreamRefused
 from proxy.upstreams.claude_code.turn import Ended, Turn
 from proxy.watch import Watch
 
-_STOP: Final = "message_stop"
+_STOP: Final = b"event: message_stop\n"
 _ERROR: Final = "API Error: "
 _RESET: Final = "anthropic-ratelimit-unified-reset"
 _encoder = msgspec.json.Encoder()
@@ -37,7 +37,6 @@ class CodeReply:
         self._closed = closed
         self._ready = b""
         self._stop = b""
-        self._failed = False
         self._open = True
 
     @property
@@ -48,7 +47,7 @@ class CodeReply:
     @property
     def ended(self) -> bool:
         """See `ByteReply.ended`."""
-        return (self._decoder.observed.complete or self._failed) and not self._ready
+        return self._over and not self._ready
 
     @property
     def acted(self) -> bool:
@@ -60,7 +59,7 @@ class CodeReply:
         while not self._ready:
             if not (events := await self._turn.told()):
                 raise self._nothing()
-            self._ready = self._frames(events)
+            self._ready = self._taken(events)
 
     async def read(self) -> bytes:
         """See `ByteReply.read`."""
@@ -69,7 +68,7 @@ class CodeReply:
                 ready, self._ready = self._ready, b""
                 return ready
             if events := await self._turn.told():
-                self._ready = self._frames(events)
+                self._ready = self._taken(events)
             else:
                 return self._last()
         return b""
@@ -95,50 +94,52 @@ class CodeReply:
             self._open = False
             self._closed(self._collector.message() if self._decoder.observed.complete else None)
 
-    def _frames(self, events: Iterable[dict[str, object]]) -> bytes:
-        """What a batch of the child's events adds to the answer. Raises UpstreamFault for what breaks its grammar."""
-        frames: list[bytes] = []
-        for event in events:
-            kind = event.get("type")
-            if not isinstance(kind, str) or self._decoder.observed.complete:
-                continue
-            frame = encode_frame(_encoder.encode(event), kind)
-            if kind == _STOP and not self._sure:
-                self._stop = frame
-            elif self._read(frame):
-                frames.append(frame)
-        return b"".join(frames)
+    @property
+    def _over(self) -> bool:
+        observed = self._decoder.observed
+        return observed.complete or observed.error is not None
+
+    def _taken(self, told: Iterable[bytes]) -> bytes:
+        """What a batch of events adds to the answer. Raises UpstreamFault for what breaks its grammar."""
+        taken: list[bytes] = []
+        for frames in told:
+            if self._over:
+                break
+            if frames.startswith(_STOP) and not self._sure:
+                self._stop = frames
+            else:
+                self._read(frames)
+                taken.append(frames)
+        return b"".join(taken)
 
     @property
     def _sure(self) -> bool:
         """Whether the wire has shown the end: the program makes one up where an answer breaks."""
         return self._turn.observed is not None and self._turn.observed.complete
 
-    def _read(self, frame: bytes) -> bool:
+    def _read(self, frames: bytes) -> None:
         try:
-            found = self._decoder.feed(frame)
+            for event in self._decoder.feed(frames):
+                self._collector.add(event)
         except StreamBroken:
             raise UpstreamFault(Fault.BROKEN_STREAM) from None
-        for event in found:
-            self._collector.add(event)
-        return bool(found)
 
     def _last(self) -> bytes:
         """What is left to be said once the turn is over. Raises UpstreamFault."""
         error = self._told_error()
         # an end that the program makes up has no reason
         whole = bool(self._stop) and self._decoder.observed.stop_reason is not None
-        if error is None and whole and self._read(self._stop):
+        if error is None and whole:
+            self._read(self._stop)
             return self._stop
         if error is None:
             raise UpstreamFault(Fault.TRUNCATED)
-        self._failed = True
         code = {"error_code": error.code} if error.code is not None else None
         body = ErrorBody(
             error.type, error.message, msgspec.Raw(_encoder.encode(code)) if code else msgspec.UNSET
         )
         frame = encode_frame(_encoder.encode(ErrorEvent(body)), "error")
-        self._decoder.feed(frame)
+        self._read(frame)
         return frame
 
     def _told_error(self) -> StreamError | None:

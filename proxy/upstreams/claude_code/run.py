@@ -37,7 +37,7 @@ class RunTurn(Turn):
 
     def __init__(self, edits: Edits, output_format: OutputFormat = "text", *, acts: bool = True) -> None:
         """`acts` says whether there may be more than one request upstream."""
-        super().__init__(edits)
+        super().__init__(edits, wired=False)
         self._format = output_format
         self._most = CALLS_MAX if acts else 1
         self._calls = 0
@@ -96,14 +96,13 @@ class RunTurn(Turn):
             if self._seen is not None and self._seen.error is not None:
                 self.observed = self._seen
             elif not ended.failed:
-                self._events.extend(self._answer.ending(spoken=self._format == "text"))
+                self._add(self._answer.ending(spoken=self._format == "text"))
         super().end(ended)
 
     def _line(self, message: Mapping[str, object]) -> None:
         text = _encoder.encode(message).decode()
-        self._events.extend(self._answer.line(f"\n{text}" if self._lines else text))
+        self._add(self._answer.line(f"\n{text}" if self._lines else text))
         self._lines += 1
-        self._news.set()
 
 
 class _Joined:

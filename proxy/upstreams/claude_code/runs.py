@@ -41,6 +41,12 @@ class Runs:
         """Whether MCP servers join requests without options."""
         return self._policy.servers_join
 
+    @property
+    def may_act(self) -> bool:
+        """Whether the operator allows any tool or MCP server."""
+        policy = self._policy
+        return bool(policy.tools or policy.named_servers or policy.servers_join)
+
     async def planned(
         self, asked: Asked, wish: CodeWish | None, stack: AsyncExitStack
     ) -> tuple[Asked, Run | None]:

@@ -1,7 +1,6 @@
 """One child, from the making of its folder to the moment nothing of it is left."""
 
 import asyncio
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,7 +15,7 @@ from proxy.tasks import spawn
 from proxy.upstreams.base import UpstreamFault
 from proxy.upstreams.claude_code import environment
 from proxy.upstreams.claude_code.arguments import Line, command
-from proxy.upstreams.claude_code.asked import Asked, digest, refused
+from proxy.upstreams.claude_code.asked import Asked, digest
 from proxy.upstreams.claude_code.client_tools import ClientTools
 from proxy.upstreams.claude_code.environment import Carried
 from proxy.upstreams.claude_code.folders import Folder, Folders
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 _log = get_logger("claude_code")
 _START_S: Final = 30.0
-_BUBBLEWRAP: Final = "bwrap"
 _encoder = msgspec.json.Encoder()
 
 
@@ -62,6 +60,16 @@ class Sort(msgspec.Struct, frozen=True):
         """Whether a child is made for one run, and serves no other request."""
         return self.run is not None and not self.run.plain
 
+    @property
+    def hides(self) -> bool:
+        """Whether what its tools start has to be kept apart from the login it goes out with."""
+        return self.carried is not None and self.run is not None and self.run.acts
+
+    @property
+    def wired(self) -> bool:
+        """Whether its answers are read on the wire, so that a child need not tell them."""
+        return self.carried is None and not self.apart
+
     def __hash__(self) -> int:
         return hash((self.credential.name, self.model, self.system, self.client_tools))
 
@@ -75,11 +83,6 @@ class Sort(msgspec.Struct, frozen=True):
 def sort_of(asked: Asked, credential: Credential, run: Run | None = None) -> Sort:
     """What child a request needs. Raises UpstreamRefused for what a login cannot carry."""
     carried = asked.carried() if is_login(credential.secret) else None
-    if carried is not None and run is not None and run.acts and shutil.which(_BUBBLEWRAP) is None:
-        raise refused(
-            "claude_options: on a Claude Code login, tools and MCP servers need bubblewrap on the server, which hides "
-            "the login from them."
-        )
     model = asked.model or (run.model if run is not None else "")
     own = carried is None and (run is None or run.plain) and asked.brings_tools
     return Sort(credential, model, asked.system, carried, client_tools=own, run=run)
@@ -264,6 +267,7 @@ class Session:
                 model=sort.model,
                 system_file=system_file,
                 once=once,
+                tells=not sort.wired,
                 client_tools=sort.client_tools,
                 calls=1 if once else None,
                 debug=run is not None and run.logs,

@@ -21,7 +21,7 @@ from proxy.upstreams.claude_code.turn import Turn
 
 _log = get_logger("claude_code")
 _LOOK_EVERY_S: Final = 5.0
-_SETTLING_S: Final = 2.0
+_SETTLING_S: Final = 5.0
 _ANSWERING_S: Final = 2.0
 _PAUSE_S: Final = 0.5
 _REMEMBERED_SORTS: Final = 256

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -10,13 +10,14 @@ import msgspec
 
 from proxy.dialects.common import Observed
 from proxy.dialects.splicing import splice
+from proxy.dialects.sse import encode_frame
 from proxy.pool import Fault
 from proxy.upstreams.base import Source, UpstreamFault, UpstreamRefused
 from proxy.upstreams.claude_code.client_tools import ClientTools
 from proxy.upstreams.claude_code.environment import RESUME_PROMPT
 from proxy.upstreams.reply import HttpReply
 
-_WAITING_MAX: Final = 512
+_WAITING_MAX_BYTES: Final = 256 * 1024
 
 
 class _Part(msgspec.Struct):
@@ -37,7 +38,8 @@ class _Body(msgspec.Struct):
 _said = msgspec.json.Decoder(_Said)
 _body = msgspec.json.Decoder(_Body)
 _part = msgspec.json.Decoder(_Part)
-_RESUME_PROMPT: Final = msgspec.json.encode(RESUME_PROMPT)
+_encoder = msgspec.json.Encoder()
+_RESUME_PROMPT: Final = _encoder.encode(RESUME_PROMPT)
 
 
 class Edits(msgspec.Struct, frozen=True):
@@ -60,7 +62,7 @@ class Edits(msgspec.Struct, frozen=True):
                 messages = _as_said(_body.decode(body).messages)
                 if tools is not None and called:
                     messages = tools.to_upstream(messages)
-                changes["messages"] = msgspec.json.encode(messages)
+                changes["messages"] = _encoder.encode(messages)
         return splice(body, set=changes, remove=self.remove)
 
 
@@ -74,7 +76,7 @@ def _as_said(messages: list[msgspec.Raw]) -> list[msgspec.Raw]:
         if said.role == "user" and isinstance(said.content, list) and _RESUME_PROMPT in bytes(raw):
             parts = _without_prompt(said.content)
             if parts != said.content:
-                raw = msgspec.Raw(msgspec.json.encode({"role": "user", "content": parts}))  # noqa: PLW2901 - the same
+                raw = msgspec.Raw(_encoder.encode({"role": "user", "content": parts}))  # noqa: PLW2901 - the same
         kept.append(raw)
     return kept
 
@@ -106,10 +108,14 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Turn:
-    """One question under way. The child tells frames and its end; the listener tells what the wire says.
+    """One question under way. The child tells its end; the listener tells what the wire says.
+
+    Where a listener reads the wire and there is one request, the answer is what the wire says, before the child has
+    read it. Where nobody does, or many answers become one, the answer is what the child tells.
 
     Attributes:
         edits: what becomes of the child's request.
+        wired: whether the answer is what the wire says.
         tools: the client's tools as the child knows them; None where it does not.
         source: who answered.
         observed: what the wire has shown; None where no listener reads it, or before it answers.
@@ -119,8 +125,9 @@ class Turn:
         resets_unix_s: when a login's limit ends, as far as the program says; None otherwise.
     """
 
-    def __init__(self, edits: Edits | None = None) -> None:
+    def __init__(self, edits: Edits | None = None, *, wired: bool = True) -> None:
         self.edits = edits or Edits()
+        self.wired = wired
         self.tools: ClientTools | None = None
         self.waits = False
         self.source = Source()
@@ -131,7 +138,8 @@ class Turn:
         self._aborted = False
         self._problem: UpstreamRefused | UpstreamFault | None = None
         self._reply: HttpReply | None = None
-        self._events: deque[dict[str, object]] = deque()
+        self._frames: deque[bytes] = deque()
+        self._waiting_bytes = 0
         self.over = asyncio.Event()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -182,19 +190,34 @@ class Turn:
         self._room.set()
         self._news.set()
 
+    async def pass_on(self, events: bytes) -> None:
+        """The wire says whole events of the answer. Waits while too many are unread."""
+        if self.wired:
+            await self._room.wait()
+            if not self._aborted:
+                self._put(events)
+
     async def tell(self, event: dict[str, object]) -> None:
         """The child tells an event of the answer. Waits while too many are unread.
 
         What it tells after the wire has broken is its own invention, and left out.
         """
-        await self._room.wait()
-        if self.broken or (self.observed is not None and self.observed.error is not None):
+        if self.wired:
             return
-        if self.tools is not None:
-            self.tools.to_client(event)
-        self._events.append(event)
+        await self._room.wait()
+        if not (self.broken or (self.observed is not None and self.observed.error is not None)):
+            self._add((event,))
+
+    def _add(self, events: Iterable[dict[str, object]]) -> None:
+        for event in events:
+            if isinstance(kind := event.get("type"), str):
+                self._put(encode_frame(_encoder.encode(event), kind))
+
+    def _put(self, frames: bytes) -> None:
+        self._frames.append(frames)
         self._news.set()
-        if len(self._events) >= _WAITING_MAX:
+        self._waiting_bytes += len(frames)
+        if self._waiting_bytes >= _WAITING_MAX_BYTES:
             self._room.clear()
 
     def saw(self, message: Mapping[str, object]) -> None:
@@ -213,19 +236,20 @@ class Turn:
         self._news.set()
         self.over.set()
 
-    async def told(self) -> list[dict[str, object]]:
-        """The events since the last call; none at the end of the turn. Safe to cancel.
+    async def told(self) -> list[bytes]:
+        """The whole events since the last call; none at the end of the turn. Safe to cancel.
 
         Raises UpstreamRefused and UpstreamFault, as soon as what came before was read.
         """
-        while not self._events:
+        while not self._frames:
             if self._problem is not None:
                 raise self._problem
             if self.ended is not None:
                 return []
             self._news.clear()
             await self._news.wait()
-        found = list(self._events)
-        self._events.clear()
+        found = list(self._frames)
+        self._frames.clear()
+        self._waiting_bytes = 0
         self._room.set()
         return found

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from proxy.clock import Clock
-from proxy.credentials import Credential, Kind
+from proxy.credentials import Credential, Kind, is_login
+from proxy.dialects.claude_options import FIELD
 from proxy.errors import ErrorKind, GatewayError
 from proxy.exchange import Operation
 from proxy.log import get_logger
@@ -21,15 +22,15 @@ from proxy.pool import Fault
 from proxy.settings import Policy
 from proxy.tasks import detach, off_loop
 from proxy.upstreams.base import ByteReply, CodeWish, UpstreamCall, UpstreamFault, UpstreamRefused
-from proxy.upstreams.claude_code.asked import Asked, digest, read_asked
+from proxy.upstreams.claude_code import sandbox
+from proxy.upstreams.claude_code.asked import Asked, digest, read_asked, refused
 from proxy.upstreams.claude_code.folders import Folders
 from proxy.upstreams.claude_code.listener import Listener
-from proxy.upstreams.claude_code.options import Run
 from proxy.upstreams.claude_code.program import Program, Unusable, find_program
 from proxy.upstreams.claude_code.reply import CodeReply
 from proxy.upstreams.claude_code.run import RunTurn
 from proxy.upstreams.claude_code.runs import Runs
-from proxy.upstreams.claude_code.session import Means, Session, client_class, sort_of
+from proxy.upstreams.claude_code.session import Means, Session, Sort, client_class, sort_of
 from proxy.upstreams.claude_code.sessions import Limits, Sessions
 from proxy.upstreams.claude_code.turn import Turn
 from proxy.upstreams.http import WaysOut
@@ -40,6 +41,7 @@ _log = get_logger("claude_code")
 _LARGE_BYTES: Final = 128 * 1024
 _BYTES_PER_TOKEN: Final = 4
 _CALLS: Final = "tool_use"
+_UNHIDDEN: Final = "on a login, tools and MCP servers are not used here, as they could not be kept from it"
 _CLEAN_ENDS: Final = frozenset({"end_turn", "stop_sequence", _CALLS})
 """After any other end the program goes on by itself, and its history is no longer the client's."""
 
@@ -71,6 +73,7 @@ class ClaudeCode:
         self.follow(credentials)
         self._policy = policy
         self._folders = Folders(folder)
+        self._environment = environment
         self._listener = Listener(ways_out, policy)
         self._sessions = Sessions(Means(self._folders, self._listener, environment, saved), limits, clock)
         self._programs: dict[str | None, Program] = {}
@@ -133,6 +136,7 @@ class ClaudeCode:
         for credential in self._known:
             with suppress(UpstreamFault):
                 await self._program(credential)
+        await self._tell_of_logins()
         if self._runs is None:
             await self._sessions.run()
             return
@@ -152,8 +156,10 @@ class ClaudeCode:
             if self._runs is not None:
                 asked, run = await self._runs.planned(asked, wish, stack)
             program = await self._program(credential)
-            turn = _turn(asked, run)
-            session = await self._sessions.ask(sort_of(asked, credential, run), asked, turn, program)
+            sort = sort_of(asked, credential, run)
+            await self._demand_hidden(sort)
+            turn = _turn(asked, sort)
+            session = await self._sessions.ask(sort, asked, turn, program)
         except BaseException:
             await stack.aclose()
             raise
@@ -165,6 +171,26 @@ class ClaudeCode:
             reply.close()
             raise
         return reply
+
+    async def _demand_hidden(self, sort: Sort) -> None:
+        """Raises UpstreamRefused where tools would be used that could find the login."""
+        if sort.hides and (lacking := await self._lacking()):
+            raise refused(f"{FIELD}: {_UNHIDDEN}: {lacking}.")
+
+    async def _lacking(self) -> str:
+        """What is missing to keep a login from what its tools start; see `sandbox.lacking`."""
+        search_path = self._environment.get("PATH", os.defpath)
+        return await asyncio.to_thread(sandbox.lacking, search_path, self._folders.temporary_path_bytes)
+
+    async def _tell_of_logins(self) -> None:
+        """Say at the start what would be refused later."""
+        logins = [each.name for each in self._known if is_login(each.secret)]
+        if logins and self._runs is not None and self._runs.may_act and (lacking := await self._lacking()):
+            _log.warning(
+                "Claude Code logins are asked without tools and MCP servers",
+                credentials=logins,
+                lacking=lacking,
+            )
 
     async def _program(self, credential: Credential) -> Program:
         found = self._programs.get(credential.cli_path)
@@ -197,9 +223,10 @@ class ClaudeCode:
         self._sessions.give_back(session, turn, held, waits=answer.stop_reason == _CALLS)
 
 
-def _turn(asked: Asked, run: Run | None) -> Turn:
+def _turn(asked: Asked, sort: Sort) -> Turn:
+    run = sort.run
     if run is None or run.plain:
-        return Turn(asked.edits())
+        return Turn(asked.edits(), wired=sort.wired)
     return RunTurn(asked.edits(acts=run.acts), run.output_format, acts=run.acts)
 
 

@@ -1,6 +1,7 @@
 """A Dockerfile carried out without Docker: every COPY and RUN, into a root with nothing but the machine's programs.
 
 What it is not: the base image. ``/usr`` is this machine's, read-only, and its Python stands where the base has its own.
+Debian's packages are not installed either: a RUN that wants one ends well where this machine has it.
 """
 
 import os
@@ -28,6 +29,16 @@ _LOOPBACK_UP: Final = (
     "import fcntl, socket, struct;"
     "fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh22x', b'lo', 0x41))"  # SIOCSIFFLAGS: up, running
 )
+_APT_GET: Final = """#!/bin/sh
+[ "$1" = install ] || exit 0
+shift
+for word; do
+    case "$word" in
+    -*) ;;
+    *) [ -d "/usr/share/doc/$word" ] || { echo "not installed on this machine: $word" >&2; exit 1; } ;;
+    esac
+done
+"""
 _BUILD_S: Final = 400
 
 
@@ -152,6 +163,8 @@ def lay_base(root: Path) -> None:
     (root / "etc/gshadow").write_text("root:*::\n")
     for name in _DEVICES:
         (root / "dev" / name).touch()
+    (root / "run/apt-get").write_text(_APT_GET)
+    (root / "run/apt-get").chmod(0o755)
 
 
 def started(
@@ -212,6 +225,8 @@ def _around(
         lines += [f"mkdir -p {root}{wheels}", *_bound(Path(wheels), f"{root}{wheels}")]
     if not online:
         lines += [f"{shlex.quote(sys.executable)} -c {shlex.quote(_LOOPBACK_UP)}"]
+    if read_only is None and Path("/usr/bin/apt-get").exists():
+        lines += [f"mount --bind {root}/run/apt-get {root}/usr/bin/apt-get"]
     if read_only is not None:
         lines += [f"mount -o remount,bind,ro {root}", f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp"]  # noqa: S108 - the image's
         lines += [f"mount --bind {shlex.quote(str(data))} {root}{place}" for place, data in read_only.items()]

@@ -38,16 +38,13 @@ def _data(events: bytes) -> list[dict[str, object]]:
 
 
 @given(st.lists(st.text(max_size=64), min_size=1, max_size=5))
-def test_names_go_to_the_program_as_one_and_come_back_as_they_were(names: list[str]) -> None:
+def test_names_go_to_the_program_as_one_and_go_out_again_as_they_were(names: list[str]) -> None:
     """Protects any name a client gives its tools, also one the program would take for its own."""
     tools = ClientTools()
     events = b"".join(_event(index, _call(f"toolu_{index}", name)) for index, name in enumerate(names))
     passed = _data(tools.to_program(events))
     blocks = [msgspec.convert(event["content_block"], dict[str, object]) for event in passed]
     assert blocks == [_call(f"toolu_{index}", NAME) for index in range(len(names))]
-    for event in passed:
-        tools.to_client(event)
-    assert passed == _data(events)
     said = {"role": "assistant", "content": [_call(f"toolu_{index}", NAME) for index in range(len(names))]}
     told = {"role": "assistant", "content": [_call(f"toolu_{n}", name) for n, name in enumerate(names)]}
     assert _told(tools, [said]) == [told]
@@ -84,9 +81,6 @@ def test_calls_nobody_saw_on_the_wire_keep_their_names() -> None:
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_old", "content": "x"}]},
     ]
     assert _told(tools, old) == old
-    event: dict[str, object] = {"type": "content_block_start", "content_block": _call("toolu_old", "ask")}
-    tools.to_client(event)
-    assert event["content_block"] == _call("toolu_old", "ask")
 
 
 @pytest.mark.parametrize("marked", [False, True])

@@ -34,3 +34,10 @@ def test_what_a_dead_server_left_is_removed_and_a_live_ones_stays(tmp_path: Path
     assert sorted(path.name for path in base.iterdir()) == sorted(["alive", folder.root.parent.name])
     folders.close()
     os.close(held)
+
+
+def test_paths_below_it_are_as_short_as_it_says(tmp_path: Path) -> None:
+    """Protects sockets, whose paths may have no more than 107 bytes."""
+    folders = Folders(tmp_path / "children")
+    assert len(os.fsencode(folders.new().temporary)) == folders.temporary_path_bytes
+    folders.close()

@@ -59,6 +59,14 @@ async def _post(child: aiohttp.ClientSession, address: str) -> tuple[int, bytes]
         return answer.status, await answer.read()
 
 
+async def _told(turn: Turn) -> bytes:
+    """All that is told until the turn is over."""
+    found = b""
+    while told := await turn.told():
+        found += b"".join(told)
+    return found
+
+
 @pytest.mark.parametrize(
     ("token", "header", "value"),
     [
@@ -88,6 +96,17 @@ async def test_the_key_is_put_on_and_nothing_else_of_the_childs_goes_out(
     assert turn.observed is not None
     assert (turn.observed.complete, turn.observed.usage.output_tokens) == (True, 5)
     assert turn.source.organization is not None
+
+
+async def test_the_answer_is_told_as_the_child_gets_it(
+    listener: Listener, child: aiohttp.ClientSession, simulator: Simulator
+) -> None:
+    """Protects every byte of an answer, and clients from waiting until the program has read it."""
+    door = await listener.door(_key(simulator))
+    turn = door.turn = Turn()
+    _, body = await _post(child, door.address)
+    assert b"".join(await turn.told()) == body
+    assert body.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
 
 
 async def test_one_request_a_turn_passes_and_none_between_turns(
@@ -146,7 +165,7 @@ async def test_a_break_is_a_break_for_the_child_too(
     with pytest.raises(aiohttp.ClientError):
         await _post(child, door.address)
     with pytest.raises(UpstreamFault):
-        await turn.told()
+        await _told(turn)
 
 
 async def test_an_error_in_the_stream_ends_the_turn(

@@ -33,7 +33,7 @@ def _reply(turn: Turn) -> CodeReply:
 
 
 async def _told(*events: dict[str, object], ended: Ended) -> CodeReply:
-    turn = Turn()
+    turn = Turn(wired=False)
     for event in events:
         await turn.tell(event)
     turn.end(ended)

@@ -46,13 +46,19 @@ def _turn(output_format: OutputFormat = "text") -> RunTurn:
     return RunTurn(Edits(), output_format)
 
 
+async def _heard(turn: RunTurn) -> list[_Event]:
+    """What was told since the last call."""
+    frames = b"".join(await turn.told()).split(b"\n\n")[:-1]
+    return [msgspec.json.decode(frame.partition(b"data: ")[2], type=dict[str, object]) for frame in frames]
+
+
 async def _told(turn: RunTurn, *answers: list[_Event]) -> list[_Event]:
     for events in answers:
         assert turn.begin()
         for event in events:
             await turn.tell(event)
     turn.end(Ended())
-    return await turn.told()
+    return await _heard(turn)
 
 
 def _texts(events: Sequence[_Event]) -> str:
@@ -117,7 +123,7 @@ async def test_the_result_alone_is_told_as_json() -> None:
     turn.saw({"type": "assistant"})
     turn.saw(_RESULT)
     turn.end(Ended())
-    events = await turn.told()
+    events = await _heard(turn)
     assert msgspec.json.decode(_texts(events)) == _RESULT
     assert [event["type"] for event in events][-3:] == ["content_block_stop", "message_delta", "message_stop"]
 
@@ -133,7 +139,7 @@ async def test_each_message_is_told_in_a_line_without_the_servers_own_paths() ->
     turn.saw({"type": "assistant", "parent_tool_use_id": "of a helper"})
     turn.saw(_RESULT)
     turn.end(Ended())
-    lines = [msgspec.json.decode(line) for line in _texts(await turn.told()).splitlines()]
+    lines = [msgspec.json.decode(line) for line in _texts(await _heard(turn)).splitlines()]
     assert lines == [
         {"type": "system", "subtype": "init", "model": "m"},
         {"type": "assistant", "message": "Hi.\nHo."},
@@ -158,7 +164,7 @@ async def test_a_refusal_counts_for_another_key_before_anything_was_said_and_is_
     for event in _answer(["Let me see."], "tool_use", tool=True):
         await turn.tell(event)
     turn.refuse(_refusal())
-    assert [event["type"] for event in await turn.told()][-1] == "content_block_stop"
+    assert [event["type"] for event in await _heard(turn)][-1] == "content_block_stop"
     assert await turn.told() == []
     assert turn.observed is not None
     assert turn.observed.error is not None

@@ -13,7 +13,7 @@ from proxy.upstreams.claude_code import turn as module
 from proxy.upstreams.claude_code.environment import RESUME_PROMPT
 from proxy.upstreams.claude_code.turn import Edits, Ended, Turn
 
-_EVENT: Final[dict[str, object]] = {"type": "ping"}
+_PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
 
 
 def _edited(edits: Edits, body: dict[str, object]) -> dict[str, object]:
@@ -52,22 +52,41 @@ def test_a_body_of_another_shape_passes_as_it_is() -> None:
 
 async def test_events_come_in_order_and_then_the_end() -> None:
     """Protects an answer's order, and tells its reader when it is over."""
-    turn = Turn()
-    await turn.tell(_EVENT)
+    turn = Turn(wired=False)
+    await turn.tell({"type": "ping"})
+    await turn.tell({"kind": "no event"})
     await turn.tell({"type": "later"})
     turn.end(Ended())
-    assert [event["type"] for event in await turn.told()] == ["ping", "later"]
+    assert await turn.told() == [_PING, b'event: later\ndata: {"type":"later"}\n\n']
+    assert await turn.told() == []
+
+
+async def test_what_the_wire_says_is_the_answer_and_what_the_child_makes_of_it_is_not() -> None:
+    """Protects clients from waiting for the child, and from hearing everything twice."""
+    turn = Turn()
+    await turn.pass_on(_PING)
+    await turn.tell({"type": "ping"})
+    turn.end(Ended())
+    assert await turn.told() == [_PING]
+    assert await turn.told() == []
+
+
+async def test_the_wire_of_one_answer_among_many_is_not_the_whole_one() -> None:
+    """Protects runs, whose answers are joined from what the child tells."""
+    turn = Turn(wired=False)
+    await turn.pass_on(_PING)
+    turn.end(Ended())
     assert await turn.told() == []
 
 
 async def test_a_fault_comes_after_what_was_told_before_it_and_the_first_one_counts() -> None:
     """Protects the part of an answer that did come, and the true reason of its break."""
-    turn = Turn()
-    await turn.tell(_EVENT)
+    turn = Turn(wired=False)
+    await turn.tell({"type": "ping"})
     turn.fail(Fault.TRUNCATED)
     turn.fail(Fault.RESET)
     await turn.tell({"type": "message_stop"})
-    assert await turn.told() == [_EVENT]
+    assert await turn.told() == [_PING]
     with pytest.raises(UpstreamFault) as caught:
         await turn.told()
     assert caught.value.fault is Fault.TRUNCATED
@@ -75,7 +94,7 @@ async def test_a_fault_comes_after_what_was_told_before_it_and_the_first_one_cou
 
 async def test_nothing_is_believed_after_an_error_on_the_wire() -> None:
     """Protects clients from an end that the program makes up."""
-    turn = Turn()
+    turn = Turn(wired=False)
     turn.observed = Observed(error=StreamError("overloaded_error", "busy"))
     await turn.tell({"type": "message_stop"})
     turn.end(Ended(failed=True))
@@ -91,18 +110,37 @@ async def test_only_one_request_may_pass_and_none_once_nobody_waits() -> None:
     assert not left.begin()
 
 
-async def test_a_child_waits_for_a_reader_that_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("wired", [False, True])
+async def test_who_tells_waits_for_a_reader_that_is_behind(
+    monkeypatch: pytest.MonkeyPatch, *, wired: bool
+) -> None:
     """Protects memory from an answer that is read slowly."""
-    monkeypatch.setattr(module, "_WAITING_MAX", 2)
-    turn = Turn()
-    await turn.tell(_EVENT)
-    await turn.tell(_EVENT)
-    telling = asyncio.get_running_loop().create_task(turn.tell(_EVENT))
+    monkeypatch.setattr(module, "_WAITING_MAX_BYTES", 2 * len(_PING))
+    turn = Turn(wired=wired)
+
+    async def tell() -> None:
+        await (turn.pass_on(_PING) if wired else turn.tell({"type": "ping"}))
+
+    await tell()
+    await tell()
+    telling = asyncio.get_running_loop().create_task(tell())
     await asyncio.sleep(0)
     assert not telling.done()
     assert len(await turn.told()) == 2
     await telling
     assert len(await turn.told()) == 1
+
+
+async def test_nothing_waits_for_a_reader_that_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the listener from waiting for ever, and memory from what nobody will read."""
+    monkeypatch.setattr(module, "_WAITING_MAX_BYTES", 1)
+    turn = Turn()
+    await turn.pass_on(_PING)
+    telling = asyncio.get_running_loop().create_task(turn.pass_on(_PING))
+    await asyncio.sleep(0)
+    turn.abort()
+    await telling
+    assert await turn.told() == [_PING]
 
 
 async def test_a_reader_may_be_cancelled_and_loses_nothing() -> None:
@@ -112,5 +150,5 @@ async def test_a_reader_may_be_cancelled_and_loses_nothing() -> None:
     await asyncio.sleep(0)
     reading.cancel()
     await asyncio.wait({reading})
-    await turn.tell(_EVENT)
-    assert await turn.told() == [_EVENT]
+    await turn.pass_on(_PING)
+    assert await turn.told() == [_PING]
