@@ -171,8 +171,8 @@ async def build_app(parts: Parts) -> web.Application:
     sessions = _sessions(parts, ways_out)
     code = _claude_code(parts, ways_out)
     upstreams = _upstreams(parts, ways_out, sessions, code)
-    several = settings.workers > 1
-    conversations = Conversations(parts.store.conversations, clock, settings.conversations, several=several)
+    alone = Conversations(parts.store.conversations, clock, settings.conversations)
+    conversations = alone if sharing is None else sharing.conversations
     conversations.follow(parts.credentials)
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
     dispatcher = _dispatcher(parts, pool, places, journal, upstreams, names)
@@ -187,7 +187,7 @@ async def build_app(parts: Parts) -> web.Application:
         objects=_object_calls(parts, pool, places, ways_out, dispatcher.budget),
         ownership=Ownership((sharing or parts.store).objects, journal, clock),
         conversations=conversations,
-        projects=Projects(parts.store.projects, clock, settings.conversations, pricing),
+        projects=Projects((sharing or parts.store).projects, clock, settings.conversations, pricing),
         catalog=parts.catalog,
         names=names,
         clock=clock,
