@@ -66,7 +66,9 @@ class Sharing:
         self.access: Final[AccessStore] = RedisAccess(self._link, store.access)
         self.objects: Final[ObjectStore] = self._objects
         self.responses: Final = RedisResponses(self._link, store, clock, ttl_s=settings.responses_ttl_s)
-        self.projects: Final = RedisProjects(self._link, store.projects, clock, origin=origin)
+        self.projects: Final = RedisProjects(
+            self._link, store.projects, clock, origin=origin, root=settings.conversations.project_root
+        )
         memory, timeout_s = ConversationMemory(), settings.conversations.timeout_s
         self._conversations = RedisConversations(
             self._link, store.conversations, memory, clock, timeout_s=timeout_s

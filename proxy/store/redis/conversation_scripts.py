@@ -110,11 +110,11 @@ return lines
 """)
 
 # keys: prefixes of rows, deletions and indexes, sizes
-# arguments: most of an owner, most lent bytes or 0, and of each owner, id, count and used
+# arguments: most of an owner, most lent bytes, and of each owner, id, count, used, and size or 0
 COMPARE: Final = Script("""
-local full = ARGV[2] ~= '0' and tonumber(redis.call('HGET', KEYS[4], 'all') or '0') >= tonumber(ARGV[2])
+local all = tonumber(redis.call('HGET', KEYS[4], 'all') or '0')
 local told = {}
-for i = 3, #ARGV, 4 do
+for i = 3, #ARGV, 5 do
   local member = ARGV[i] .. ':' .. ARGV[i + 1]
   local word = 'known'
   if redis.call('EXISTS', KEYS[2] .. member) == 1 then
@@ -123,7 +123,11 @@ for i = 3, #ARGV, 4 do
     local kept = redis.call('HMGET', KEYS[1] .. member, 'count', 'used')
     if not kept[1] then
       local crowded = redis.call('ZCARD', KEYS[3] .. ARGV[i]) >= tonumber(ARGV[1])
-      if not full and not crowded then word = 'missing' end
+      local size = tonumber(ARGV[i + 4])
+      if not crowded and (size == 0 or all + size <= tonumber(ARGV[2])) then
+        word = 'missing'
+        all = all + size
+      end
     else
       local count, used = tonumber(kept[1]), tonumber(kept[2])
       local my_count, my_used = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])

@@ -59,7 +59,7 @@ class _Found(msgspec.Struct, frozen=True, array_like=True):
 class _Listed(msgspec.Struct, frozen=True, array_like=True):
     """What Redis has of an owner: the ids, and for how many milliseconds each lives on."""
 
-    ids: list[str]
+    ids: list[bytes]
     left_ms: list[int]
 
 
@@ -188,14 +188,12 @@ class RedisConversations:
         await self._tell_deletions()
         try:
             after_ms = self._clock.unix_ms() - self._timeout_ms
-            own = await self._own.versions(after_ms, _COMPARED_MAX)
-            lent = [
-                ConversationVersion(row.owner, row.id, row.message_count, row.used_unix_ms)
-                for row in self._memory
-            ]
-            for versions, are_lent in ((own, False), (lent, True)):
+            own = [(each, 0) for each in await self._own.versions(after_ms, _COMPARED_MAX)]
+            # what was used last is first to find room
+            lent = [(_version(row), size_bytes(row)) for row in reversed(tuple(self._memory))]
+            for versions in (own, lent):
                 for start in range(0, len(versions), _COMPARED_AT_ONCE):
-                    await self._compare(versions[start : start + _COMPARED_AT_ONCE], lent=are_lent)
+                    await self._compare(versions[start : start + _COMPARED_AT_ONCE])
         except NotShared:
             raise
         except StoreError as error:
@@ -294,14 +292,16 @@ class RedisConversations:
         known = await self._known_deletions([(owner, each) for each in wanted])
         return [each for each, mark in zip(wanted, known, strict=True) if mark]
 
-    async def _compare(self, versions: Sequence[ConversationVersion], *, lent: bool) -> None:
-        """Look what Redis knows of these, and do what follows. Raises StoreError."""
+    async def _compare(self, versions: Sequence[tuple[ConversationVersion, int]]) -> None:
+        """Look what Redis knows of these, with the sizes of what is lent, and do what follows. Raises StoreError."""
         words = (
-            word for each in versions for word in (each.owner, each.id, each.message_count, each.used_unix_ms)
+            word
+            for each, lent_bytes in versions
+            for word in (each.owner, each.id, each.message_count, each.used_unix_ms, lent_bytes)
         )
-        most = (OWNED_MAX, self._lent_max_bytes if lent else 0)
-        answer = await self._link.run(scripts.COMPARE, (_ROW, _DELETED, _INDEX, _LENT_SIZES), *most, *words)
-        for version, told in zip(versions, msgspec.convert(answer, list[bytes]), strict=True):
+        keys = (_ROW, _DELETED, _INDEX, _LENT_SIZES)
+        answer = await self._link.run(scripts.COMPARE, keys, OWNED_MAX, self._lent_max_bytes, *words)
+        for (version, _), told in zip(versions, msgspec.convert(answer, list[bytes]), strict=True):
             name = version.owner, version.id
             if told == b"missing":
                 _note(self._untold, name, False)
@@ -358,7 +358,7 @@ class RedisConversations:
     async def _shared_lines(self, owner: str) -> dict[str, ConversationLine]:
         """What Redis has of an owner. Raises NotShared."""
         answer = await self._link.run(scripts.LIST, (_INDEX + owner,))
-        listed = msgspec.convert(answer, _Listed, strict=False)
+        listed = msgspec.convert(answer, _Listed)
         lines: dict[str, ConversationLine] = {}
         for start in range(0, len(listed.ids), _LINES_AT_ONCE):
             part = slice(start, start + _LINES_AT_ONCE)
@@ -377,6 +377,10 @@ def _note(notes: OrderedDict[_Name, _Value], name: _Name, value: _Value) -> None
     if len(notes) >= _NOTED_MAX:
         notes.popitem(last=False)
     notes[name] = value
+
+
+def _version(row: ConversationRow) -> ConversationVersion:
+    return ConversationVersion(row.owner, row.id, row.message_count, row.used_unix_ms)
 
 
 def _line(row: ConversationRow) -> ConversationLine:

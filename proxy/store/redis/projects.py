@@ -1,5 +1,7 @@
-"""Projects for all processes: their rows; the folders are on each machine's own disk."""
+"""Projects for all processes: their rows; the folders are on each machine's own disk, below a root of its own."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -57,12 +59,13 @@ class _Found(msgspec.Struct, frozen=True, array_like=True):
 class RedisProjects(RedisSessions):
     """See `ProjectStore`. Whether or not Redis can be used, what this process's own database has is found."""
 
-    def __init__(self, link: RedisLink, own: OwnProjects, clock: Clock, *, origin: str) -> None:
-        """`origin` names the database, which other processes may have open too."""
+    def __init__(self, link: RedisLink, own: OwnProjects, clock: Clock, *, origin: str, root: Path) -> None:
+        """`origin` names the database, which other processes may have open too; folders lie below `root`."""
         super().__init__(link, own, clock, origin=origin)
+        self._root = root
         # the path of a project that was deleted; None where one was made
         self._untold_projects: dict[Place, str | None] = {}
-        self._putting_projects = PuttingBack(link, PROJECTS_KEY, origin, self._projects_put_back)
+        self._putting_projects = PuttingBack(link, PROJECTS_KEY, self._projects_put_back)
 
     async def add_project(self, row: ProjectRow, most: int) -> bool:
         """See `ProjectStore.add_project`; while Redis cannot be used, each database's word is taken for it."""
@@ -90,7 +93,7 @@ class RedisProjects(RedisSessions):
             if own is not None:
                 await self._own.delete_project(owner, id)
             return None
-        return own or _read(found.row)
+        return own or self._read(found.row)
 
     async def projects(self, owner: str, page: Page) -> tuple[tuple[ProjectRow, ...], int]:
         """See `ProjectStore.projects`."""
@@ -106,14 +109,14 @@ class RedisProjects(RedisSessions):
         except NotShared as error:
             _log.warning("projects of others not listed", problem=str(error))
             return await self._own.projects(owner, page)
-        rows = (_read(value) for value in found if value is not None)
+        rows = (self._read(value) for value in found if value is not None)
         return tuple(row for row in rows if row is not None), total
 
     async def delete_project(self, owner: str, id: str) -> bool:  # noqa: A002 - the wire's own word
         """See `ProjectStore.delete_project`."""
         row = await self.find_project(owner, id)
         gone = await self._own.delete_project(owner, id)
-        path = row.path if row is not None else ""
+        path = self._inner(row) if row is not None else ""
         try:
             return await self._delete_project((owner, id), path, known=gone) or gone
         except NotShared as error:
@@ -157,7 +160,8 @@ class RedisProjects(RedisSessions):
             await self._own.delete_project(row.owner, row.id)
 
     async def _put_project(self, row: ProjectRow, most: int) -> object:
-        words = (row.id, msgspec.msgpack.encode(row), row.path, row.updated_unix_ms, most)
+        told = replace(row, path=self._inner(row))
+        words = (row.id, msgspec.msgpack.encode(told), told.path, row.updated_unix_ms, most)
         return await self._link.run(_PUT, _keys(row.owner, row.id), *words)
 
     async def _delete_project(self, name: Place, path: str, *, known: bool) -> bool:
@@ -165,12 +169,18 @@ class RedisProjects(RedisSessions):
         words = (name[1], path, _DELETED_KEPT_MS, int(known))
         return bool(await self._link.run(_DELETE, _keys(*name), *words))
 
+    def _inner(self, row: ProjectRow) -> str:
+        """The path below the root; as it is where it lies elsewhere, which a root that was moved brings about."""
+        path = Path(row.path)
+        return str(path.relative_to(self._root)) if path.is_relative_to(self._root) else row.path
 
-def _read(value: bytes) -> ProjectRow | None:
-    try:
-        return msgspec.msgpack.decode(value, type=ProjectRow) if value else None
-    except msgspec.DecodeError:
-        return None
+    def _read(self, value: bytes) -> ProjectRow | None:
+        """A project as it was told, with its path here."""
+        try:
+            row = msgspec.msgpack.decode(value, type=ProjectRow) if value else None
+        except msgspec.DecodeError:
+            return None
+        return None if row is None else replace(row, path=str(self._root / row.path))
 
 
 def _keys(owner: str, project: str) -> tuple[str, str, str, str]:

@@ -1,11 +1,13 @@
 """Puts back into a Redis that has lost it what a database holds, a part with each beat, so that no beat is late."""
 
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from proxy.store.redis.link import RedisLink
 
 _PARTS_AT_ONCE: Final = 10
+_WORD_BYTES: Final = 8
 
 Place = tuple[str, str]
 """An owner and an id, behind which it goes on."""
@@ -19,22 +21,20 @@ class PuttingBack:
 
     Args:
         link: the way to it.
-        key: is gone when Redis has lost what it knew.
-        name: of this process, which is kept there by whoever comes first.
+        key: of a random word, which is gone when Redis has lost what it knew.
         part: puts some of it back.
     """
 
-    def __init__(self, link: RedisLink, key: str, name: str, part: Part) -> None:
+    def __init__(self, link: RedisLink, key: str, part: Part) -> None:
         self._link = link
         self._key = key
-        self._name = name
         self._part = part
         self._known: object = None
         self._place: Place | None = None
 
     async def sync(self) -> None:
         """Look whether there is something to be put back. Raises NotShared."""
-        await self._link.call("SET", self._key, self._name, "NX")
+        await self._link.call("SET", self._key, secrets.token_hex(_WORD_BYTES), "NX")
         found = await self._link.call("GET", self._key)
         if found != self._known:
             self._known, self._place = found, ("", "")

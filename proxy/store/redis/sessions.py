@@ -65,7 +65,7 @@ local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
   if string.sub(fields[i], 1, 4) == 'row:' and fields[i] ~= 'row:' .. ARGV[1] then rows[#rows + 1] = fields[i + 1] end
 end
-return { redis.call('GET', KEYS[2]) or '0', redis.call('HGET', KEYS[1], 'instructions') or '', rows }
+return { tonumber(redis.call('GET', KEYS[2]) or '0'), redis.call('HGET', KEYS[1], 'instructions') or '', rows }
 """)
 # keys: prefix of the owner's sessions; arguments: whether instructions are wanted, ids
 _READ: Final = Script("""
@@ -77,7 +77,7 @@ for i = 2, #ARGV do
     if string.sub(fields[j], 1, 4) == 'row:' then rows[#rows + 1] = fields[j + 1] end
   end
   local words = ARGV[1] == '1' and redis.call('HGET', KEYS[1] .. ARGV[i], 'instructions') or ''
-  found[i - 1] = { '0', words, rows }
+  found[i - 1] = { 0, words, rows }
 end
 return found
 """)
@@ -110,7 +110,7 @@ class RedisSessions:
         self._origin = origin
         # when it was deleted, Unix milliseconds; 0 where something was counted
         self._untold_sessions: dict[Place, int] = {}
-        self._putting_sessions = PuttingBack(link, SESSIONS_KEY, origin, self._sessions_put_back)
+        self._putting_sessions = PuttingBack(link, SESSIONS_KEY, self._sessions_put_back)
 
     async def add_session(self, row: SessionRow) -> None:
         """See `ProjectStore.add_session`."""
@@ -237,23 +237,21 @@ class RedisSessions:
         except NotShared as error:
             _log.warning("sessions of others not looked for", problem=str(error))
             return None
-        return msgspec.convert(answer, _Found, strict=False)
+        return msgspec.convert(answer, _Found)
 
-    async def _listed(self, index: str, first: int, last: int) -> list[str]:
+    async def _listed(self, index: str, first: int, last: int) -> list[bytes]:
         """Ids of an index, those used last first. Raises NotShared."""
-        return msgspec.convert(
-            await self._link.call("ZREVRANGE", index, first, last), list[str], strict=False
-        )
+        return msgspec.convert(await self._link.call("ZREVRANGE", index, first, last), list[bytes])
 
     async def _read_sessions(
-        self, owner: str, ids: Sequence[str], at_once: int, *, instructions: bool
+        self, owner: str, ids: Sequence[bytes], at_once: int, *, instructions: bool
     ) -> tuple[SessionRow, ...]:
         """Sessions as all databases together have counted them. Raises NotShared."""
         rows: list[SessionRow] = []
         for start in range(0, len(ids), at_once):
             part = ids[start : start + at_once]
             answer = await self._link.run(_READ, (f"{_ROW}{owner}:",), int(instructions), *part)
-            found = msgspec.convert(answer, list[_Found], strict=False)
+            found = msgspec.convert(answer, list[_Found])
             rows += [row for row in (_together(None, each) for each in found) if row is not None]
         return tuple(rows)
 
