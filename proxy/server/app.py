@@ -103,7 +103,7 @@ ROUTES = (
     Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/capabilities", capabilities.capabilities, Access.CLIENT, prefixes=_V1),
     Route("GET", "/health", extras.health, Access.PUBLIC),
-    Route("GET", "/live", extras.health, Access.PUBLIC),
+    Route("GET", "/live", extras.live, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
     Route("GET", "/stats", usage.stats, Access.EITHER),
     *DASHBOARD_ROUTES,

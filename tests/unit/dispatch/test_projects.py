@@ -64,7 +64,7 @@ async def test_each_owner_has_folders_of_its_own(desk: _Desk) -> None:
 async def test_a_project_whose_folder_lies_on_another_machine_gets_one_here(desk: _Desk) -> None:
     """Protects requests that reach another replica than the one that made the project, and what lies elsewhere."""
     made = await desk.projects.create_project(_ALICE, "Site", "", "web/site")
-    Path(made.path).rmdir()
+    await asyncio.to_thread(Path(made.path).rmdir)
     assert await desk.projects.folder(_ALICE, made.id) == made.path
     assert _mode(made.path) == 0o700
     with pytest.raises(NotFound):
@@ -72,7 +72,7 @@ async def test_a_project_whose_folder_lies_on_another_machine_gets_one_here(desk
     elsewhere = replace(made, id="old", path=str(desk.root.parent / "before/site"))
     await desk.tables.projects.add_project(elsewhere, 10)
     assert await desk.projects.folder(_ALICE, "old") == elsewhere.path
-    assert not Path(elsewhere.path).exists()
+    assert not await asyncio.to_thread(Path(elsewhere.path).exists)
 
 
 @pytest.mark.parametrize(
