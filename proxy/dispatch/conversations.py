@@ -1,13 +1,13 @@
 """Conversations that are remembered: one turn at a time, each for its owner alone.
 
-What nobody has come back to rests in memory only, where one process serves; from the second turn on it is in the
-store, and deleted some time after its last use. Beside stored responses, nowhere else do prompts rest.
+What nobody has come back to rests in memory only; from the second turn on it is in the store, and deleted some time
+after its last use. Beside stored responses, nowhere else do prompts rest. Where other processes serve too, they know
+all of it, and the turns of a conversation follow each other over all of them.
 """
 
 import asyncio
 import re
 import secrets
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -16,19 +16,24 @@ from typing import Final, Self
 from proxy.clock import Clock
 from proxy.credentials import Credential, Kind
 from proxy.dialects.decoding import printable
+from proxy.dispatch.turns import SharedTurns
 from proxy.errors import ErrorKind, GatewayError, NotFound
 from proxy.log import get_logger
 from proxy.settings.conversations import ConversationSettings
 from proxy.store.base import StoreError
-from proxy.store.conversations import ConversationLine, ConversationRow, ConversationStore
+from proxy.store.conversation_memory import ConversationMemory
+from proxy.store.conversations import (
+    OWNED_MAX,
+    ConversationLine,
+    ConversationRow,
+    ConversationStore,
+    SharedConversations,
+)
 from proxy.tasks import spawn
 from proxy.watch import Watch
 
 _log = get_logger("conversations")
 HISTORY_MAX_BYTES: Final = 1024 * 1024
-MEMORY_MAX_BYTES: Final = 64 * 1024 * 1024
-OWNED_MAX: Final = 1000
-_OVERHEAD_BYTES: Final = 1000
 _SWEEP_S: Final = 60.0
 _ID_BYTES: Final = 16
 _ID: Final = re.compile(r"conv_[0-9a-f]{32}")
@@ -43,14 +48,16 @@ class _Queue:
         lock: held by the turn that is being answered.
         turns: how many there are, the waiting ones included.
         deleted: whether the conversation was deleted meanwhile.
+        leave: what the other processes gave the turn that is being answered; empty for none.
     """
 
-    __slots__ = ("deleted", "lock", "turns")
+    __slots__ = ("deleted", "leave", "lock", "turns")
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.turns = 0
         self.deleted = False
+        self.leave = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +99,7 @@ class Turn:
         """The turn ended well: remember it. A store that cannot costs nobody the answer; memory stands in for it."""
         if self._open and not self._queue.deleted:
             await self._conversations.kept(self.row, spoken, named=self._named)
+            await self._conversations.answered(self.row.owner, self.row.id, self._queue)
 
     async def forget(self) -> None:
         """The history has become too large to be remembered: the conversation ends."""
@@ -102,7 +110,7 @@ class Turn:
         """Let the next turn begin; a second time does nothing."""
         if self._open:
             self._open = False
-            self._queue.lock.release()
+            self._conversations.unlock(self.row.owner, self.row.id, self._queue)
             self._conversations.leave(self.row.owner, self.row.id, self._queue)
 
     def __enter__(self) -> Self:
@@ -121,13 +129,12 @@ class Conversations:
         store: where those rest that were named again.
         clock: the time.
         settings: what is remembered, and how long.
-        memory_max_bytes: what those may take together that rest in memory; those used longest ago are forgotten first.
-        several: whether other processes serve from the same store: then its first turn already rests there, for the
-            next may come to another process.
+        memory: where the others rest; one of its own where none is given.
+        shared: the store of all processes, where other processes serve too; it is asked in the place of `store`.
+        turns: how turns follow each other over all processes; None where this one is alone.
 
     Attributes:
         settings: the same.
-        size_bytes: about what rests in memory takes.
         begins: whether a chat that names no conversation may begin one.
     """
 
@@ -137,21 +144,22 @@ class Conversations:
         clock: Clock,
         settings: ConversationSettings,
         *,
-        memory_max_bytes: int = MEMORY_MAX_BYTES,
-        several: bool = False,
+        memory: ConversationMemory | None = None,
+        shared: SharedConversations | None = None,
+        turns: SharedTurns | None = None,
     ) -> None:
-        self._store = store
+        self._store = shared or store
         self._clock = clock
-        self._several = several
-        self._memory_max_bytes = memory_max_bytes
-        self._memory: OrderedDict[_Name, ConversationRow] = OrderedDict()
+        self._shared = shared
+        self._turns = turns
+        self._memory = ConversationMemory() if memory is None else memory
         self._queues: dict[_Name, _Queue] = {}
         self.settings = settings
-        self.size_bytes = 0
         self.begins = settings.mode == "on"
 
     def __repr__(self) -> str:
-        return f"<Conversations [In memory: {len(self._memory)}, {self.size_bytes} bytes | Busy: {len(self._queues)}]>"
+        resting = f"{len(self._memory)}, {self._memory.size_bytes} bytes"
+        return f"<Conversations [In memory: {resting} | Busy: {len(self._queues)}]>"
 
     def follow(self, credentials: Iterable[Credential]) -> None:
         """These are the credentials now: answers of Claude Code begin conversations unless that is turned off."""
@@ -168,8 +176,8 @@ class Conversations:
             raise no_conversation(name)
         queue = self._enter(owner, name)
         try:
-            if queue.lock.locked():
-                await watch.within(within_s, queue.lock.acquire())
+            if queue.lock.locked() or self._turns is not None:
+                await watch.within(within_s, self._lock(owner, name, queue))
             else:
                 await queue.lock.acquire()
         except TimeoutError:
@@ -181,7 +189,7 @@ class Conversations:
         try:
             row = await self.found(owner, name)
         except BaseException:
-            queue.lock.release()
+            self.unlock(owner, name, queue)
             self.leave(owner, name, queue)
             raise
         queue.deleted = False
@@ -191,7 +199,12 @@ class Conversations:
         """The first turn of a new conversation, which is remembered only if it ends well."""
         row = self._new(owner)
         queue = self._enter(owner, row.id)
-        await queue.lock.acquire()
+        try:
+            # nobody else knows its name yet
+            await self._lock(owner, row.id, queue)
+        except BaseException:
+            self.leave(owner, row.id, queue)
+            raise
         return Turn(self, queue, row, named=False)
 
     async def create(self, owner: str, *, model: str, project_path: str, metadata: str) -> ConversationRow:
@@ -206,8 +219,7 @@ class Conversations:
 
     async def found(self, owner: str, name: str) -> ConversationRow:
         """A conversation as it is now. Raises NotFound, also where it is another's, and GatewayError 503."""
-        row = self._memory.get((owner, name))
-        if row is not None and row.used_unix_ms > self._oldest_ms():
+        if self._shared is None and (row := self._memory.find(owner, name, self._oldest_ms())) is not None:
             return row
         if _ID.fullmatch(name) is None:
             raise no_conversation(name)
@@ -226,7 +238,7 @@ class Conversations:
             lines = {line.id: line for line in await self._store.lines(owner, oldest_ms)}
         except StoreError as error:
             raise _unusable(error) from None
-        for row in self._memory.values():
+        for row in self._resting():
             if row.owner == owner and row.used_unix_ms > oldest_ms:
                 lines[row.id] = ConversationLine(
                     id=row.id,
@@ -240,7 +252,7 @@ class Conversations:
     async def count(self, owner: str | None) -> int:
         """How many an owner has, or all have; only those in memory where the store cannot be read."""
         oldest_ms = self._oldest_ms()
-        mine = [row for row in self._memory.values() if owner is None or row.owner == owner]
+        mine = [row for row in self._resting() if owner is None or row.owner == owner]
         resting = sum(row.used_unix_ms > oldest_ms for row in mine)
         try:
             return resting + await self._store.count(owner, oldest_ms)
@@ -256,11 +268,12 @@ class Conversations:
         await self.found(owner, name)
         if (queue := self._queues.get((owner, name))) is not None:
             queue.deleted = True
-        self._forget((owner, name))
         try:
             await self._store.delete(owner, name)
         except StoreError as error:
             raise _unusable(error) from None
+        finally:
+            self._memory.drop(owner, name)
 
     async def kept(self, row: ConversationRow, spoken: Spoken, *, named: bool) -> None:
         """What `Turn.keep` does."""
@@ -273,19 +286,35 @@ class Conversations:
             message_count=row.message_count + spoken.count,
             used_unix_ms=now_ms,
         )
-        resting = (row.owner, row.id) in self._memory
-        if (named or self._several) and await self._saved(grown, first=resting or not named):
-            self._forget((row.owner, row.id))
-        else:
-            self._remember(grown)
+        resting = self._memory.find(row.owner, row.id, 0) is not None
+        if named and await self._saved(grown, first=resting):
+            self._memory.drop(row.owner, row.id)
+            return
+        self._memory.put(grown)
+        if self._shared is not None:
+            await self._shared.lend(grown)
 
     async def drop(self, owner: str, name: str) -> None:
         """Forget a conversation; where the store cannot, it stays as it was before."""
-        self._forget((owner, name))
         try:
             await self._store.delete(owner, name)
         except StoreError as error:
             _log.error("conversation not deleted", problem=str(error))
+        finally:
+            self._memory.drop(owner, name)
+
+    async def answered(self, owner: str, name: str, queue: _Queue) -> None:
+        """A turn is remembered, which its client is about to hear: the other processes may begin the next one."""
+        if self._turns is not None and queue.leave:
+            leave, queue.leave = queue.leave, ""
+            await self._turns.end(owner, name, leave)
+
+    def unlock(self, owner: str, name: str, queue: _Queue) -> None:
+        """Let the next turn begin."""
+        if self._turns is not None and queue.leave:
+            self._turns.give_back(owner, name, queue.leave)
+            queue.leave = ""
+        queue.lock.release()
 
     def leave(self, owner: str, name: str, queue: _Queue) -> None:
         """A turn is over, or was waited for in vain."""
@@ -302,8 +331,7 @@ class Conversations:
     async def sweep(self) -> None:
         """Delete those whose time is over, some at a time, so that nobody waits long for the store."""
         oldest_ms = self._oldest_ms()
-        for name in [name for name, row in self._memory.items() if row.used_unix_ms <= oldest_ms]:
-            self._forget(name)
+        self._memory.forget(oldest_ms)
         try:
             while await self._store.forget(oldest_ms):
                 pass
@@ -330,6 +358,20 @@ class Conversations:
         name = f"conv_{secrets.token_hex(_ID_BYTES)}"
         return ConversationRow(owner=owner, id=name, created_unix_ms=now_ms, used_unix_ms=now_ms)
 
+    def _resting(self) -> Iterable[ConversationRow]:
+        """What rests in memory and nowhere else; the store of all processes knows it already."""
+        return self._memory if self._shared is None else ()
+
+    async def _lock(self, owner: str, name: str, queue: _Queue) -> None:
+        """Wait for the turn before, here and in all other processes."""
+        await queue.lock.acquire()
+        if self._turns is not None:
+            try:
+                queue.leave = await self._turns.take(owner, name)
+            except BaseException:
+                queue.lock.release()
+                raise
+
     def _enter(self, owner: str, name: str) -> _Queue:
         queue = self._queues.setdefault((owner, name), _Queue())
         queue.turns += 1
@@ -338,19 +380,6 @@ class Conversations:
     def _oldest_ms(self) -> int:
         """What was not used after this is forgotten, Unix milliseconds."""
         return self._clock.unix_ms() - self.settings.timeout_s * 1000
-
-    def _remember(self, row: ConversationRow) -> None:
-        name = row.owner, row.id
-        self._forget(name)
-        self._memory[name] = row
-        self.size_bytes += _size_bytes(row)
-        while self.size_bytes > self._memory_max_bytes:
-            self._forget(next(iter(self._memory)))
-
-    def _forget(self, name: _Name) -> None:
-        row = self._memory.pop(name, None)
-        if row is not None:
-            self.size_bytes -= _size_bytes(row)
 
 
 def no_conversation(name: str) -> NotFound:
@@ -361,11 +390,6 @@ def no_conversation(name: str) -> NotFound:
         param="conversation_id",
         code="conversation_not_found",
     )
-
-
-def _size_bytes(row: ConversationRow) -> int:
-    # the text of a history is JSON, nearly all of it one byte a character
-    return _OVERHEAD_BYTES + len(row.system) + len(row.messages) + len(row.metadata)
 
 
 def _busy() -> GatewayError:

@@ -78,13 +78,10 @@ class Projects:
                 should_retry=False,
             )
         try:
-            await off_loop(lambda: make_folder(root, (owner[:_OWNER_CHARS], *inner.split("/"))))
-        except (OSError, StoreError) as error:
-            _log.error("folder of a project not made", problem=type(error).__name__)
+            await self._make_folder((owner[:_OWNER_CHARS], *inner.split("/")))
+        except GatewayError:
             await self.delete_project(owner, row.id)
-            raise GatewayError(
-                503, ErrorKind.API, "The project's folder cannot be made.", code="not_kept"
-            ) from None
+            raise
         return row
 
     async def project(self, owner: str, project_id: str) -> ProjectRow:
@@ -96,6 +93,14 @@ class Projects:
         if row is None:
             raise _missing("Project", project_id)
         return row
+
+    async def folder(self, owner: str, project_id: str) -> str:
+        """A project's folder, made if another replica has the project's files. Raises as `project` does."""
+        row = await self.project(owner, project_id)
+        root, path = self._settings.project_root, Path(row.path)
+        if path.is_relative_to(root):
+            await self._make_folder(path.relative_to(root).parts)
+        return row.path
 
     async def projects(self, owner: str, page: Page) -> tuple[tuple[ProjectRow, ...], int]:
         """See `ProjectStore.projects`. Raises GatewayError 503."""
@@ -230,6 +235,16 @@ class Projects:
         while True:
             await self.sweep()
             await asyncio.sleep(_SWEEP_S)
+
+    async def _make_folder(self, parts: tuple[str, ...]) -> None:
+        """Make a folder below the root, if there is none. Raises GatewayError 503."""
+        try:
+            await off_loop(lambda: make_folder(self._settings.project_root, parts))
+        except (OSError, StoreError) as error:
+            _log.error("folder of a project not made", problem=type(error).__name__)
+            raise GatewayError(
+                503, ErrorKind.API, "The project's folder cannot be made.", code="not_kept"
+            ) from None
 
     def _active_after_ms(self) -> int:
         return self._clock.unix_ms() - self._settings.timeout_s * 1000

@@ -9,6 +9,7 @@ from proxy.credentials import Kind
 from proxy.pool.health import Reason, Standing, State
 from proxy.pool.members import Member, standings_of
 
+_IN_USE: Final = frozenset({State.READY, State.TRIAL})
 _WORST_LAST: Final = (State.READY, State.TRIAL, State.COOLING, State.DISABLED)
 
 
@@ -84,6 +85,12 @@ class MemberView:
     succeeded: int
     failed: int
     abandoned: int
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may be used for something: as a whole, and in a limit class if it was asked for any."""
+        classes = [each.state in _IN_USE for each in self.classes.values()]
+        return self.state.state in _IN_USE and (any(classes) or not classes)
 
     @property
     def worst(self) -> State:

@@ -103,7 +103,7 @@ ROUTES = (
     Route("GET", "/v1/models/{model}", extras.model, Access.CLIENT, prefixes=_V1, by_version=True),
     Route("GET", "/v1/capabilities", capabilities.capabilities, Access.CLIENT, prefixes=_V1),
     Route("GET", "/health", extras.health, Access.PUBLIC),
-    Route("GET", "/live", extras.health, Access.PUBLIC),
+    Route("GET", "/live", extras.live, Access.PUBLIC),
     Route("GET", "/ready", extras.ready, Access.PUBLIC),
     Route("GET", "/stats", usage.stats, Access.EITHER),
     *DASHBOARD_ROUTES,
@@ -171,8 +171,8 @@ async def build_app(parts: Parts) -> web.Application:
     sessions = _sessions(parts, ways_out)
     code = _claude_code(parts, ways_out)
     upstreams = _upstreams(parts, ways_out, sessions, code)
-    several = settings.workers > 1
-    conversations = Conversations(parts.store.conversations, clock, settings.conversations, several=several)
+    alone = Conversations(parts.store.conversations, clock, settings.conversations)
+    conversations = alone if sharing is None else sharing.conversations
     conversations.follow(parts.credentials)
     names = ModelNames(parts.catalog, _alias_rules(settings), clock, settings.model_fallbacks)
     dispatcher = _dispatcher(parts, pool, places, journal, upstreams, names)
@@ -187,7 +187,7 @@ async def build_app(parts: Parts) -> web.Application:
         objects=_object_calls(parts, pool, places, ways_out, dispatcher.budget),
         ownership=Ownership((sharing or parts.store).objects, journal, clock),
         conversations=conversations,
-        projects=Projects(parts.store.projects, clock, settings.conversations, pricing),
+        projects=Projects((sharing or parts.store).projects, clock, settings.conversations, pricing),
         catalog=parts.catalog,
         names=names,
         clock=clock,

@@ -17,6 +17,7 @@ from proxy.server.query import number
 from proxy.server.routes import ANTHROPIC, OPENAI_CHAT, dialect_by_version
 from proxy.telemetry.redaction import REDACTOR
 
+_LATE_S: Final = 5.0
 _PAGE_DEFAULT: Final = 20
 _PAGE_MAX: Final = 1000
 _OWNER: Final = "anthropic"
@@ -55,14 +56,24 @@ def raw_json_response(
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
+async def live(request: web.Request) -> web.Response:
+    """``/live``: the same as ``/health``; 503 while the event loop is so late that a restart may help."""
+    late = request.app[SERVICES].loop_lag.present_s > _LATE_S
+    return json_response(request, _told(request, "late"), status=503) if late else await health(request)
+
+
 async def health(request: web.Request) -> web.Response:
-    """``/health`` and ``/live``: the process serves. Touches nothing else.
+    """``/health``: the process serves. Touches nothing else.
 
     Where processes share a Redis, ``degraded`` tells that it could not be used when it was last asked.
     """
+    return json_response(request, _told(request, "healthy"))
+
+
+def _told(request: web.Request, status: str) -> dict[str, object]:
     services = request.app[SERVICES]
     told: dict[str, object] = {
-        "status": "healthy",
+        "status": status,
         "version": __version__,
         "uptime_seconds": int(services.clock.monotonic_s() - services.started_s),
         "claude_version": services.claude_code.version if services.claude_code is not None else None,
@@ -70,7 +81,7 @@ async def health(request: web.Request) -> web.Response:
     }
     if services.sharing is not None:
         told["degraded"] = services.sharing.degraded
-    return json_response(request, told)
+    return told
 
 
 def active_sessions(services: Services) -> int:
@@ -80,9 +91,18 @@ def active_sessions(services: Services) -> int:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """``/ready``: 200 while new requests are welcome, 503 while starting or draining."""
+    """``/ready``: 200 while new requests are welcome, 503 while starting or draining.
+
+    Where the operator wants it, 503 also while no credential can be used.
+    """
     services = request.app[SERVICES]
     state = "draining" if services.inflight.draining else "ready" if services.ready else "starting"
+    if (
+        state == "ready"
+        and services.settings.ready_needs_credential
+        and not any(view.usable for view in services.pool.snapshot())
+    ):
+        state = "no_credential"
     return json_response(request, {"status": state}, status=200 if state == "ready" else 503)
 
 

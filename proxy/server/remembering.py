@@ -194,7 +194,7 @@ class Part:
         """The folder of the project the request names; empty for none. Raises NotFound, and GatewayError 503."""
         if self._project is None:
             return ""
-        return (await self._services.projects.project(self._owner, self._project)).path
+        return await self._services.projects.folder(self._owner, self._project)
 
     def _wanted(self, named: _Named) -> str:
         """The conversation the request names, ``new``, or nothing. Raises InvalidRequest and NotFound."""

@@ -6,24 +6,29 @@ from pathlib import Path
 from typing import Final
 
 from proxy.clock import Clock
+from proxy.dispatch.conversations import Conversations
 from proxy.dispatch.homes import SharedHomes
 from proxy.dispatch.journal import Journal
 from proxy.dispatch.permission import Permission
 from proxy.dispatch.places import Places
 from proxy.dispatch.siblings import Siblings
+from proxy.dispatch.turns import SharedTurns
 from proxy.pool import Pool
 from proxy.secrets import Secret
 from proxy.settings import Settings
 from proxy.store.access import AccessStore
 from proxy.store.base import ObjectStore, Storage, StoreError
+from proxy.store.conversation_memory import ConversationMemory
 from proxy.store.files import ensure_private_dir, read_private, write_private
 from proxy.store.redis.access import RedisAccess
+from proxy.store.redis.conversations import CONVERSATIONS_KEY, RedisConversations
 from proxy.store.redis.health import HEALTH_COUNTER, RedisHealth
 from proxy.store.redis.homes import RedisHomes
 from proxy.store.redis.limits import RedisCounters
 from proxy.store.redis.link import RedisLink
 from proxy.store.redis.objects import RedisObjects
 from proxy.store.redis.permits import RedisPermits
+from proxy.store.redis.projects import PROJECTS_KEY, RedisProjects
 from proxy.store.redis.pulse import Pulse
 from proxy.store.redis.responses import RedisResponses
 from proxy.tasks import spawn
@@ -39,6 +44,8 @@ class Sharing:
         access: the client keys of all.
         objects: the owners of files and batches of all.
         responses: those of all that clients may read again and go on from.
+        projects: the projects and sessions of all.
+        conversations: those of all that clients go on with.
         counters: the limits of all.
     """
 
@@ -59,6 +66,21 @@ class Sharing:
         self.access: Final[AccessStore] = RedisAccess(self._link, store.access)
         self.objects: Final[ObjectStore] = self._objects
         self.responses: Final = RedisResponses(self._link, store, clock, ttl_s=settings.responses_ttl_s)
+        self.projects: Final = RedisProjects(
+            self._link, store.projects, clock, origin=origin, root=settings.conversations.project_root
+        )
+        memory, timeout_s = ConversationMemory(), settings.conversations.timeout_s
+        self._conversations = RedisConversations(
+            self._link, store.conversations, memory, clock, timeout_s=timeout_s
+        )
+        self.conversations: Final = Conversations(
+            store.conversations,
+            clock,
+            settings.conversations,
+            memory=memory,
+            shared=self._conversations,
+            turns=SharedTurns(self._permits, holder=self._id),
+        )
         self.counters: Final = RedisCounters(self._link, clock, origin=origin)
 
     @classmethod
@@ -85,9 +107,18 @@ class Sharing:
         self._pulse = Pulse(
             self._link,
             self._clock,
-            {HEALTH_COUNTER: health.sync},
+            {
+                HEALTH_COUNTER: health.sync,
+                CONVERSATIONS_KEY: self._conversations.sync,
+                PROJECTS_KEY: self.projects.sync,
+            },
             put_back=(self.counters.sync,),
-            tell=(self._objects.tell_waiting, self.responses.tell_waiting),
+            tell=(
+                self._objects.tell_waiting,
+                self.responses.tell_waiting,
+                self._conversations.tell_waiting,
+                self.projects.tell_waiting,
+            ),
             renew=self._renew,
             name=self._id,
         )

@@ -149,6 +149,7 @@ def _settings(
         log_format=resolver.get(table.LOG_FORMAT),
         drain_delay_s=resolver.get(table.DRAIN_DELAY),
         drain_s=resolver.get(table.DRAIN_SECONDS),
+        ready_needs_credential=resolver.get(table.READY_NEEDS_CREDENTIAL),
         responses_ttl_s=resolver.get(table.RESPONSES_TTL),
         strategy=resolver.get(table.POOL_STRATEGY),
         policy=policy,

@@ -233,6 +233,7 @@ class Settings:
         log_format: the shape of log lines.
         drain_delay_s: seconds after SIGTERM in which new connections are still taken.
         drain_s: seconds running streams are given after SIGTERM.
+        ready_needs_credential: whether a server none of whose credentials can be used says that it is not ready.
         responses_ttl_s: seconds a stored response is kept after its last use.
         strategy: who is next among the credentials of a tier.
         policy: the numbers of the pool and the relay.
@@ -274,3 +275,4 @@ class Settings:
     workers: int = 1
     mirror: MirrorSettings = MirrorSettings()
     tracing: TracingSettings | None = None
+    ready_needs_credential: bool = False

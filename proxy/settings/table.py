@@ -73,6 +73,14 @@ DRAIN_SECONDS: Final = Setting(
     text="Seconds running streams are given to end after SIGTERM.",
     group=Group.SERVER,
 )
+READY_NEEDS_CREDENTIAL: Final = Setting(
+    name="READY_NEEDS_CREDENTIAL",
+    parse=values.boolean,
+    default=False,
+    shown_default="false",
+    text="Whether /ready says 503 while no credential can be used.",
+    group=Group.SERVER,
+)
 CONFIG_FILE: Final = Setting(
     name="CONFIG_FILE",
     parse=values.optional(values.plain),
@@ -311,7 +319,7 @@ POLICY: Final[dict[str, Setting[object]]] = {each.attribute: _policy_setting(eac
 """The setting of each number of `Policy`, by attribute."""
 
 SERVER_SETTINGS: Final[tuple[Setting[object], ...]] = (
-    *(ADDRESS, HOST, PORT, DRAIN_DELAY, DRAIN_SECONDS, CONFIG_FILE, IN_IMAGE),
+    *(ADDRESS, HOST, PORT, DRAIN_DELAY, DRAIN_SECONDS, READY_NEEDS_CREDENTIAL, CONFIG_FILE, IN_IMAGE),
     *(CLIENT_KEYS, REQUIRE_AUTH, ADMIN_KEY, SECRET_KEY),
     *(ANTHROPIC_API_KEYS, ANTHROPIC_BASE_URL, SESSIONS_FILE, PROXY),
     *(setting for group in FALLBACK_SETTINGS for setting in group),

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from proxy.model.tally import Dimension, Tally, TallyRow
 from proxy.store.access import AccessStore
-from proxy.store.conversations import ConversationStore, ProjectStore
+from proxy.store.conversations import OwnConversations, OwnProjects
 
 
 class StoreError(Exception):
@@ -223,12 +223,12 @@ class Store(DeletionLedger, HeldLedger, HealthLedger, Protocol):
         ...
 
     @property
-    def conversations(self) -> ConversationStore:
+    def conversations(self) -> OwnConversations:
         """Histories of conversations."""
         ...
 
     @property
-    def projects(self) -> ProjectStore:
+    def projects(self) -> OwnProjects:
         """Projects and sessions."""
         ...
 

@@ -4,7 +4,10 @@ Every owner sees their own alone; what is another's is as if it were not there.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+OWNED_MAX: Final = 1000
+"""How many conversations are kept of each owner; those used longest ago go first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,16 @@ class ConversationLine:
     used_unix_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class ConversationVersion:
+    """Which state of a conversation somebody has: of two the one with more messages is newer, then the later one."""
+
+    owner: str
+    id: str
+    message_count: int
+    used_unix_ms: int
+
+
 class ConversationStore(Protocol):
     """Where histories rest. Every call ends within 2 seconds, if need be with `StoreError`."""
 
@@ -78,6 +91,26 @@ class ConversationStore(Protocol):
 
     async def crop(self, owner: str, most: int) -> None:
         """Leave an owner only so many: those used longest ago go."""
+        ...
+
+
+class OwnConversations(ConversationStore, Protocol):
+    """Those of one database."""
+
+    async def versions(self, used_after_unix_ms: int, most: int) -> tuple[ConversationVersion, ...]:
+        """Of the conversations that were used after that time; of more than so many those used last."""
+        ...
+
+    async def drop(self, version: ConversationVersion) -> None:
+        """Forget a conversation unless its state is a newer one by now."""
+        ...
+
+
+class SharedConversations(ConversationStore, Protocol):
+    """Those of all processes together, with what rests in the memory of one of them."""
+
+    async def lend(self, row: ConversationRow) -> None:
+        """Have the others find, for as long as it lives, what rests in this process's memory alone."""
         ...
 
 
@@ -212,4 +245,16 @@ class ProjectStore(Protocol):
 
     async def forget_sessions(self, used_before_unix_ms: int) -> bool:
         """Delete some that were not used since. Returns whether there may be more."""
+        ...
+
+
+class OwnProjects(ProjectStore, Protocol):
+    """Those of one database."""
+
+    async def projects_after(self, owner: str, id: str, most: int) -> tuple[ProjectRow, ...]:  # noqa: A002 - the wire's own word
+        """So many projects of anybody, in the order of owners and ids, from behind this one on."""
+        ...
+
+    async def sessions_after(self, owner: str, id: str, most: int) -> tuple[SessionRow, ...]:  # noqa: A002 - the wire's own word
+        """So many sessions of anybody, in the order of owners and ids, from behind this one on."""
         ...

@@ -45,6 +45,14 @@ class Permits(Protocol):
         ...
 
 
+class TurnPermits(Permits, Protocol):
+    """The same for what is to be free when somebody hears of its end."""
+
+    async def end(self, name: str, holder: str) -> None:
+        """End it now, if it still is this holder's; where nobody can be told it ends by itself."""
+        ...
+
+
 class Homes(Protocol):
     """Which credential conversations belong to, by the credential's fingerprint."""
 

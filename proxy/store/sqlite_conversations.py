@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from sqlite3 import Row
 from typing import Final
 
-from proxy.store.conversations import ConversationLine, ConversationRow
+from proxy.store.conversations import ConversationLine, ConversationRow, ConversationVersion
 from proxy.store.sqlite_access import Run
 
 _FORGOTTEN_AT_ONCE: Final = 200
@@ -35,10 +35,15 @@ _CROP: Final = """
 DELETE FROM conversations WHERE rowid IN
     (SELECT rowid FROM conversations WHERE owner = ? ORDER BY used_unix_ms DESC LIMIT -1 OFFSET ?)
 """
+_VERSIONS: Final = """
+SELECT owner, id, message_count, used_unix_ms FROM conversations
+WHERE used_unix_ms > ? ORDER BY used_unix_ms DESC LIMIT ?
+"""
+_DROP: Final = "DELETE FROM conversations WHERE owner = ? AND id = ? AND message_count <= ?"
 
 
 class SqliteConversations:
-    """See `ConversationStore`."""
+    """See `OwnConversations`."""
 
     def __init__(self, run: Run) -> None:
         """`run` carries out one statement with its values and gives its rows; raises StoreError."""
@@ -95,6 +100,15 @@ class SqliteConversations:
     async def crop(self, owner: str, most: int) -> None:
         """See `ConversationStore.crop`."""
         await self._run(_CROP, owner, most)
+
+    async def versions(self, used_after_unix_ms: int, most: int) -> tuple[ConversationVersion, ...]:
+        """See `OwnConversations.versions`."""
+        found = await self._run(_VERSIONS, used_after_unix_ms, most)
+        return tuple(ConversationVersion(row[0], row[1], row[2], row[3]) for row in found)
+
+    async def drop(self, version: ConversationVersion) -> None:
+        """See `OwnConversations.drop`."""
+        await self._run(_DROP, version.owner, version.id, version.message_count)
 
 
 def _row(found: Row) -> ConversationRow:

@@ -23,6 +23,9 @@ _PROJECTS: Final = f"""
 SELECT {_PROJECT} FROM projects WHERE owner = ? ORDER BY updated_unix_ms DESC, id DESC LIMIT ? OFFSET ?
 """  # noqa: S608 - made of constants
 _COUNT_PROJECTS: Final = "SELECT count(*) FROM projects WHERE owner = ?"
+_PROJECTS_AFTER: Final = (
+    f"SELECT {_PROJECT} FROM projects WHERE (owner, id) > (?, ?) ORDER BY owner, id LIMIT ?"  # noqa: S608 - made of constants
+)
 _DELETE_PROJECT: Final = "DELETE FROM projects WHERE owner = ? AND id = ? RETURNING id"
 _ADD_SESSION: Final = f"""
 INSERT INTO sessions ({_SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -37,6 +40,9 @@ _SESSIONS: Final = f"""
 SELECT {_SESSION} FROM sessions WHERE owner = ?1 AND (?2 IS NULL OR project_id = ?2)
 ORDER BY updated_unix_ms DESC, id DESC LIMIT ?3 OFFSET ?4
 """  # noqa: S608 - made of constants
+_SESSIONS_AFTER: Final = (
+    f"SELECT {_SESSION} FROM sessions WHERE (owner, id) > (?, ?) ORDER BY owner, id LIMIT ?"  # noqa: S608 - made of constants
+)
 _COUNT_SESSIONS: Final = "SELECT count(*) FROM sessions WHERE owner = ?1 AND (?2 IS NULL OR project_id = ?2)"
 _SUMS: Final = """
 SELECT count(*), sum(updated_unix_ms > ?2), sum(messages), sum(tokens), sum(micro_usd), coalesce(model, '')
@@ -50,7 +56,7 @@ DELETE FROM sessions WHERE (owner, id) IN
 
 
 class SqliteProjects:
-    """See `ProjectStore`."""
+    """See `OwnProjects`."""
 
     def __init__(self, run: Run) -> None:
         """`run` carries out one statement with its values and gives its rows; raises StoreError."""
@@ -117,6 +123,14 @@ class SqliteProjects:
         """See `ProjectStore.forget_sessions`."""
         gone = await self._run(_FORGET_SESSIONS, used_before_unix_ms, _FORGOTTEN_AT_ONCE)
         return len(tuple(gone)) == _FORGOTTEN_AT_ONCE
+
+    async def projects_after(self, owner: str, id: str, most: int) -> tuple[ProjectRow, ...]:  # noqa: A002 - the wire's own word
+        """See `OwnProjects.projects_after`."""
+        return tuple(map(_project, await self._run(_PROJECTS_AFTER, owner, id, most)))
+
+    async def sessions_after(self, owner: str, id: str, most: int) -> tuple[SessionRow, ...]:  # noqa: A002 - the wire's own word
+        """See `OwnProjects.sessions_after`."""
+        return tuple(map(_session, await self._run(_SESSIONS_AFTER, owner, id, most)))
 
 
 def _project(found: Row) -> ProjectRow:

@@ -31,17 +31,26 @@ class LoopLag:
         self._clock = clock
         self._sleep = sleep
         self._last_s: list[float] = []
+        self._asked_s: float | None = None
         self.seconds = Histogram(_BOUNDS_S)
 
     async def run(self, each_time: Callable[[], None]) -> None:
         """Look for ever, and do some small work each time."""
         while True:
-            asked_s = self._clock.monotonic_s()
+            self._asked_s = asked_s = self._clock.monotonic_s()
             await self._sleep(EVERY_S)
             late_s = max(self._clock.monotonic_s() - asked_s - EVERY_S, 0.0)
             self.seconds.observe(late_s)
             self._last_s = [*self._last_s[1 - _KEPT :], late_s]
             each_time()
+
+    @property
+    def present_s(self) -> float:
+        """How late it was when it was woken last, or is by now, if that is more; 0 before it runs."""
+        if self._asked_s is None:
+            return 0.0
+        overdue_s = self._clock.monotonic_s() - self._asked_s - EVERY_S
+        return max(overdue_s, self._last_s[-1] if self._last_s else 0.0, 0.0)
 
     @property
     def worst_s(self) -> float:

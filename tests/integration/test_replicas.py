@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from proxy.simulator import Simulator, Step
+from proxy.simulator.ledger import told_by
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY
 from tests.support.house import MODEL, House, Spoken, eventually, until
 from tests.support.real_redis import PROGRAM, real_redis, replicas
@@ -19,6 +20,8 @@ _ADMINISTRATOR: Final = {"authorization": f"Bearer {ADMIN_KEY}"}
 _HEARD_WITHIN_S: Final = 1.5
 # what the machine may take on top of it while other tests run
 _PATIENCE: Final = 4
+_USD_FOR_A_MILLION: Final = (2, 10)
+"""Input and output of the model that is asked."""
 
 
 async def _order(running: House, method: str, path: str, body: object = None) -> tuple[int, dict[str, str]]:
@@ -110,6 +113,30 @@ async def test_sixty_requests_a_minute_are_sixty_over_three_processes(tmp_path: 
         statuses = [*first, *(status for each in found for status in each)]
         assert 59 <= statuses.count(200) <= 61
         assert set(statuses) == {200, 429}
+
+
+async def test_a_budget_is_spent_once_by_all_processes(tmp_path: Path) -> None:
+    """Protects an operator's money from being multiplied by the number of processes."""
+    simulator = Simulator(keep_answers=True)
+    budget_micro_usd = 20_000
+    async with real_redis(tmp_path) as redis, replicas(tmp_path, redis, 2, simulator=simulator) as running:
+        wanted = {"name": "payer", "budget_usd": budget_micro_usd / 1e6, "period": "total"}
+        status, made = await _order(running[0], "POST", "/admin/keys", wanted)
+        assert status == 201
+        body = msgspec.json.encode(
+            {"model": MODEL, "max_tokens": 20, "messages": [{"role": "user", "content": "Hello!"}]}
+        )
+        statuses = [200]
+        while 200 in statuses[-2:]:
+            assert len(statuses) < 1000
+            answers = [await one.send(Spoken.MESSAGES, body, key=made["key"]) for one in running]
+            statuses += [answer.status for answer in answers]
+        assert set(statuses[-2:]) <= {402, 429}
+        told = told_by(simulator.record.requests)
+        input_usd, output_usd = _USD_FOR_A_MILLION
+        spent = sum(each.input_tokens * input_usd + each.output_tokens * output_usd for each in told)
+        # what was spent is told to the others a tenth of a second later
+        assert budget_micro_usd * 0.9 < spent < budget_micro_usd * 1.3
 
 
 async def test_a_key_is_made_and_revoked_for_all(tmp_path: Path) -> None:

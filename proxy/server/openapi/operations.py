@@ -229,7 +229,10 @@ CLIENTS: Final[Mapping[tuple[str, str], Operation]] = MappingProxyType(
             summary="Whether the process serves", tag=_STATE, answer={JSON: shapes.Health}
         ),
         ("GET", "/live"): Operation(
-            summary="Whether the process serves", tag=_STATE, answer={JSON: shapes.Health}
+            summary="Whether the process serves in time",
+            tag=_STATE,
+            answer={JSON: shapes.Health},
+            also=(503,),
         ),
         ("GET", "/ready"): Operation(
             summary="Whether new requests are welcome",

@@ -236,7 +236,7 @@ class DeletedProject(msgspec.Struct):
 class Health(msgspec.Struct):
     """That the process serves."""
 
-    status: Literal["healthy"]
+    status: Literal["healthy", "late"]
     version: str
     uptime_seconds: int
     claude_version: str | None
@@ -246,7 +246,7 @@ class Health(msgspec.Struct):
 class Readiness(msgspec.Struct):
     """Whether new requests are welcome."""
 
-    status: Literal["ready", "starting", "draining"]
+    status: Literal["ready", "starting", "draining", "no_credential"]
 
 
 class CacheStats(msgspec.Struct):

@@ -16,7 +16,7 @@ _END: Final = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis
 
 
 class RedisPermits:
-    """See `Permits`."""
+    """See `TurnPermits`."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
@@ -36,15 +36,23 @@ class RedisPermits:
 
     def give_back(self, name: str, holder: str) -> None:
         """See `Permits.give_back`."""
-        if self._kept.get(name) == holder:
-            del self._kept[name]
+        self._keep_no_more(name, holder)
         detach(self._end(name, holder), name="give a permit back")
+
+    async def end(self, name: str, holder: str) -> None:
+        """See `TurnPermits.end`."""
+        self._keep_no_more(name, holder)
+        await self._end(name, holder)
 
     async def renew(self) -> None:
         """Have those that are kept last another 30 s. Raises NotShared."""
         if self._kept:
             keys = [_key(name) for name in self._kept]
             await self._link.run(_RENEW, keys, _LASTS_MS, *self._kept.values())
+
+    def _keep_no_more(self, name: str, holder: str) -> None:
+        if self._kept.get(name) == holder:
+            del self._kept[name]
 
     async def _end(self, name: str, holder: str) -> None:
         try:

@@ -33,9 +33,38 @@ class Mishap:
 MISHAPS: Final = (
     Mishap(
         "one of several processes meets a limit",
-        "the others leave the credential alone, to the same moment; of two moments the later counts",
+        "the others leave the credential alone, to the same moment; of two moments the later counts. An order to disable "
+        "it reaches them as soon. One of them tries it again, and limits and budgets are those of all together",
         "1.5 s, to the second; `make test` waits up to 6 s, because other tests run beside it",
         (_INTEGRATION / "test_replicas.py", Path("tests/unit/pool/test_pool.py")),
+    ),
+    Mishap(
+        "a conversation's turns reach one replica, then another, two at the same moment; it is deleted during a turn; "
+        "the replica that answered is killed; Redis is killed and comes back empty",
+        "each turn knows all that were acknowledged before; one turn at a time, the next waits `QUEUE_WAIT_S` or is a "
+        "409; a deletion beats the turn; without Redis each replica goes on with its own, and the others find them "
+        "when it is back",
+        "",
+        (_INTEGRATION / "test_shared_conversations.py", Path("tests/unit/store/redis/test_conversations.py")),
+    ),
+    Mishap(
+        "one core is busy, Redis is away, the database is locked and every key cools, all at once",
+        "`/live` answers and `/ready` stays 200; without a key, and without a word about keys. `/ready` "
+        "is 503 while starting and draining, and with `READY_NEEDS_CREDENTIAL` while no credential can be used; a "
+        "database that cannot be written stops a start",
+        "50 ms; `make test` waits four times as long",
+        (
+            _INTEGRATION / "test_probes.py",
+            _INTEGRATION / "test_store_trouble.py",
+            _DEPLOY / "test_drain.py",
+            Path("tests/unit/server/test_extras.py"),
+        ),
+    ),
+    Mishap(
+        "the event loop hangs for more than 5 s",
+        "`/live` fails meanwhile and right afterwards, and is well again by itself when the loop is in time",
+        "",
+        (_INTEGRATION / "test_probes.py", Path("tests/unit/telemetry/test_loop_lag.py")),
     ),
     Mishap(
         "`kill -9` at any moment, 50 times",
@@ -67,8 +96,8 @@ MISHAPS: Final = (
     ),
     Mishap(
         "Redis is killed, hangs, turns read-only or is full",
-        "every request is answered, by what the process knows; an order that is to hold everywhere is a 503; when "
-        "it is back all agree again",
+        "every request is answered, by what the process knows, with its share of each limit; an order that is to hold "
+        "everywhere is a 503; when it is back all agree again",
         "none of 50 requests a second fails; at most 20 ms later once it is known; over 5 s after it is back; "
         "`make test` waits up to 20 s for the last",
         (_INTEGRATION / "test_redis_trouble.py", _INTEGRATION / "test_soak.py"),

@@ -7,11 +7,12 @@ from typing import Final
 import pytest
 
 from proxy.credentials import Credential, Kind
-from proxy.dispatch.conversations import OWNED_MAX, Conversations, Spoken, Turn
+from proxy.dispatch.conversations import Conversations, Spoken, Turn
 from proxy.errors import GatewayError, NotFound
 from proxy.settings.conversations import ConversationSettings
 from proxy.store.base import StoreError
-from proxy.store.conversations import ConversationRow
+from proxy.store.conversation_memory import ConversationMemory
+from proxy.store.conversations import OWNED_MAX, ConversationRow
 from proxy.watch import Watch
 from tests.support.clock import FakeClock
 from tests.support.tables import MemoryTables
@@ -29,14 +30,11 @@ class _Desk:
         self.settings = replace(ConversationSettings(), **settings)  # type: ignore[arg-type]  # each test's own
         self.conversations = self.started()
 
-    def started(self, memory_max_bytes: int = 2**26, *, several: bool = False) -> Conversations:
-        """The same after a restart, or in another process."""
+    def started(self, memory_max_bytes: int = 2**26) -> Conversations:
+        """The same after a restart."""
+        self.memory = ConversationMemory(memory_max_bytes)
         self.conversations = Conversations(
-            self.tables.conversations,
-            self.clock,
-            self.settings,
-            memory_max_bytes=memory_max_bytes,
-            several=several,
+            self.tables.conversations, self.clock, self.settings, memory=self.memory
         )
         return self.conversations
 
@@ -77,7 +75,7 @@ async def test_a_new_conversation_is_in_memory_until_somebody_comes_back_to_it(d
     assert (await desk.conversations.found("alice", name)).messages == '["hello"]'
     await desk.went_on(name)
     assert await desk.stored() == 1
-    assert desk.conversations.size_bytes == 0
+    assert desk.memory.size_bytes == 0
     assert (await desk.started().found("alice", name)).message_count == 4
 
 
@@ -125,7 +123,7 @@ async def test_a_history_ends_a_while_after_its_last_use_wherever_it_rests(desk:
         await desk.conversations.found("alice", fresh)
     assert [line.id for line in await desk.conversations.listed("alice")] == [named]
     await desk.conversations.sweep()
-    assert (desk.conversations.size_bytes, await desk.stored()) == (0, 1)
+    assert (desk.memory.size_bytes, await desk.stored()) == (0, 1)
     desk.clock.advance(_TIMEOUT_S)
     await desk.conversations.sweep()
     assert await desk.stored() == 0
@@ -192,7 +190,7 @@ async def test_a_deleted_conversation_does_not_come_back_with_the_turn_under_way
     turn.close()
     with pytest.raises(NotFound):
         await desk.conversations.found("alice", name)
-    assert (await desk.stored(), desk.conversations.size_bytes) == (0, 0)
+    assert (await desk.stored(), desk.memory.size_bytes) == (0, 0)
 
 
 async def test_a_history_that_grew_too_large_ends_the_conversation(desk: _Desk) -> None:
@@ -209,7 +207,7 @@ async def test_memory_is_bounded_and_the_oldest_go_first(desk: _Desk) -> None:
     """Protects the process from clients that begin conversations without end."""
     conversations = desk.started(memory_max_bytes=10_000)
     names = [await desk.begun(messages=f'["{"x" * 1000}"]') for _ in range(10)]
-    assert conversations.size_bytes <= 10_000
+    assert desk.memory.size_bytes <= 10_000
     kept = [line.id for line in await conversations.listed("alice")]
     assert set(kept) == set(names[-len(kept) :])
     assert 0 < len(kept) < 10
@@ -302,24 +300,3 @@ async def test_what_is_remembered_is_swept_while_the_server_runs(desk: _Desk) ->
             await asyncio.sleep(0.001)
     with pytest.raises(StopAsyncIteration):
         await anext(running)
-
-
-async def test_a_conversation_goes_on_in_another_process_of_the_same_store() -> None:
-    """Protects clients of several workers: the second turn may come to one that has not seen the first."""
-    desk = _Desk()
-    for _ in range(2):
-        desk.started(several=True)
-        name = await desk.begun()
-        assert desk.conversations.size_bytes == 0
-        desk.started(several=True)
-        with await desk.turn(name) as turn:
-            assert (turn.row.messages, turn.row.message_count) == (_SPOKEN.messages, _SPOKEN.count)
-
-
-async def test_a_client_keeps_no_more_first_turns_on_disk_than_it_may() -> None:
-    """Protects the disk from conversations that nobody comes back to."""
-    desk = _Desk()
-    desk.started(several=True)
-    for _ in range(OWNED_MAX + 3):
-        await desk.begun()
-    assert await desk.stored() == OWNED_MAX

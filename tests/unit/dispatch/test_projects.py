@@ -61,6 +61,20 @@ async def test_each_owner_has_folders_of_its_own(desk: _Desk) -> None:
     assert (caught.value.status, caught.value.param) == (409, "path")
 
 
+async def test_a_project_whose_folder_lies_on_another_machine_gets_one_here(desk: _Desk) -> None:
+    """Protects requests that reach another replica than the one that made the project, and what lies elsewhere."""
+    made = await desk.projects.create_project(_ALICE, "Site", "", "web/site")
+    await asyncio.to_thread(Path(made.path).rmdir)
+    assert await desk.projects.folder(_ALICE, made.id) == made.path
+    assert _mode(made.path) == 0o700
+    with pytest.raises(NotFound):
+        await desk.projects.folder(_BOB, made.id)
+    elsewhere = replace(made, id="old", path=str(desk.root.parent / "before/site"))
+    await desk.tables.projects.add_project(elsewhere, 10)
+    assert await desk.projects.folder(_ALICE, "old") == elsewhere.path
+    assert not await asyncio.to_thread(Path(elsewhere.path).exists)
+
+
 @pytest.mark.parametrize(
     ("name", "begin"),
     [("My Site!", "My-Site-"), ("../../etc", "etc-"), ("日本", "project-"), ("x" * 128, "x" * 40)],

@@ -151,3 +151,15 @@ def test_the_worst_state_is_that_of_the_worst_class() -> None:
     assert (view.state.state, view.worst) == (State.READY, State.COOLING)
     table.pool.disable("a")
     assert table.pool.snapshot()[0].worst is State.DISABLED
+
+
+def test_a_credential_is_usable_as_long_as_something_of_it_is() -> None:
+    """Protects readiness: one closed limit class leaves the others, and an order by hand leaves nothing."""
+    table = bench("a")
+    assert table.pool.snapshot()[0].usable
+    table.end(RATE)
+    assert not table.pool.snapshot()[0].usable
+    table.lease(OTHER_CLASS)
+    assert table.pool.snapshot()[0].usable
+    table.pool.disable("a")
+    assert not table.pool.snapshot()[0].usable

@@ -1,7 +1,9 @@
 """The small endpoints: models in both shapes with paging, and how the server is."""
 
+import asyncio
 import datetime
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from anthropic.types import ModelInfo
@@ -11,7 +13,14 @@ from proxy.model.names import ModelNames
 from proxy.server.app import ROUTES
 from proxy.server.context import Services
 from tests.unit.dispatch.building import CATALOG, bench, credential
-from tests.unit.server.building import ADMINISTRATOR, AUTHORIZED, Client, client, services
+from tests.unit.server.building import (
+    ADMINISTRATOR,
+    AUTHORIZED,
+    DEFAULT_SETTINGS,
+    Client,
+    client,
+    services,
+)
 
 _NATIVE = {**AUTHORIZED, "anthropic-version": "2023-06-01"}
 _IDS = CATALOG.known_ids(datetime.date(2026, 11, 20))
@@ -235,6 +244,37 @@ async def test_readiness_follows_start_and_drain(
     async with client(shared, ROUTES) as asked:
         answer = await asked.get("/ready")
         assert (answer.status, await answer.json()) == (status, {"status": word})
+        assert (await asked.get("/live")).status == 200
+
+
+async def test_a_loop_that_hangs_makes_the_live_probe_fail_and_no_other(shared: Services) -> None:
+    """Protects clients from a process that only a restart helps, and one that was late for once from it."""
+    looking = asyncio.create_task(shared.loop_lag.run(lambda: None))  # noqa: TID251 - a test's own
+    async with client(shared, ROUTES) as asked:
+        await asyncio.sleep(0)
+        statuses = []
+        for late_s in (0.0, 5.4, 0.2):
+            shared.clock.advance(late_s)  # type: ignore[attr-defined]  # it is the tests' own clock
+            statuses.append((await asked.get("/live")).status)
+            assert (await asked.get("/health")).status == 200
+        assert statuses == [200, 200, 503]
+        assert (await (await asked.get("/live")).json())["status"] == "late"
+    looking.cancel()
+
+
+@pytest.mark.parametrize("needed", [True, False])
+async def test_without_a_usable_credential_it_is_ready_unless_that_is_asked_for(needed: bool) -> None:
+    """Protects operators whose balancers are to turn to other replicas, and all others from an outage."""
+    house = bench()
+    shared = services(house, configured=replace(DEFAULT_SETTINGS, ready_needs_credential=needed))
+    shared.ready = True
+    async with client(shared, ROUTES) as asked:
+        assert (await asked.get("/ready")).status == 200
+        for view in house.pool.snapshot():
+            house.pool.disable(view.name)
+        answer = await asked.get("/ready")
+        word = "no_credential" if needed else "ready"
+        assert (answer.status, await answer.json()) == (503 if needed else 200, {"status": word})
         assert (await asked.get("/live")).status == 200
 
 

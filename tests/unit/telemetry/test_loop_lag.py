@@ -55,6 +55,24 @@ async def test_a_bad_moment_is_forgotten_after_a_while() -> None:
     assert subject.seconds.total >= 3.0
 
 
+async def test_what_is_late_now_is_told_before_it_is_woken_and_until_the_next_time() -> None:
+    """Protects a probe that is answered between the end of a hang and the next look, and one after a single hiccup."""
+    clock = FakeClock()
+    late_s = iter([6.0, 0.0])
+    subject = _sleeping(clock, late_s)
+    assert subject.present_s == 0.0
+    seen: list[float] = []
+
+    def work() -> None:
+        seen.append(round(subject.present_s, 6))
+
+    with pytest.raises(_Done):
+        await subject.run(work)
+    assert seen == [6.0, 0.0]
+    clock.advance(EVERY_S + 7.0)
+    assert round(subject.present_s, 6) == 7.0
+
+
 async def test_it_really_waits() -> None:
     """Protects the loop from being asked without a pause."""
     subject = LoopLag(FakeClock())
