@@ -91,12 +91,14 @@ class Budgets:
         if account is None or account.period is not period:
             account = self._accounts[client] = Account(period, *period.bounds(self._clock.unix_ms()))
         elif (ends_ms := account.ends_unix_ms) is not None:
-            now_ms = self._clock.unix_ms()
+            now_ms, began_ms = self._clock.unix_ms(), account.began_unix_ms
+            if began_ms <= now_ms < ends_ms:
+                return account
             if now_ms >= ends_ms:
                 # what is still under way is paid for in the period it ends in
                 account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
                 account.spent = account.unwritten = _NOTHING
-            elif now_ms < 2 * account.began_unix_ms - ends_ms:
+            elif now_ms < 2 * began_ms - ends_ms:
                 # the wall clock was ahead by more than a period: the budget need not wait for a time that far off
                 account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
         return account
@@ -119,7 +121,7 @@ class Budgets:
         account = self.account(client, rules)
         # an account that was opened meanwhile, for another sort of period, has set nothing apart for it
         left = account.reserved - reserved
-        account.reserved = max(0, left)
+        account.reserved = left if left > 0 else _NOTHING
         if micro_usd <= 0:
             return
         account.spent += micro_usd

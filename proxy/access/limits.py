@@ -135,15 +135,15 @@ class Limiter:
         402 where the budget is spent.
         """
         meter, now_s = self._meters.of(client, rules, share), self.clock.monotonic_s()
-        tokens = ask.input_tokens + ask.output_tokens
-        if meter.concurrency is not None and meter.places.taken >= meter.concurrency:
+        tokens, places = ask.input_tokens + ask.output_tokens, meter.places
+        if meter.concurrency is not None and places.taken >= meter.concurrency:
             raise concurrency_reached(meter.concurrency, meter.fields(now_s, tokens=tokens > 0))
-        account, budget = None, rules.budget_micro_usd
-        if budget is not None and tokens:
-            account = self.budgets.account(client, rules)
-            if account.spent + account.reserved >= budget:
-                raise self._nothing_left(client, rules)
+        account, micro_usd = None, 0
         if tokens:
+            if (budget := rules.budget_micro_usd) is not None:
+                account = self.budgets.account(client, rules)
+                if account.spent + account.reserved >= budget:
+                    raise self._nothing_left(client, rules)
             for each in meter.tokens:
                 used = each.window.used(now_s)
                 if used + tokens > each.limit and used >= 1:
@@ -152,8 +152,8 @@ class Limiter:
             if other.window.used(now_s) >= other.limit:
                 fields = meter.fields(now_s, tokens=tokens > 0)
                 raise requests_reached(other.name, other.limit, other.window.wait_s(now_s), fields)
-        meter.places.taken += 1
-        bucket, micro_usd = _count(meter, tokens, now_s), 0
+        places.taken += 1
+        bucket = _count(meter, tokens, now_s)
         if account is not None:
             micro_usd = self.pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
             account.reserved += micro_usd

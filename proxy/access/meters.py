@@ -1,19 +1,23 @@
 """The limits of a minute that bind one client, its own and the server's: what counts against them, how they stand."""
 
-import math
+from math import ceil
 from typing import Final
 
 import msgspec
 
-from proxy.access.refusals import SERVER, duration, fields_begin, fields_middle
+from proxy.access.refusals import SERVER, fields_begin, fields_end
 from proxy.access.rules import Rules
 from proxy.access.windows import WINDOW_S, RequestWindow, TokenWindow
 from proxy.settings import LimitSettings
 
 _REQUESTS: Final = "requests"
 _TOKENS: Final = "tokens"
-_REQUESTS_RESET: Final = fields_middle(_REQUESTS)
-_TOKENS_RESET: Final = fields_middle(_TOKENS)
+_LONGEST_S: Final = 2 * int(WINDOW_S)
+"""No window takes longer to empty."""
+
+_REQUESTS_ENDS: Final = tuple(fields_end(seconds, _REQUESTS) for seconds in range(_LONGEST_S + 1))
+_TOKENS_ENDS: Final = tuple(fields_end(seconds, _TOKENS) for seconds in range(_LONGEST_S + 1))
+"""Of each limit the last line for so many whole seconds, as an answer needs it that cannot wait for their spelling."""
 
 
 class RequestLimit:
@@ -43,8 +47,9 @@ class RequestLimit:
         if times_s and times_s[0] <= now_s - WINDOW_S:
             self.window.used(now_s)
         left = self.limit - len(times_s)
-        reset = duration(times_s[0] + WINDOW_S - now_s if times_s else 0)
-        return f"{self._begin}{left if left > 0 else '0'}{_REQUESTS_RESET}{reset}\r\n"
+        whole_in_s = times_s[0] + WINDOW_S - now_s if times_s else 0.0
+        end = _REQUESTS_ENDS[ceil(whole_in_s)] if whole_in_s >= 1 else fields_end(whole_in_s, _REQUESTS)
+        return f"{self._begin}{left if left > 0 else 0}{end}"
 
 
 class TokenLimit:
@@ -66,15 +71,25 @@ class TokenLimit:
 
     def left(self, now_s: float) -> int:
         """Tokens that still fit."""
-        return max(self.limit - math.ceil(self.window.used(now_s)), 0)
+        return max(self.limit - ceil(self.window.used(now_s)), 0)
 
     def fields(self, now_s: float) -> str:
         """How it stands, as lines of an answer's head."""
         window = self.window
-        left = self.limit - math.ceil(window.used(now_s))
-        return (
-            f"{self._begin}{left if left > 0 else '0'}{_TOKENS_RESET}{duration(window.empty_in_s(now_s))}\r\n"
-        )
+        passed_s = now_s - window.began_s
+        if not 0 <= passed_s < WINDOW_S:
+            passed_s = window.turn(now_s)
+        used, previous = window.current, window.previous
+        whole_in_s = 0.0
+        if used > 0:
+            whole_in_s = 2 * WINDOW_S - passed_s
+        elif previous > 0:
+            whole_in_s = WINDOW_S - passed_s
+        if previous:
+            used = ceil(used + previous * (1 - passed_s / WINDOW_S))
+        left = self.limit - used if used > 0 else self.limit
+        end = _TOKENS_ENDS[ceil(whole_in_s)] if whole_in_s >= 1 else fields_end(whole_in_s, _TOKENS)
+        return f"{self._begin}{left if left > 0 else 0}{end}"
 
 
 class Places:

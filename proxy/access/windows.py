@@ -64,7 +64,7 @@ class TokenWindow:
         """Tokens of the last minute, not below zero."""
         passed_s = now_s - self.began_s
         if not 0 <= passed_s < WINDOW_S:
-            passed_s = self._turn(now_s)
+            passed_s = self.turn(now_s)
         if not self.previous:
             return self.current
         used = self.current + self.previous * (1 - passed_s / WINDOW_S)
@@ -73,14 +73,14 @@ class TokenWindow:
     def add(self, tokens: int, now_s: float) -> int:
         """Count tokens now. Returns the bucket they went to, for `correct`; it is the same in all windows."""
         if not 0 <= now_s - self.began_s < WINDOW_S:
-            self._turn(now_s)
+            self.turn(now_s)
         self.current += tokens
         return self.number
 
     def correct(self, bucket: int, difference: int, now_s: float) -> None:
         """Change what was counted in a bucket. What is too much there now counts; what is too little is past."""
         if not 0 <= now_s - self.began_s < WINDOW_S:
-            self._turn(now_s)
+            self.turn(now_s)
         if bucket == self.number:
             self.current += difference
         elif bucket == self.number - 1:
@@ -90,19 +90,10 @@ class TokenWindow:
 
     def wait_s(self, tokens: int, limit: int, now_s: float) -> float:
         """Seconds until so many tokens fit under the limit, if nothing is added and they fit at all."""
-        passed_s = self._turn(now_s)
+        passed_s = self.turn(now_s)
         return wait_s(self.current, self.previous, passed_s / WINDOW_S, max(limit - tokens, 0))
 
-    def empty_in_s(self, now_s: float) -> float:
-        """Seconds until nothing counts any more, if nothing is added."""
-        passed_s = now_s - self.began_s
-        if not 0 <= passed_s < WINDOW_S:
-            passed_s = self._turn(now_s)
-        if self.current > 0:
-            return 2 * WINDOW_S - passed_s
-        return WINDOW_S - passed_s if self.previous > 0 else 0.0
-
-    def _turn(self, now_s: float) -> float:
+    def turn(self, now_s: float) -> float:
         """Bring the buckets up to now. Returns how much of the current one's minute has passed, in seconds."""
         number = int(now_s // WINDOW_S)
         if number != self.number:

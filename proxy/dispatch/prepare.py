@@ -216,13 +216,14 @@ def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
     envelope = exchange.envelope
     dropped: tuple[Dropped, ...] = ()
     if model != envelope.model or envelope.own_fields or exchange.rewritten:
-        changes = {"model": msgspec.json.encode(model)}
+        changes = {"model": msgspec.json.encode(model)} if model != envelope.model else {}
         if exchange.think and not envelope.has_thinking:
             thinking = _thinking(facts, envelope.max_tokens)
             if thinking is not None:
                 changes["thinking"] = msgspec.json.encode(thinking)
         body = splice(body, set=changes, remove=envelope.own_fields)
-        dropped = tuple(Dropped(name, _NO_MEANING) for name in envelope.own_fields)
+        if envelope.own_fields:
+            dropped = tuple(Dropped(name, _NO_MEANING) for name in envelope.own_fields)
     if envelope.continuing and holds_our_signatures(body):
         body, lost = without_foreign_thinking(body, for_anthropic=True)
         dropped += lost

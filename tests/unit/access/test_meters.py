@@ -1,8 +1,11 @@
 """The limits that bind a client are told in the words of OpenAI's headers."""
 
 import dataclasses
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.access.meters import Meters
 from proxy.access.refusals import duration, headers_of
@@ -92,3 +95,40 @@ def test_what_is_past_is_not_told() -> None:
     assert headers_of(meter.fields(1200.0, tokens=True)) == untouched
     assert untouched["x-ratelimit-remaining-requests"] == "2"
     assert untouched["x-ratelimit-reset-tokens"] == "0ms"
+
+
+def _seconds(told: str) -> float:
+    found = re.fullmatch(r"(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?(?:(?P<ms>\d+)ms)?", told)
+    assert found is not None
+    minutes, seconds, thousandths = (int(found[name] or 0) for name in ("m", "s", "ms"))
+    return minutes * 60 + seconds + thousandths / 1000
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 90), st.integers(0, 2000)), min_size=1, max_size=20),
+    st.floats(0, 130),
+)
+def test_a_limit_has_more_left_when_it_is_told_to_and_not_before(
+    steps: list[tuple[float, int]], later_s: float
+) -> None:
+    """Protects clients that plan by the headers: what is left, and when nothing counts any more."""
+    now_s, meter = 600.0, Meters(NO_LIMITS).of("a", Rules(requests_per_minute=9, tokens_per_minute=10_000))
+    (requests,), (tokens,) = meter.requests, meter.tokens
+    for step, added in steps:
+        now_s += step
+        requests.window.add(now_s)
+        tokens.window.add(added, now_s)
+    now_s += later_s
+    told = headers_of(meter.fields(now_s, tokens=True))
+    for limit, sort in ((requests, "requests"), (tokens, "tokens")):
+        assert told[f"x-ratelimit-limit-{sort}"] == str(limit.limit)
+        assert told[f"x-ratelimit-remaining-{sort}"] == str(limit.left(now_s))
+        whole_in_s = _seconds(told[f"x-ratelimit-reset-{sort}"])
+        used = limit.window.used(now_s)
+        assert whole_in_s == 0 or used > 0
+        if whole_in_s > 1.01:
+            assert limit.window.used(now_s + whole_in_s - 1.01) > 0
+        # of requests the next one is told that is past, of tokens the last
+        left_over = limit.window.used(now_s + whole_in_s + 0.01)
+        assert left_over < used or not used
+        assert sort == "requests" or left_over == 0

@@ -90,17 +90,3 @@ def test_after_the_wait_that_is_told_the_tokens_fit_and_before_it_they_do_not(
         assert subject.used(clock.now_s) + tokens > limit
     clock.now_s += wait_s
     assert math.floor(subject.used(clock.now_s)) + tokens <= limit + 1
-
-
-@given(st.lists(st.tuples(st.floats(0, 90), st.integers(0, 2000)), min_size=1, max_size=20))
-def test_a_window_is_empty_when_it_is_told_to_be_and_not_before(steps: list[tuple[float, int]]) -> None:
-    """Protects clients that plan by the reset header."""
-    now_s, subject = 600.0, TokenWindow()
-    for step, added in steps:
-        now_s += step
-        subject.add(added, now_s)
-    empty_in_s = subject.empty_in_s(now_s)
-    assert (empty_in_s > 0) == (subject.used(now_s) > 0)
-    if empty_in_s > 0.01:
-        assert subject.used(now_s + empty_in_s - 0.01) > 0
-    assert subject.used(now_s + empty_in_s + 0.01) == 0
