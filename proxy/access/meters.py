@@ -5,19 +5,26 @@ from typing import Final
 
 import msgspec
 
-from proxy.access.refusals import SERVER, fields_begin, fields_end
+from proxy.access.budgets import Account
+from proxy.access.refusals import (
+    SERVER,
+    fields_begin,
+    fields_end,
+    requests_reached,
+    too_many_tokens,
+    tokens_reached,
+)
 from proxy.access.rules import Rules
 from proxy.access.windows import WINDOW_S, RequestWindow, TokenWindow
+from proxy.errors import GatewayError
 from proxy.settings import LimitSettings
 
 _REQUESTS: Final = "requests"
 _TOKENS: Final = "tokens"
-_LONGEST_S: Final = 2 * int(WINDOW_S)
-"""No window takes longer to empty."""
-
-_REQUESTS_ENDS: Final = tuple(fields_end(seconds, _REQUESTS) for seconds in range(_LONGEST_S + 1))
-_TOKENS_ENDS: Final = tuple(fields_end(seconds, _TOKENS) for seconds in range(_LONGEST_S + 1))
-"""Of each limit the last line for so many whole seconds, as an answer needs it that cannot wait for their spelling."""
+_WINDOW_S: Final = int(WINDOW_S)
+_REQUESTS_ENDS: Final = tuple(fields_end(seconds, _REQUESTS) for seconds in range(_WINDOW_S + 1))
+_TOKENS_ENDS: Final = tuple(fields_end(seconds, _TOKENS) for seconds in range(2 * _WINDOW_S + 1))
+"""Of each sort the last line for so many whole seconds, spelled before any answer waits for it."""
 
 
 class RequestLimit:
@@ -43,13 +50,14 @@ class RequestLimit:
 
     def fields(self, now_s: float) -> str:
         """How it stands, as lines of an answer's head."""
-        times_s = self.window.times_s
-        if times_s and times_s[0] <= now_s - WINDOW_S:
-            self.window.used(now_s)
-        left = self.limit - len(times_s)
-        whole_in_s = times_s[0] + WINDOW_S - now_s if times_s else 0.0
-        end = _REQUESTS_ENDS[ceil(whole_in_s)] if whole_in_s >= 1 else fields_end(whole_in_s, _REQUESTS)
-        return f"{self._begin}{left if left > 0 else 0}{end}"
+        window = self.window
+        if now_s >= window.drops_s:
+            window.forget(now_s)
+        used = len(window.times_s)
+        left = self.limit - used if used < self.limit else 0
+        after_s = window.drops_s - now_s if used else 0.0
+        end = _REQUESTS_ENDS[ceil(after_s)] if after_s >= 1 else fields_end(after_s, _REQUESTS)
+        return f"{self._begin}{left}{end}"
 
 
 class TokenLimit:
@@ -76,20 +84,16 @@ class TokenLimit:
     def fields(self, now_s: float) -> str:
         """How it stands, as lines of an answer's head."""
         window = self.window
-        passed_s = now_s - window.began_s
-        if not 0 <= passed_s < WINDOW_S:
-            passed_s = window.turn(now_s)
-        used, previous = window.current, window.previous
-        whole_in_s = 0.0
-        if used > 0:
-            whole_in_s = 2 * WINDOW_S - passed_s
-        elif previous > 0:
-            whole_in_s = WINDOW_S - passed_s
-        if previous:
-            used = ceil(used + previous * (1 - passed_s / WINDOW_S))
-        left = self.limit - used if used > 0 else self.limit
-        end = _TOKENS_ENDS[ceil(whole_in_s)] if whole_in_s >= 1 else fields_end(whole_in_s, _TOKENS)
-        return f"{self._begin}{left if left > 0 else 0}{end}"
+        if now_s >= window.fresh_until_s:
+            window.refresh(now_s)
+        used, end = window.current, _TOKENS_ENDS[window.left_s + _WINDOW_S]
+        if window.previous:
+            used = ceil(window.used(now_s))
+        if not window.current:
+            after_s = window.began_s + WINDOW_S - now_s if used else 0.0
+            end = _TOKENS_ENDS[window.left_s] if after_s >= 1 else fields_end(after_s, _TOKENS)
+        left = self.limit - used if used < self.limit else 0
+        return f"{self._begin}{left}{end}"
 
 
 class Places:
@@ -110,11 +114,13 @@ class Meter:
         share: by what its limits are divided, because others let in the rest.
         concurrency: requests at the same time; None where that is not limited.
         places: those under way.
+        account: what it spends from; None before that was first needed.
+        bucket: where the tokens went that were last counted; the same in all windows.
         requests: the limits of requests a minute that bind it.
         tokens: those of tokens.
     """
 
-    __slots__ = ("client", "concurrency", "places", "requests", "rules", "share", "tokens")
+    __slots__ = ("account", "bucket", "client", "concurrency", "places", "requests", "rules", "share", "tokens")
 
     def __init__(
         self,
@@ -131,8 +137,44 @@ class Meter:
         self.share = share
         self.concurrency = None if rules.concurrency is None else max(rules.concurrency // share, 1)
         self.places = places
+        self.account: Account | None = None
+        self.bucket = 0
         self.requests = requests
         self.tokens = tokens
+
+    def take(self, tokens: int, now_s: float) -> str:
+        """Count a request that is to begin, against all limits of a minute or against none. Returns `fields`.
+
+        Raises LimitReached; InvalidRequest for a request larger than a limit of tokens that is not untouched.
+        """
+        if tokens:
+            for each in self.tokens:
+                window = each.window
+                if now_s >= window.fresh_until_s:
+                    window.refresh(now_s)
+                used = window.used(now_s) if window.previous else window.current
+                if used + tokens > each.limit and used >= 1:
+                    raise self._tokens_reached(each, tokens, now_s)
+        for other in self.requests:
+            times = other.window
+            if now_s >= times.drops_s:
+                times.forget(now_s)
+            if len(times.times_s) >= other.limit:
+                fields = self.fields(now_s, tokens=tokens > 0)
+                raise requests_reached(other.name, other.limit, times.wait_s(now_s), fields)
+        self.count(tokens, now_s)
+        return self.fields(now_s, tokens=tokens > 0)
+
+    def count(self, tokens: int, now_s: float) -> None:
+        """Count a request that is let in."""
+        for each in self.requests:
+            window = each.window
+            if not window.times_s:
+                window.drops_s = now_s + WINDOW_S
+            window.times_s.append(now_s)
+        if tokens:
+            for other in self.tokens:
+                self.bucket = other.window.add(tokens, now_s)
 
     def fields(self, now_s: float, *, tokens: bool) -> str:
         """How the limits stand, as lines of an answer's head: of each sort the one with the least left.
@@ -151,6 +193,12 @@ class Meter:
                 used = counted[1]
             fields += used.fields(now_s)
         return fields
+
+    def _tokens_reached(self, reached: TokenLimit, tokens: int, now_s: float) -> GatewayError:
+        if tokens > reached.limit:
+            return too_many_tokens(tokens, reached.name, reached.limit)
+        wait_s = reached.window.wait_s(tokens, reached.limit, now_s)
+        return tokens_reached(reached.name, reached.limit, wait_s, self.fields(now_s, tokens=True))
 
 
 class Meters:

@@ -8,7 +8,7 @@ from typing import Final, assert_never
 import msgspec
 
 from proxy.access.budgets import Budgets
-from proxy.access.limits import Ask, Grant, Limiter, counted_tokens, reserved_micro_usd
+from proxy.access.limits import Ask, Grant, Limiter, counted_tokens, reserved_micro_usd, settled_before
 from proxy.access.meters import limits_of
 from proxy.access.refusals import (
     Line,
@@ -31,6 +31,7 @@ from proxy.store.shared import BucketCount, Counted, Refusal, SharedCounters, Ta
 from proxy.tasks import spawn
 
 _NONCE_BYTES: Final = 9
+_NOTHING_USED: Final = Usage()
 
 
 class SharedLimiter:
@@ -155,8 +156,14 @@ class _SharedGrant(Grant, gc=False):
     _rules: Rules
     _taken: Taken
 
-    def count(self, model: str, used: Usage, *, partial: bool) -> None:
-        """See `Grant.count`."""
+    def settle(
+        self, model: str, usage: Usage | None, *, partial: bool, at_unix_ms: int | None = None
+    ) -> None:
+        """See `Grant.settle`."""
+        if not self.unsettled:
+            raise settled_before()
+        self.unsettled = False
+        used = usage or _NOTHING_USED
         self._limiter.settle(self._counted, self._rules, self._taken, model, used, partial=partial)
 
 

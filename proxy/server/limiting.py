@@ -26,7 +26,7 @@ def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant | Corout
         rules.counts_tokens or services.settings.limits.tokens_per_minute is not None
     ):
         asked, answered = input_tokens(exchange.body), output_tokens(exchange.envelope.max_tokens)
-        ask = Ask(exchange.model, asked, answered)
+        ask = Ask(exchange.model, asked, answered, exchange.created_s * 1000)
     else:
         ask = Ask(exchange.model)
     return services.admission.admit(caller.client, rules, ask)
@@ -59,15 +59,14 @@ def counts_batches(services: Services) -> bool:
     return services.settings.limits.tokens_per_minute is not None
 
 
-def settle(grant: Grant, exchange: Exchange, trace: Trace) -> None:
+def settle(grant: Grant, exchange: Exchange, trace: Trace, ended_unix_ms: int) -> None:
     """An exchange has ended, however it did: count what was used.
 
     An answer that broke off, or whose upstream told no numbers, counts for no less than what was reserved.
     """
     usage = trace.usage
-    told = usage is not None and usage.output_tokens is not None
-    answering = trace.attempts > len(trace.failed)
-    partial = answering and exchange.operation is Operation.MESSAGES
-    if told and trace.outcome == SUCCESS:
+    if usage is not None and usage.output_tokens is not None and trace.outcome == SUCCESS:
         partial = False
-    grant.settle(trace.model or exchange.model, usage, partial=partial)
+    else:
+        partial = trace.attempts > len(trace.failed) and exchange.operation is Operation.MESSAGES
+    grant.settle(trace.model or exchange.model, usage, partial=partial, at_unix_ms=ended_unix_ms)
