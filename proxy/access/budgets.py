@@ -121,10 +121,12 @@ class Budgets:
 
     def settle(self, client: str, rules: Rules, reserved: int, micro_usd: int) -> None:
         """A request has ended: what was set apart for it is free, what it cost is spent."""
-        self.pay(self.account(client, rules), reserved, micro_usd)
+        self.pay(self.account(client, rules), reserved, micro_usd, self._clock.unix_ms())
 
-    def pay(self, account: Account, reserved: int, micro_usd: int) -> None:
-        """The same for an account of the present period."""
+    def pay(self, account: Account, reserved: int, micro_usd: int, now_unix_ms: int) -> None:
+        """The same for an account, whatever its period was."""
+        if not account.began_unix_ms <= now_unix_ms < account.ends_unix_ms:
+            account.turn(now_unix_ms)
         # one that was opened meanwhile, for another sort of period, has set nothing apart for it
         left = account.reserved - reserved
         account.reserved = left if left > 0 else _NOTHING

@@ -94,11 +94,11 @@ class _OwnGrant(Grant, gc=False):
                 for each in meter.tokens:
                     each.window.correct(self._bucket, difference, now_s)
         if meter.rules.budget_micro_usd is not None:
-            account = limiter.account(meter, at_unix_ms)
             cost = limiter.pricing.assumed_micro_usd(model, usage) if usage is not None else 0
             if partial and cost < self._micro_usd:
                 cost = self._micro_usd
-            limiter.budgets.pay(account, self._micro_usd, cost)
+            account = meter.account or limiter.budgets.account(meter.client, meter.rules)
+            limiter.budgets.pay(account, self._micro_usd, cost, at_unix_ms or limiter.clock.unix_ms())
 
 
 class Limiter:
@@ -124,13 +124,20 @@ class Limiter:
         Raises LimitReached; InvalidRequest for one larger than a limit of tokens that is not untouched; GatewayError
         402 where the budget is spent.
         """
-        meter, now_s = self._meters.of(client, rules, share), self.clock.monotonic_s()
+        meter, now_s = self._meters.made.get(client), self.clock.monotonic_s()
+        if meter is None or meter.rules is not rules or meter.share != share:
+            meter = self._meters.of(client, rules, share)
         tokens, places = ask.input_tokens + ask.output_tokens, meter.places
         if meter.concurrency is not None and places.taken >= meter.concurrency:
             raise concurrency_reached(meter.concurrency, meter.fields(now_s, tokens=tokens > 0))
         account, budget, micro_usd = None, rules.budget_micro_usd, 0
         if budget is not None and tokens:
-            account = self.account(meter, ask.at_unix_ms)
+            account = meter.account
+            if account is None:
+                account = meter.account = self.budgets.account(client, rules)
+            now_ms = ask.at_unix_ms or self.clock.unix_ms()
+            if not account.began_unix_ms <= now_ms < account.ends_unix_ms:
+                account.turn(now_ms)
             if account.spent + account.reserved >= budget:
                 raise self._nothing_left(client, rules)
         fields = meter.take(tokens, now_s)
@@ -140,23 +147,15 @@ class Limiter:
             account.reserved += micro_usd
         return _OwnGrant(fields, True, self, meter, tokens, meter.bucket, micro_usd)
 
-    def account(self, meter: Meter, at_unix_ms: int | None) -> Account:
-        """What a client with a budget spends from, in the period it is then; now, where that is None."""
-        account = meter.account
-        if account is None:
-            account = meter.account = self.budgets.account(meter.client, meter.rules)
-        now_ms = at_unix_ms or self.clock.unix_ms()
-        if not account.began_unix_ms <= now_ms < account.ends_unix_ms:
-            account.turn(now_ms)
-        return account
-
     def note(self, client: str, rules: Rules, ask: Ask, *, share: int) -> None:
         """Count a request that all processes together have let in, for when this one has to decide by itself."""
         meter, now_s = self._meters.of(client, rules, share), self.clock.monotonic_s()
         for each in meter.requests:
             # nobody asks before, so that what is past has to be forgotten here
             each.window.used(now_s)
-        meter.count(ask.tokens, now_s)
+            each.window.add(now_s)
+        for other in meter.tokens:
+            other.window.add(ask.tokens, now_s)
 
     def running(self, client: str) -> int:
         """How many requests of a client this process has let in that have not ended; 0 where nothing limits it."""

@@ -20,11 +20,13 @@ def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant | Corout
             raise answers.model_not_allowed(exchange.envelope.model or exchange.model, rules.models)
         exchange.permits = rules.permits
     exchange.credentials = rules.credentials
-    exchange.rewritten = rules.reads_model
     services = caller.services
-    if exchange.operation is Operation.MESSAGES and (
-        rules.counts_tokens or services.settings.limits.tokens_per_minute is not None
-    ):
+    if rules.budget_micro_usd is not None:
+        exchange.rewritten = counted = True
+    else:
+        exchange.rewritten = rules.reads_model
+        counted = rules.counts_tokens or counts_batches(services)
+    if counted and exchange.operation is Operation.MESSAGES:
         asked, answered = input_tokens(exchange.body), output_tokens(exchange.envelope.max_tokens)
         ask = Ask(exchange.model, asked, answered, exchange.created_s * 1000)
     else:
