@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
-
-import msgspec
 
 from proxy.access.rules import Period, Rules
 from proxy.clock import Clock
@@ -27,7 +26,8 @@ class Sleep(Protocol):
         ...
 
 
-class Account(msgspec.Struct):
+@dataclass(slots=True)
+class Account:
     """One client's spending in one period, in millionths of a US dollar.
 
     Attributes:

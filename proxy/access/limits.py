@@ -5,7 +5,7 @@ Nothing here runs for a client that nothing limits.
 
 import msgspec
 
-from proxy.access.budgets import Account, Budgets
+from proxy.access.budgets import Budgets
 from proxy.access.meters import Meter, Meters
 from proxy.access.refusals import budget_reserved, budget_spent, concurrency_reached, headers_of
 from proxy.access.rules import Rules
@@ -14,6 +14,7 @@ from proxy.errors import GatewayError
 from proxy.model.message import Usage
 from proxy.model.pricing import Pricing
 from proxy.settings import LimitSettings
+
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
     """What a request will probably use.
@@ -52,9 +53,7 @@ class Grant(msgspec.Struct, gc=False):
         """The same fields by their names."""
         return headers_of(self.fields)
 
-    def settle(
-        self, model: str, usage: Usage | None, *, partial: bool, at_unix_ms: int | None = None
-    ) -> None:
+    def settle(self, model: str, usage: Usage | None, partial: bool, at_unix_ms: int | None = None) -> None:
         """The request has ended. Raises RuntimeError the second time.
 
         Args:
@@ -78,9 +77,7 @@ class _OwnGrant(Grant, gc=False):
     _bucket: int
     _micro_usd: int
 
-    def settle(
-        self, model: str, usage: Usage | None, *, partial: bool, at_unix_ms: int | None = None
-    ) -> None:
+    def settle(self, model: str, usage: Usage | None, partial: bool, at_unix_ms: int | None = None) -> None:
         """See `Grant.settle`."""
         if not self.unsettled:
             raise settled_before()
@@ -90,9 +87,13 @@ class _OwnGrant(Grant, gc=False):
         if self._tokens:
             difference = (counted_tokens(usage) if usage is not None else 0) - self._tokens
             if difference > 0 or (difference and not partial):
-                now_s = limiter.clock.monotonic_s()
+                now_s, bucket = limiter.clock.monotonic_s(), self._bucket
                 for each in meter.tokens:
-                    each.window.correct(self._bucket, difference, now_s)
+                    window = each.window
+                    if bucket == window.number and now_s < window.fresh_until_s:
+                        window.current += difference
+                    else:
+                        window.correct(bucket, difference, now_s)
         if meter.rules.budget_micro_usd is not None:
             cost = limiter.pricing.assumed_micro_usd(model, usage) if usage is not None else 0
             if partial and cost < self._micro_usd:
@@ -108,25 +109,25 @@ class Limiter:
         clock: the time.
         budgets: what clients have spent.
         pricing: what answers cost.
+        share: by what that is divided which is a minute's or is held at the same time, as others let in the rest of it.
     """
 
     def __init__(self, clock: Clock, budgets: Budgets, pricing: Pricing, limits: LimitSettings) -> None:
         self.clock = clock
         self.budgets = budgets
         self.pricing = pricing
+        self.share = 1
         self._meters = Meters(limits)
 
-    def admit(self, client: str, rules: Rules, ask: Ask, *, share: int = 1) -> Grant:
+    def admit(self, client: str, rules: Rules, ask: Ask) -> Grant:
         """Reserve for a request that is to begin, from all limits or from none.
-
-        `share` divides what is a minute's or is held at the same time, where others let in the rest of it.
 
         Raises LimitReached; InvalidRequest for one larger than a limit of tokens that is not untouched; GatewayError
         402 where the budget is spent.
         """
         meter, now_s = self._meters.made.get(client), self.clock.monotonic_s()
-        if meter is None or meter.rules is not rules or meter.share != share:
-            meter = self._meters.of(client, rules, share)
+        if meter is None or meter.rules is not rules or meter.share != self.share:
+            meter = self._meters.of(client, rules, self.share)
         tokens, places = ask.input_tokens + ask.output_tokens, meter.places
         if meter.concurrency is not None and places.taken >= meter.concurrency:
             raise concurrency_reached(meter.concurrency, meter.fields(now_s, tokens=tokens > 0))
@@ -147,9 +148,9 @@ class Limiter:
             account.reserved += micro_usd
         return _OwnGrant(fields, True, self, meter, tokens, meter.bucket, micro_usd)
 
-    def note(self, client: str, rules: Rules, ask: Ask, *, share: int) -> None:
+    def note(self, client: str, rules: Rules, ask: Ask) -> None:
         """Count a request that all processes together have let in, for when this one has to decide by itself."""
-        meter, now_s = self._meters.of(client, rules, share), self.clock.monotonic_s()
+        meter, now_s = self._meters.of(client, rules, self.share), self.clock.monotonic_s()
         for each in meter.requests:
             # nobody asks before, so that what is past has to be forgotten here
             each.window.used(now_s)

@@ -11,8 +11,8 @@ from proxy.access.refusals import (
     fields_begin,
     fields_end,
     requests_reached,
-    too_many_tokens,
     tokens_reached,
+    too_many_tokens,
 )
 from proxy.access.rules import Rules
 from proxy.access.windows import WINDOW_S, RequestWindow, TokenWindow
@@ -96,8 +96,8 @@ def _requests_left(limit: RequestLimit) -> int:
     return limit.limit - len(limit.window.times_s)
 
 
-def _tokens_left(limit: TokenLimit) -> float:
-    return limit.limit - limit.used
+def _tokens_left(limit: TokenLimit) -> int:
+    return max(0, int(limit.limit - limit.used))
 
 
 class Places:
@@ -125,7 +125,18 @@ class Meter:
         several: whether there is more than one of a sort.
     """
 
-    __slots__ = ("account", "bucket", "client", "concurrency", "places", "requests", "rules", "several", "share", "tokens")
+    __slots__ = (
+        "account",
+        "bucket",
+        "client",
+        "concurrency",
+        "places",
+        "requests",
+        "rules",
+        "several",
+        "share",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -174,27 +185,24 @@ class Meter:
     def _let_in(self, tokens: int, now_s: float) -> str:
         """The same where every limit has been found to allow it, and its window to be up to date."""
         fields = ""
-        for each in self.requests:
-            window = each.window
-            if not window.times_s:
-                window.drops_s = now_s + WINDOW_S
-            window.times_s.append(now_s)
-        if self.requests:
-            if self.several:
-                each = min(self.requests, key=_requests_left)
+        if requests := self.requests:
+            for each in requests:
                 window = each.window
+                if not window.times_s:
+                    window.drops_s = now_s + WINDOW_S
+                window.times_s.append(now_s)
+            asked = min(requests, key=_requests_left) if self.several else requests[0]
+            window = asked.window
             after_s = window.drops_s - now_s
             end = _REQUESTS_ENDS[ceil(after_s)] if after_s >= 1 else fields_end(after_s, _REQUESTS)
-            fields = f"{each.begin}{each.limit - len(window.times_s)}{end}"
-        if tokens and self.tokens:
-            for other in self.tokens:
-                bucket = other.window
-                bucket.current += tokens
+            fields = f"{asked.begin}{asked.limit - len(window.times_s)}{end}"
+        if tokens and (counted := self.tokens):
+            for other in counted:
+                other.window.current += tokens
+            told = min(counted, key=_tokens_left) if self.several else counted[0]
+            bucket = told.window
             self.bucket = bucket.number
-            if self.several:
-                other = min(self.tokens, key=_tokens_left)
-            left = int(other.limit - other.used)
-            fields += f"{other.begin}{left if left > 0 else 0}{_TOKENS_ENDS[bucket.left_s]}"
+            fields += f"{told.begin}{_tokens_left(told)}{_TOKENS_ENDS[bucket.left_s]}"
         return fields
 
     def fields(self, now_s: float, *, tokens: bool) -> str:

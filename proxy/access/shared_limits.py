@@ -65,15 +65,15 @@ class SharedLimiter:
             # the client has left, and what is reserved for it all the same is to be given back
             taking.add_done_callback(lambda task: self._give_back(counted, task))
             raise
+        share = self._alone.share = self._counters.share
         if taken is None:
-            share = self._counters.share
-            return self._alone.admit(client, self._rules_alone(client, rules, share), ask, share=share)
+            return self._alone.admit(client, self._rules_alone(client, rules, share), ask)
         if rules.budget_micro_usd is not None:
             self._left[client] = taken.left_micro_usd
         fields = limit_fields(_lines(counted, taken))
         if (refusal := self._refusal(counted, rules, taken, fields)) is not None:
             raise refusal
-        self._alone.note(client, rules, ask, share=self._counters.share)
+        self._alone.note(client, rules, ask)
         return _SharedGrant(fields, True, self, counted, rules, taken)
 
     def _counted(self, client: str, rules: Rules, ask: Ask) -> Counted:
@@ -157,7 +157,11 @@ class _SharedGrant(Grant, gc=False):
     _taken: Taken
 
     def settle(
-        self, model: str, usage: Usage | None, *, partial: bool, at_unix_ms: int | None = None
+        self,
+        model: str,
+        usage: Usage | None,
+        partial: bool,
+        at_unix_ms: int | None = None,  # noqa: ARG002 - what is shared goes by the clock of Redis
     ) -> None:
         """See `Grant.settle`."""
         if not self.unsettled:

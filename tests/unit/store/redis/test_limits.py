@@ -128,6 +128,12 @@ async def test_more_endings_than_one_script_takes_are_settled_too(
     assert await _tokens(one) == 450
 
 
+async def _until_one_is_held(link: RedisLink) -> None:
+    async with asyncio.timeout(5):
+        while await link.call("ZCARD", "carousel:1:held:a") != 1:
+            pass
+
+
 async def test_a_place_is_given_back_while_an_earlier_one_still_is(
     link: RedisLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,9 +151,7 @@ async def test_a_place_is_given_back_while_an_earlier_one_still_is(
     one.settle(first, taken[0].bucket, 0)
     await asyncio.sleep(0)
     one.settle(second, taken[1].bucket, 0)
-    async with asyncio.timeout(5):
-        while await link.call("ZCARD", "carousel:1:held:a") != 1:
-            await asyncio.sleep(0)
+    await _until_one_is_held(link)
     assert (await one.take(_counted(3, concurrency=2))).refusal is Refusal.NONE
     slow.set()
     await finish_all(within_s=5)
