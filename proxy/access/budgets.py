@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
-
-import msgspec
 
 from proxy.access.rules import Period, Rules
 from proxy.clock import Clock
@@ -15,6 +14,7 @@ from proxy.tasks import detach
 
 _log = get_logger("budgets")
 _NOTHING: Final = 0
+_NEVER_UNIX_MS: Final = 1 << 62
 _PAUSE_S: Final = 0.1
 
 
@@ -26,13 +26,14 @@ class Sleep(Protocol):
         ...
 
 
-class Account(msgspec.Struct):
+@dataclass(slots=True)
+class Account:
     """One client's spending in one period, in millionths of a US dollar.
 
     Attributes:
         period: the sort of period.
         began_unix_ms: when it began.
-        ends_unix_ms: when the next one begins; None if there is none.
+        ends_unix_ms: when the next one begins; beyond all time if there is none.
         spent: what was settled.
         reserved: what requests under way will probably cost.
         unwritten: the part of `spent` that is not on disk.
@@ -40,10 +41,21 @@ class Account(msgspec.Struct):
 
     period: Period
     began_unix_ms: int
-    ends_unix_ms: int | None
+    ends_unix_ms: int
     spent: int = _NOTHING
     reserved: int = _NOTHING
     unwritten: int = _NOTHING
+
+    def turn(self, now_unix_ms: int) -> None:
+        """Bring it up to a time of the wall clock that is not within its period."""
+        began_ms, ends_ms = self.began_unix_ms, self.ends_unix_ms
+        if now_unix_ms >= ends_ms:
+            # what is still under way is paid for in the period it ends in
+            self.began_unix_ms, self.ends_unix_ms = _bounds(self.period, now_unix_ms)
+            self.spent = self.unwritten = _NOTHING
+        elif now_unix_ms < 2 * began_ms - ends_ms:
+            # the wall clock was ahead by more than a period: the budget need not wait for a time that far off
+            self.began_unix_ms, self.ends_unix_ms = _bounds(self.period, now_unix_ms)
 
 
 class Budgets:
@@ -77,7 +89,7 @@ class Budgets:
                 period = Period(row.period)
             except ValueError:
                 continue
-            began_ms, ends_ms = period.bounds(now_ms)
+            began_ms, ends_ms = _bounds(period, now_ms)
             if row.began_unix_ms == began_ms:
                 self._accounts[row.client] = Account(period, began_ms, ends_ms, spent=row.micro_usd)
                 self._told(row.client, self._accounts[row.client], row.micro_usd)
@@ -87,18 +99,11 @@ class Budgets:
 
         What is to be set apart for a request is added to its `reserved`, and taken off by `settle`.
         """
-        account, period = self._accounts.get(client), rules.period
+        account, period, now_ms = self._accounts.get(client), rules.period, self._clock.unix_ms()
         if account is None or account.period is not period:
-            account = self._accounts[client] = Account(period, *period.bounds(self._clock.unix_ms()))
-        elif (ends_ms := account.ends_unix_ms) is not None:
-            now_ms = self._clock.unix_ms()
-            if now_ms >= ends_ms:
-                # what is still under way is paid for in the period it ends in
-                account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
-                account.spent = account.unwritten = _NOTHING
-            elif now_ms < 2 * account.began_unix_ms - ends_ms:
-                # the wall clock was ahead by more than a period: the budget need not wait for a time that far off
-                account.began_unix_ms, account.ends_unix_ms = period.bounds(now_ms)
+            account = self._accounts[client] = Account(period, *_bounds(period, now_ms))
+        elif not account.began_unix_ms <= now_ms < account.ends_unix_ms:
+            account.turn(now_ms)
         return account
 
     def spent(self, client: str, rules: Rules) -> int:
@@ -108,7 +113,7 @@ class Budgets:
     def next_period_s(self, client: str, rules: Rules) -> float | None:
         """Seconds until the budget is whole again; None if it never will be."""
         ends_ms = self.account(client, rules).ends_unix_ms
-        return None if ends_ms is None else max(ends_ms - self._clock.unix_ms(), 0) / 1000
+        return None if ends_ms == _NEVER_UNIX_MS else max(ends_ms - self._clock.unix_ms(), 0) / 1000
 
     def period_name(self, client: str, rules: Rules) -> str:
         """The present period of a client's budget, told from all others."""
@@ -116,10 +121,15 @@ class Budgets:
 
     def settle(self, client: str, rules: Rules, reserved: int, micro_usd: int) -> None:
         """A request has ended: what was set apart for it is free, what it cost is spent."""
-        account = self.account(client, rules)
-        # an account that was opened meanwhile, for another sort of period, has set nothing apart for it
+        self.pay(self.account(client, rules), reserved, micro_usd, self._clock.unix_ms())
+
+    def pay(self, account: Account, reserved: int, micro_usd: int, now_unix_ms: int) -> None:
+        """The same for an account, whatever its period was."""
+        if not account.began_unix_ms <= now_unix_ms < account.ends_unix_ms:
+            account.turn(now_unix_ms)
+        # one that was opened meanwhile, for another sort of period, has set nothing apart for it
         left = account.reserved - reserved
-        account.reserved = max(0, left)
+        account.reserved = left if left > 0 else _NOTHING
         if micro_usd <= 0:
             return
         account.spent += micro_usd
@@ -161,6 +171,11 @@ class Budgets:
     def _told(self, client: str, account: Account, total: int) -> None:
         if self.tell is not None:
             self.tell(client, _name_of(account), total)
+
+
+def _bounds(period: Period, now_unix_ms: int) -> tuple[int, int]:
+    began_ms, ends_ms = period.bounds(now_unix_ms)
+    return began_ms, _NEVER_UNIX_MS if ends_ms is None else ends_ms
 
 
 def _name_of(account: Account) -> str:

@@ -3,29 +3,17 @@
 Nothing here runs for a client that nothing limits.
 """
 
-from typing import Final
-
 import msgspec
 
 from proxy.access.budgets import Budgets
-from proxy.access.meters import Meter, Meters, TokenLimit
-from proxy.access.refusals import (
-    budget_reserved,
-    budget_spent,
-    concurrency_reached,
-    headers_of,
-    requests_reached,
-    tokens_reached,
-    too_many_tokens,
-)
+from proxy.access.meters import Meter, Meters
+from proxy.access.refusals import budget_reserved, budget_spent, concurrency_reached, headers_of
 from proxy.access.rules import Rules
 from proxy.clock import Clock
 from proxy.errors import GatewayError
 from proxy.model.message import Usage
 from proxy.model.pricing import Pricing
 from proxy.settings import LimitSettings
-
-_NOTHING_USED: Final = Usage()
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -35,11 +23,13 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         model: the id to ask upstream.
         input_tokens: of the question; 0 where nothing is to be answered.
         output_tokens: of the answer.
+        at_unix_ms: when it is asked, to the second; None where the clock is still to be read.
     """
 
     model: str
     input_tokens: int = 0
     output_tokens: int = 0
+    at_unix_ms: int | None = None
 
     @property
     def tokens(self) -> int:
@@ -63,21 +53,15 @@ class Grant(msgspec.Struct, gc=False):
         """The same fields by their names."""
         return headers_of(self.fields)
 
-    def settle(self, model: str, usage: Usage | None, *, partial: bool) -> None:
+    def settle(self, model: str, usage: Usage | None, partial: bool, at_unix_ms: int | None = None) -> None:
         """The request has ended. Raises RuntimeError the second time.
 
         Args:
             model: the id that was asked upstream.
             usage: what the upstream told; None where nothing was used, or nothing was told.
             partial: whether the answer broke off or told too little: then no less than was reserved is counted.
+            at_unix_ms: when it has ended; None where the clock is still to be read.
         """
-        if not self.unsettled:
-            raise RuntimeError("a grant was settled before")
-        self.unsettled = False
-        self.count(model, usage or _NOTHING_USED, partial=partial)
-
-    def count(self, model: str, used: Usage, *, partial: bool) -> None:
-        """Correct what was reserved; called by `settle`, once."""
         raise NotImplementedError  # a struct's metaclass leaves no room for the one of abstract classes
 
 
@@ -93,22 +77,29 @@ class _OwnGrant(Grant, gc=False):
     _bucket: int
     _micro_usd: int
 
-    def count(self, model: str, used: Usage, *, partial: bool) -> None:
-        """See `Grant.count`."""
+    def settle(self, model: str, usage: Usage | None, partial: bool, at_unix_ms: int | None = None) -> None:
+        """See `Grant.settle`."""
+        if not self.unsettled:
+            raise settled_before()
+        self.unsettled = False
         meter, limiter = self._meter, self._limiter
         meter.places.taken -= 1
         if self._tokens:
-            difference = counted_tokens(used) - self._tokens
+            difference = (counted_tokens(usage) if usage is not None else 0) - self._tokens
             if difference > 0 or (difference and not partial):
-                now_s = limiter.clock.monotonic_s()
+                now_s, bucket = limiter.clock.monotonic_s(), self._bucket
                 for each in meter.tokens:
-                    each.window.correct(self._bucket, difference, now_s)
+                    window = each.window
+                    if bucket == window.number and now_s < window.fresh_until_s:
+                        window.current += difference
+                    else:
+                        window.correct(bucket, difference, now_s)
         if meter.rules.budget_micro_usd is not None:
-            cost = limiter.pricing.assumed_micro_usd(model, used)
-            reserved = self._micro_usd
-            if partial and cost < reserved:
-                cost = reserved
-            limiter.budgets.settle(meter.client, meter.rules, reserved, cost)
+            cost = limiter.pricing.assumed_micro_usd(model, usage) if usage is not None else 0
+            if partial and cost < self._micro_usd:
+                cost = self._micro_usd
+            account = meter.account or limiter.budgets.account(meter.client, meter.rules)
+            limiter.budgets.pay(account, self._micro_usd, cost, at_unix_ms or limiter.clock.unix_ms())
 
 
 class Limiter:
@@ -118,55 +109,54 @@ class Limiter:
         clock: the time.
         budgets: what clients have spent.
         pricing: what answers cost.
+        share: by what that is divided which is a minute's or is held at the same time, as others let in the rest of it.
     """
 
     def __init__(self, clock: Clock, budgets: Budgets, pricing: Pricing, limits: LimitSettings) -> None:
         self.clock = clock
         self.budgets = budgets
         self.pricing = pricing
+        self.share = 1
         self._meters = Meters(limits)
 
-    def admit(self, client: str, rules: Rules, ask: Ask, *, share: int = 1) -> Grant:
+    def admit(self, client: str, rules: Rules, ask: Ask) -> Grant:
         """Reserve for a request that is to begin, from all limits or from none.
-
-        `share` divides what is a minute's or is held at the same time, where others let in the rest of it.
 
         Raises LimitReached; InvalidRequest for one larger than a limit of tokens that is not untouched; GatewayError
         402 where the budget is spent.
         """
-        meter, now_s = self._meters.of(client, rules, share), self.clock.monotonic_s()
-        tokens = ask.input_tokens + ask.output_tokens
-        if meter.concurrency is not None and meter.places.taken >= meter.concurrency:
+        meter, now_s = self._meters.made.get(client), self.clock.monotonic_s()
+        if meter is None or meter.rules is not rules or meter.share != self.share:
+            meter = self._meters.of(client, rules, self.share)
+        tokens, places = ask.input_tokens + ask.output_tokens, meter.places
+        if meter.concurrency is not None and places.taken >= meter.concurrency:
             raise concurrency_reached(meter.concurrency, meter.fields(now_s, tokens=tokens > 0))
-        account, budget = None, rules.budget_micro_usd
+        account, budget, micro_usd = None, rules.budget_micro_usd, 0
         if budget is not None and tokens:
-            account = self.budgets.account(client, rules)
+            account = meter.account
+            if account is None:
+                account = meter.account = self.budgets.account(client, rules)
+            now_ms = ask.at_unix_ms or self.clock.unix_ms()
+            if not account.began_unix_ms <= now_ms < account.ends_unix_ms:
+                account.turn(now_ms)
             if account.spent + account.reserved >= budget:
                 raise self._nothing_left(client, rules)
-        if tokens:
-            for each in meter.tokens:
-                used = each.window.used(now_s)
-                if used + tokens > each.limit and used >= 1:
-                    raise _tokens_reached(meter, each, tokens, now_s)
-        for other in meter.requests:
-            if other.window.used(now_s) >= other.limit:
-                fields = meter.fields(now_s, tokens=tokens > 0)
-                raise requests_reached(other.name, other.limit, other.window.wait_s(now_s), fields)
-        meter.places.taken += 1
-        bucket, micro_usd = _count(meter, tokens, now_s), 0
+        fields = meter.take(tokens, now_s)
+        places.taken += 1
         if account is not None:
             micro_usd = self.pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
             account.reserved += micro_usd
-        fields = meter.fields(now_s, tokens=tokens > 0)
-        return _OwnGrant(fields, True, self, meter, tokens, bucket, micro_usd)
+        return _OwnGrant(fields, True, self, meter, tokens, meter.bucket, micro_usd)
 
-    def note(self, client: str, rules: Rules, ask: Ask, *, share: int) -> None:
+    def note(self, client: str, rules: Rules, ask: Ask) -> None:
         """Count a request that all processes together have let in, for when this one has to decide by itself."""
-        meter, now_s = self._meters.of(client, rules, share), self.clock.monotonic_s()
+        meter, now_s = self._meters.of(client, rules, self.share), self.clock.monotonic_s()
         for each in meter.requests:
             # nobody asks before, so that what is past has to be forgotten here
             each.window.used(now_s)
-        _count(meter, ask.tokens, now_s)
+            each.window.add(now_s)
+        for other in meter.tokens:
+            other.window.add(ask.tokens, now_s)
 
     def running(self, client: str) -> int:
         """How many requests of a client this process has let in that have not ended; 0 where nothing limits it."""
@@ -178,22 +168,9 @@ class Limiter:
         return budget_spent(rules, self.budgets.next_period_s(client, rules))
 
 
-def _count(meter: Meter, tokens: int, now_s: float) -> int:
-    """Count a request that is let in. Returns the bucket its tokens went to."""
-    bucket = 0
-    for each in meter.requests:
-        each.window.times_s.append(now_s)
-    if tokens:
-        for other in meter.tokens:
-            bucket = other.window.add(tokens, now_s)
-    return bucket
-
-
-def _tokens_reached(meter: Meter, reached: TokenLimit, tokens: int, now_s: float) -> GatewayError:
-    if tokens > reached.limit:
-        return too_many_tokens(tokens, reached.name, reached.limit)
-    wait_s = reached.window.wait_s(tokens, reached.limit, now_s)
-    return tokens_reached(reached.name, reached.limit, wait_s, meter.fields(now_s, tokens=True))
+def settled_before() -> RuntimeError:
+    """What a grant that is settled a second time raises."""
+    return RuntimeError("a grant was settled before")
 
 
 def reserved_micro_usd(pricing: Pricing, rules: Rules, ask: Ask) -> int:

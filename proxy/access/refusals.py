@@ -7,7 +7,6 @@ from typing import Final
 import msgspec
 
 from proxy.access.rules import Rules
-from proxy.access.windows import WINDOW_S
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
 
 SERVER: Final = ""
@@ -45,9 +44,9 @@ def fields_begin(limit: int, sort: str) -> str:
     return f"x-ratelimit-limit-{sort}: {limit}\r\nx-ratelimit-remaining-{sort}: "
 
 
-def fields_middle(sort: str) -> str:
-    """The fields of a limit between what is left of it and `duration`, after which the line ends."""
-    return f"\r\nx-ratelimit-reset-{sort}: "
+def fields_end(seconds: float, sort: str) -> str:
+    """The same from there on: `seconds` are those until all of it is left."""
+    return f"\r\nx-ratelimit-reset-{sort}: {duration(seconds)}\r\n"
 
 
 def limit_fields(standing: Mapping[str, Sequence[Line]]) -> str:
@@ -56,8 +55,7 @@ def limit_fields(standing: Mapping[str, Sequence[Line]]) -> str:
     for sort, found in standing.items():
         if found:
             line = min(found, key=lambda each: each.left)
-            reset = duration(line.whole_in_s)
-            fields += f"{fields_begin(line.limit, sort)}{line.left}{fields_middle(sort)}{reset}\r\n"
+            fields += f"{fields_begin(line.limit, sort)}{line.left}{fields_end(line.whole_in_s, sort)}"
     return fields
 
 
@@ -74,17 +72,8 @@ def duration(seconds: float) -> str:
     """Seconds as OpenAI's ``x-ratelimit-reset-*`` headers have them: ``120ms``, ``12s``, ``6m0s``."""
     if seconds < 1:
         return f"{math.ceil(seconds * 1000)}ms"
-    whole_s = math.ceil(seconds)
-    return _USUAL[whole_s] if whole_s < len(_USUAL) else _spelled(whole_s)
-
-
-def _spelled(seconds: int) -> str:
-    minutes, rest = divmod(seconds, 60)
+    minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
-
-
-_USUAL: Final = tuple(_spelled(seconds) for seconds in range(2 * int(WINDOW_S) + 1))
-"""No window of ours takes longer to empty."""
 
 
 def concurrency_reached(concurrency: int, fields: str) -> LimitReached:

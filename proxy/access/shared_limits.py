@@ -8,7 +8,7 @@ from typing import Final, assert_never
 import msgspec
 
 from proxy.access.budgets import Budgets
-from proxy.access.limits import Ask, Grant, Limiter, counted_tokens, reserved_micro_usd
+from proxy.access.limits import Ask, Grant, Limiter, counted_tokens, reserved_micro_usd, settled_before
 from proxy.access.meters import limits_of
 from proxy.access.refusals import (
     Line,
@@ -31,6 +31,7 @@ from proxy.store.shared import BucketCount, Counted, Refusal, SharedCounters, Ta
 from proxy.tasks import spawn
 
 _NONCE_BYTES: Final = 9
+_NOTHING_USED: Final = Usage()
 
 
 class SharedLimiter:
@@ -64,15 +65,15 @@ class SharedLimiter:
             # the client has left, and what is reserved for it all the same is to be given back
             taking.add_done_callback(lambda task: self._give_back(counted, task))
             raise
+        share = self._alone.share = self._counters.share
         if taken is None:
-            share = self._counters.share
-            return self._alone.admit(client, self._rules_alone(client, rules, share), ask, share=share)
+            return self._alone.admit(client, self._rules_alone(client, rules, share), ask)
         if rules.budget_micro_usd is not None:
             self._left[client] = taken.left_micro_usd
         fields = limit_fields(_lines(counted, taken))
         if (refusal := self._refusal(counted, rules, taken, fields)) is not None:
             raise refusal
-        self._alone.note(client, rules, ask, share=self._counters.share)
+        self._alone.note(client, rules, ask)
         return _SharedGrant(fields, True, self, counted, rules, taken)
 
     def _counted(self, client: str, rules: Rules, ask: Ask) -> Counted:
@@ -155,8 +156,18 @@ class _SharedGrant(Grant, gc=False):
     _rules: Rules
     _taken: Taken
 
-    def count(self, model: str, used: Usage, *, partial: bool) -> None:
-        """See `Grant.count`."""
+    def settle(
+        self,
+        model: str,
+        usage: Usage | None,
+        partial: bool,
+        at_unix_ms: int | None = None,  # noqa: ARG002 - what is shared goes by the clock of Redis
+    ) -> None:
+        """See `Grant.settle`."""
+        if not self.unsettled:
+            raise settled_before()
+        self.unsettled = False
+        used = usage or _NOTHING_USED
         self._limiter.settle(self._counted, self._rules, self._taken, model, used, partial=partial)
 
 

@@ -4,6 +4,7 @@ Whoever counts reads the clock once and hands the time to all of them.
 """
 
 from collections import deque
+from math import ceil, inf
 from typing import Final
 
 WINDOW_S: Final = 60.0
@@ -15,28 +16,38 @@ class RequestWindow:
     As many times are kept as the limit that is asked for before each allows.
 
     Attributes:
-        times_s: of those that counted when `used` was last asked, and of those added since, the oldest first.
+        times_s: of those that counted when `forget` was last called, and of those added since, the oldest first.
+        drops_s: when the oldest of them counts no more, and `forget` is to be called; -inf where there is none.
     """
 
-    __slots__ = ("times_s",)
+    __slots__ = ("drops_s", "times_s")
 
     def __init__(self) -> None:
         self.times_s: deque[float] = deque()
+        self.drops_s = -inf
 
     def used(self, now_s: float) -> int:
         """Requests of the last minute; older ones are forgotten."""
-        times_s, gone_s = self.times_s, now_s - WINDOW_S
-        while times_s and times_s[0] <= gone_s:
-            times_s.popleft()
-        return len(times_s)
+        if now_s >= self.drops_s:
+            self.forget(now_s)
+        return len(self.times_s)
 
     def add(self, now_s: float) -> None:
         """Count one request."""
+        if not self.times_s:
+            self.drops_s = now_s + WINDOW_S
         self.times_s.append(now_s)
+
+    def forget(self, now_s: float) -> None:
+        """Forget what is older than a minute."""
+        times_s = self.times_s
+        while times_s and times_s[0] + WINDOW_S <= now_s:
+            times_s.popleft()
+        self.drops_s = times_s[0] + WINDOW_S if times_s else -inf
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until one fewer counts than `used` has just told; 0 where none does."""
-        return self.times_s[0] + WINDOW_S - now_s if self.times_s else 0.0
+        return self.drops_s - now_s if self.times_s else 0.0
 
 
 class TokenWindow:
@@ -48,39 +59,42 @@ class TokenWindow:
     Attributes:
         number: of the current bucket, the same in all windows.
         began_s: when that began, in monotonic seconds.
-        current: its tokens; may be below zero after corrections.
-        previous: tokens of the bucket before it.
+        left_s: whole seconds until it is over, rounded up.
+        fresh_until_s: how long all this holds; then `refresh` is to be called.
+        current: its tokens.
+        previous: tokens of the bucket before it; may be below zero after corrections.
     """
 
-    __slots__ = ("began_s", "current", "number", "previous")
+    __slots__ = ("began_s", "current", "fresh_until_s", "left_s", "number", "previous")
 
     def __init__(self) -> None:
         self.number = 0
         self.began_s = 0.0
+        self.left_s = 0
+        self.fresh_until_s = -inf
         self.current = 0
         self.previous = 0
 
     def used(self, now_s: float) -> float:
         """Tokens of the last minute, not below zero."""
-        passed_s = now_s - self.began_s
-        if not 0 <= passed_s < WINDOW_S:
-            passed_s = self._turn(now_s)
+        if now_s >= self.fresh_until_s:
+            self.refresh(now_s)
         if not self.previous:
             return self.current
-        used = self.current + self.previous * (1 - passed_s / WINDOW_S)
+        used = self.current + self.previous * (1 - (now_s - self.began_s) / WINDOW_S)
         return used if used > 0 else 0.0
 
     def add(self, tokens: int, now_s: float) -> int:
         """Count tokens now. Returns the bucket they went to, for `correct`; it is the same in all windows."""
-        if not 0 <= now_s - self.began_s < WINDOW_S:
-            self._turn(now_s)
+        if now_s >= self.fresh_until_s:
+            self.refresh(now_s)
         self.current += tokens
         return self.number
 
     def correct(self, bucket: int, difference: int, now_s: float) -> None:
         """Change what was counted in a bucket. What is too much there now counts; what is too little is past."""
-        if not 0 <= now_s - self.began_s < WINDOW_S:
-            self._turn(now_s)
+        if now_s >= self.fresh_until_s:
+            self.refresh(now_s)
         if bucket == self.number:
             self.current += difference
         elif bucket == self.number - 1:
@@ -90,27 +104,21 @@ class TokenWindow:
 
     def wait_s(self, tokens: int, limit: int, now_s: float) -> float:
         """Seconds until so many tokens fit under the limit, if nothing is added and they fit at all."""
-        passed_s = self._turn(now_s)
-        return wait_s(self.current, self.previous, passed_s / WINDOW_S, max(limit - tokens, 0))
+        self.refresh(now_s)
+        fraction = (now_s - self.began_s) / WINDOW_S
+        return wait_s(self.current, self.previous, fraction, max(limit - tokens, 0))
 
-    def empty_in_s(self, now_s: float) -> float:
-        """Seconds until nothing counts any more, if nothing is added."""
-        passed_s = now_s - self.began_s
-        if not 0 <= passed_s < WINDOW_S:
-            passed_s = self._turn(now_s)
-        if self.current > 0:
-            return 2 * WINDOW_S - passed_s
-        return WINDOW_S - passed_s if self.previous > 0 else 0.0
-
-    def _turn(self, now_s: float) -> float:
-        """Bring the buckets up to now. Returns how much of the current one's minute has passed, in seconds."""
+    def refresh(self, now_s: float) -> None:
+        """Bring the buckets up to now."""
         number = int(now_s // WINDOW_S)
         if number != self.number:
             self.previous = self.current if number == self.number + 1 else 0
             self.current = 0
             self.number = number
             self.began_s = number * WINDOW_S
-        return now_s - self.began_s
+        ends_s = self.began_s + WINDOW_S
+        self.left_s = ceil(ends_s - now_s)
+        self.fresh_until_s = ends_s - self.left_s + 1
 
 
 def wait_s(current: int, previous: int, fraction: float, room: int) -> float:

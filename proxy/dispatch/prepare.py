@@ -18,7 +18,7 @@ from proxy.dialects.decoding import decode_json
 from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
 from proxy.dialects.references import refuse_local_files
-from proxy.dialects.splicing import splice
+from proxy.dialects.splicing import splice, without_doubles
 from proxy.dispatch.naming import dropped_by_name, refused_by_name
 from proxy.dispatch.thinking import ThinkingMemory
 from proxy.errors import InvalidRequest
@@ -219,7 +219,7 @@ def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
     body = exchange.body
     envelope = exchange.envelope
     dropped: tuple[Dropped, ...] = ()
-    if model != envelope.model or envelope.own_fields or exchange.rewritten:
+    if model != envelope.model or envelope.own_fields:
         changes = {"model": msgspec.json.encode(model)}
         if exchange.think and not envelope.has_thinking:
             thinking = _thinking(facts, envelope.max_tokens)
@@ -227,6 +227,8 @@ def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
                 changes["thinking"] = msgspec.json.encode(thinking)
         body = splice(body, set=changes, remove=envelope.own_fields)
         dropped = tuple(Dropped(name, _NO_MEANING) for name in envelope.own_fields)
+    elif exchange.rewritten:
+        body = without_doubles(body)
     if envelope.continuing and holds_our_signatures(body):
         body, lost = without_foreign_thinking(body, for_anthropic=True)
         dropped += lost

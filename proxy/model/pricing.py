@@ -10,7 +10,7 @@ multiplied with what, and for the prompt that decides on a tier: cached tokens a
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -23,6 +23,7 @@ MOST: Final = 1_000_000_000
 """No answer has more tokens than this; a larger count is a mistake of the upstream's and is cut down to it."""
 
 _PICO_IN_MICRO: Final = 1_000_000
+_HALF_A_MICRO: Final = _PICO_IN_MICRO // 2
 _STANDARD: Final = "standard"
 _FAST: Final = "fast"
 _NOTHING_WRITTEN: Final = CacheCreation(0, 0)
@@ -90,7 +91,7 @@ class Priced(msgspec.Struct, frozen=True, gc=False):
     micro_usd: int
 
 
-class _Rates(NamedTuple):
+class _Rates(msgspec.Struct, frozen=True, gc=False):
     """Picodollars for one token of each sort."""
 
     tier: str
@@ -131,24 +132,25 @@ class Pricing:
     def assumed_micro_usd(self, model: str, usage: Usage) -> int:
         """The same for budgets: a model without a price costs what the dearest of its family does."""
         asked, answered, read = usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens or 0
-        written = usage.cache_creation
         if (
             asked is not None
             and answered is not None
-            and 0 <= asked <= MOST
-            and 0 <= answered <= MOST
-            and 0 <= read <= MOST
+            and asked >= 0
+            and answered >= 0
+            and read >= 0
+            and asked + answered + read <= MOST
             and not usage.cache_creation_input_tokens
-            and (written is None or written == _NOTHING_WRITTEN)
             and usage.server_tool_use is None
             and usage.speed != _FAST
             and usage.inference_geo != "us"
             and usage.service_tier != "batch"
+            and ((written := usage.cache_creation) is None or written == _NOTHING_WRITTEN)
         ):
             # in one step, as most answers have nothing else that is priced apart, or that changes the prices
             for rates in self._lists.get(model, ()):
                 if rates.up_to_prompt_tokens is None or asked + read <= rates.up_to_prompt_tokens:
-                    return _rounded(asked * rates.input + answered * rates.output + read * rates.cache_read)
+                    pico = asked * rates.input + answered * rates.output + read * rates.cache_read
+                    return (pico + _HALF_A_MICRO) // _PICO_IN_MICRO
         known = self.cost_micro_usd(model, usage)
         if known is not None:
             return known
@@ -161,7 +163,8 @@ class Pricing:
         """The same for an answer that is yet to come, of which nothing but its size can be told."""
         for rates in self._lists.get(model, ()):
             if rates.up_to_prompt_tokens is None or input_tokens <= rates.up_to_prompt_tokens:
-                return _rounded(input_tokens * rates.input + output_tokens * rates.output)
+                pico = input_tokens * rates.input + output_tokens * rates.output
+                return (pico + _HALF_A_MICRO) // _PICO_IN_MICRO
         return self.assumed_micro_usd(model, Usage(input_tokens=input_tokens, output_tokens=output_tokens))
 
     def priced(self, model: str, usage: Usage, tokens: Tokens) -> Priced | None:

@@ -1,6 +1,6 @@
 """Everything that decides whether a request may begin, made in one place."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from proxy.access import Ask, Desk, Grant, Guesses, Keys, Limiter, Logins, Rules, StoredKeys
@@ -21,8 +21,9 @@ class Admission:
 
     Attributes:
         desk: what an administrator orders about clients.
-        limiter: how much clients have asked; nothing is counted for those whom nothing limits.
-        shared_limiter: the same over all processes, in place of the other; None where there is but one.
+        admit: reserves for a request that is to begin: at once, or by what is to be awaited where other processes are
+            asked. Raises what `Limiter.admit` raises, or has it raised by what is awaited.
+        limiter: how much clients have asked here; nothing is counted for those whom nothing limits.
         budgets: what they have spent.
         guesses: who presents wrong keys.
         logins: of administrators at the dashboard.
@@ -31,22 +32,13 @@ class Admission:
     """
 
     desk: Desk
+    admit: Callable[[str, Rules, Ask], Grant | Coroutine[None, None, Grant]]
     limiter: Limiter
     budgets: Budgets
     guesses: Guesses
     logins: Logins
     addresses: Addresses
     cors: Cors | None
-    shared_limiter: SharedLimiter | None = None
-
-    def admit(self, client: str, rules: Rules, ask: Ask) -> Grant | Coroutine[None, None, Grant]:
-        """Reserve for a request that is to begin: at once, or by what is to be awaited where other processes are asked.
-
-        Raises what `Limiter.admit` raises, or has it raised by what is awaited.
-        """
-        if self.shared_limiter is not None:
-            return self.shared_limiter.admit(client, rules, ask)
-        return self.limiter.admit(client, rules, ask)
 
     async def restore(self) -> None:
         """Take over what was kept before the start. Raises StoreError."""
@@ -65,13 +57,13 @@ def make_admission(
     """All of it; to be restored before the first request. `counters` are those of all processes, if there are more."""
     budgets = Budgets(store, clock)
     alone = Limiter(clock, budgets, pricing, limits)
-    shared = None
+    admit: Callable[[str, Rules, Ask], Grant | Coroutine[None, None, Grant]] = alone.admit
     if counters is not None:
-        shared = SharedLimiter(counters, alone, budgets=budgets, pricing=pricing, limits=limits)
+        admit = SharedLimiter(counters, alone, budgets=budgets, pricing=pricing, limits=limits).admit
     return Admission(
         desk=Desk(StoredKeys(store, keys.clients, clock, limits), store, clock, keys.secret_key),
+        admit=admit,
         limiter=alone,
-        shared_limiter=shared,
         budgets=budgets,
         guesses=Guesses(
             clock, per_minute=limits.wrong_keys_per_minute, longest_block_s=limits.wrong_keys_block_s

@@ -157,8 +157,9 @@ class ClientCall:
         services, exchange, trace = self._services, self._exchange, self._trace
         # a story that was shared is told under this request's own place
         trace.span = self._span
+        ended_unix_ms = services.clock.unix_ms()
         if self._grant is not None and exchange is not None:
-            settle(self._grant, exchange, trace)
+            settle(self._grant, exchange, trace, ended_unix_ms)
         ended = Ended(
             self._caller.request_id,
             self._caller.client,
@@ -170,7 +171,7 @@ class ClientCall:
             self._operation is _COUNT_TOKENS,
             self._began_s,
             services.clock.monotonic_s(),
-            services.clock.unix_ms(),
+            ended_unix_ms,
             trace,
         )
         services.bookkeeper.ledger.enter(ended)

@@ -1,6 +1,7 @@
 """What a client's rules mean for one exchange: may it be asked at all, and what does it count for."""
 
 from collections.abc import Coroutine
+from typing import Final
 
 from proxy.access import Ask, Grant, Rules
 from proxy.access.estimate import batch_tokens, input_tokens, output_tokens
@@ -8,6 +9,9 @@ from proxy.dispatch import answers
 from proxy.dispatch.trace import SUCCESS, Trace
 from proxy.exchange import Exchange, Operation
 from proxy.server.context import Caller, Services
+
+_MESSAGES: Final = Operation.MESSAGES
+"""At hand: to look up a member of an enumeration costs as much as three other names."""
 
 
 def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant | Coroutine[None, None, Grant]:
@@ -19,14 +23,17 @@ def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant | Corout
         if not rules.permits(exchange.model):
             raise answers.model_not_allowed(exchange.envelope.model or exchange.model, rules.models)
         exchange.permits = rules.permits
-    exchange.credentials = rules.credentials
-    exchange.rewritten = rules.reads_model
+    if rules.credentials:
+        exchange.credentials = rules.credentials
     services = caller.services
-    if exchange.operation is Operation.MESSAGES and (
-        rules.counts_tokens or services.settings.limits.tokens_per_minute is not None
-    ):
+    if rules.budget_micro_usd is not None:
+        exchange.rewritten = counted = True
+    else:
+        exchange.rewritten = rules.reads_model
+        counted = rules.counts_tokens or counts_batches(services)
+    if counted and exchange.operation is _MESSAGES:
         asked, answered = input_tokens(exchange.body), output_tokens(exchange.envelope.max_tokens)
-        ask = Ask(exchange.model, asked, answered)
+        ask = Ask(exchange.model, asked, answered, exchange.created_s * 1000)
     else:
         ask = Ask(exchange.model)
     return services.admission.admit(caller.client, rules, ask)
@@ -59,15 +66,14 @@ def counts_batches(services: Services) -> bool:
     return services.settings.limits.tokens_per_minute is not None
 
 
-def settle(grant: Grant, exchange: Exchange, trace: Trace) -> None:
+def settle(grant: Grant, exchange: Exchange, trace: Trace, ended_unix_ms: int) -> None:
     """An exchange has ended, however it did: count what was used.
 
     An answer that broke off, or whose upstream told no numbers, counts for no less than what was reserved.
     """
     usage = trace.usage
-    told = usage is not None and usage.output_tokens is not None
-    answering = trace.attempts > len(trace.failed)
-    partial = answering and exchange.operation is Operation.MESSAGES
-    if told and trace.outcome == SUCCESS:
+    if usage is not None and usage.output_tokens is not None and trace.outcome == SUCCESS:
         partial = False
-    grant.settle(trace.model or exchange.model, usage, partial=partial)
+    else:
+        partial = trace.attempts > len(trace.failed) and exchange.operation is _MESSAGES
+    grant.settle(trace.model or exchange.model, usage, partial, ended_unix_ms)

@@ -1,6 +1,6 @@
 """Limits over all processes, by the clock of Redis: all of a request in one script, its settlement in another."""
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -15,8 +15,14 @@ _log = get_logger("shared limits")
 _HELD_S: Final = 60
 _RENEW_EVERY_S: Final = 20.0
 _PERIOD_KEPT_S: Final = 40 * 86_400
+_TOGETHER_MAX: Final = 500
+"""Settlements in one script: Redis does nothing else meanwhile, and Lua takes no endless list of arguments."""
 
-# What a request holds ends by itself a minute after its process has stopped to renew it.
+_Place: TypeAlias = tuple[str, tuple[tuple[str, int], ...], int]
+"""What settlements have to have in common to be made together: client, limits of tokens, bucket."""
+
+# What a request holds ends by itself a minute after its process has stopped to renew it. Tokens are kept until the end
+# of the minute after theirs, by a time that is set when their minute begins.
 _TAKE: Final = Script("""
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -55,7 +61,7 @@ for i = 1, tokens do
   if asked > 0 and used + asked > limit and used >= 1 then
     refuse(asked > limit and 'too_large' or 'tokens', i - 1)
   end
-  buckets[i] = { current, previous }
+  buckets[i] = { current, previous, number }
 end
 
 local windows = {}
@@ -77,7 +83,7 @@ if refusal == 'none' then
   for i = 1, tokens do
     buckets[i][1] = buckets[i][1] + asked
     redis.call('HSET', KEYS[requests + i], 'n', bucket, 'c', buckets[i][1], 'p', buckets[i][2])
-    redis.call('EXPIRE', KEYS[requests + i], 121)
+    if buckets[i][3] ~= bucket then redis.call('EXPIRE', KEYS[requests + i], 121) end
   end
   if most >= 0 or budget >= 0 then
     redis.call('ZADD', held, now + 60, member)
@@ -102,23 +108,26 @@ return string.format('["%s",%d,%s,%s,%.0f,%.6f,%.0f]',
 _SETTLE: Final = Script("""
 local time = redis.call('TIME')
 local bucket = math.floor((tonumber(time[1]) + tonumber(time[2]) / 1000000) / 60)
-local then_, more = tonumber(ARGV[1]), tonumber(ARGV[2])
-redis.call('ZREM', KEYS[1], ARGV[3])
-if more == 0 then return end
+local then_, more, added = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+redis.call('ZREM', KEYS[1], unpack(ARGV, 4))
+if more == 0 and added == 0 then return end
 for i = 2, #KEYS do
   local number, current, previous = unpack(redis.call('HMGET', KEYS[i], 'n', 'c', 'p'))
   number, current, previous = tonumber(number) or 0, tonumber(current) or 0, tonumber(previous) or 0
-  if number ~= bucket then
+  local turned = number ~= bucket
+  if turned then
     previous = number == bucket - 1 and current or 0
     current = 0
   end
-  if then_ == bucket or (then_ ~= bucket - 1 and more > 0) then
+  if then_ == bucket then
     current = current + more
   elseif then_ == bucket - 1 then
     previous = previous + more
+  else
+    current = current + added
   end
   redis.call('HSET', KEYS[i], 'n', bucket, 'c', string.format('%.0f', current), 'p', string.format('%.0f', previous))
-  redis.call('EXPIRE', KEYS[i], 121)
+  if turned then redis.call('EXPIRE', KEYS[i], 121) end
 end
 """)
 
@@ -152,6 +161,7 @@ class RedisCounters:
         self._clock = clock
         self._origin = origin
         self._held: dict[str, Counted] = {}
+        self._ended: dict[_Place, list[tuple[Counted, int]]] = {}
         self._spent: dict[tuple[str, str], int] = {}
         self._renew_at_s = clock.monotonic_s()
 
@@ -160,7 +170,7 @@ class RedisCounters:
         keys = [
             *(f"{PREFIX}requests:{name}" for name, _ in counted.requests),
             *(f"{PREFIX}tokens:{name}" for name, _ in counted.tokens),
-            _held_key(counted),
+            _held_key(counted.client),
             _spent_key(counted.client, counted.period),
         ]
         words: list[Word] = [
@@ -183,8 +193,15 @@ class RedisCounters:
     def settle(self, counted: Counted, bucket: int, more_tokens: int) -> None:
         """See `SharedCounters.settle`."""
         held = self._held.pop(counted.nonce, None)
-        if held is not None or (counted.tokens and more_tokens):
-            detach(self._settle(counted, bucket, more_tokens), name="settle shared limits")
+        if held is None and not (counted.tokens and more_tokens):
+            return
+        place = counted.client, counted.tokens, bucket
+        ended = self._ended.get(place)
+        if ended is None:
+            self._ended[place] = [(counted, more_tokens)]
+            detach(self._settle(place), name="settle shared limits")
+        else:
+            ended.append((counted, more_tokens))
 
     def spent(self, client: str, period: str, micro_usd: int) -> None:
         """See `SharedCounters.spent`."""
@@ -198,7 +215,7 @@ class RedisCounters:
         if self._held and now_s >= self._renew_at_s:
             held = tuple(self._held.values())
             await self._link.run(
-                _RENEW, [_held_key(each) for each in held], *(_member(each) for each in held)
+                _RENEW, [_held_key(each.client) for each in held], *(_member(each) for each in held)
             )
             self._renew_at_s = now_s + _RENEW_EVERY_S
 
@@ -207,13 +224,24 @@ class RedisCounters:
         for (client, period), micro_usd in tuple(self._spent.items()):
             await self._put_spent(client, period, micro_usd)
 
-    async def _settle(self, counted: Counted, bucket: int, more_tokens: int) -> None:
-        keys = (_held_key(counted), *(f"{PREFIX}tokens:{name}" for name, _ in counted.tokens))
-        try:
-            await self._link.run(_SETTLE, keys, bucket, more_tokens, _member(counted))
-        except NotShared:
-            # what was held ends by itself, and tokens are forgotten after two minutes
-            return
+    async def _settle(self, place: _Place) -> None:
+        """Settle together what has ended since this was asked for, which the loop's next turn does.
+
+        It waits for no earlier settlement: what a client hears of an answer's end is not to be older than its place.
+        """
+        client, tokens, bucket = place
+        ended = self._ended.pop(place)
+        keys = (_held_key(client), *(f"{PREFIX}tokens:{name}" for name, _ in tokens))
+        for begin in range(0, len(ended), _TOGETHER_MAX):
+            some = ended[begin : begin + _TOGETHER_MAX]
+            more = sum(more_tokens for _, more_tokens in some)
+            added = sum(more_tokens for _, more_tokens in some if more_tokens > 0)
+            members = (_member(counted) for counted, _ in some)
+            try:
+                await self._link.run(_SETTLE, keys, bucket, more, added, *members)
+            except NotShared:
+                # what was held ends by itself, and tokens are forgotten after two minutes
+                continue
 
     async def _tell_spent(self, client: str, period: str, micro_usd: int) -> None:
         try:
@@ -226,8 +254,8 @@ class RedisCounters:
         await self._link.run(_SPENT, (_spent_key(client, period),), self._origin, micro_usd, _PERIOD_KEPT_S)
 
 
-def _held_key(counted: Counted) -> str:
-    return f"{PREFIX}held:{counted.client}"
+def _held_key(client: str) -> str:
+    return f"{PREFIX}held:{client}"
 
 
 def _spent_key(client: str, period: str) -> str:

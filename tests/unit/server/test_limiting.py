@@ -75,7 +75,7 @@ async def test_without_any_rule_nothing_is_counted_and_no_header_tells_of_limits
     async with client(shared, ROUTES) as asked:
         answer = await asked.post(_MESSAGES, data=body(), headers=AUTHORIZED)
         assert not [name for name in answer.headers if name.lower().startswith("x-ratelimit")]
-    assert shared.admission.limiter._meters._made == {}
+    assert shared.admission.limiter._meters.made == {}
     assert house.upstream.calls[0][1].body == body()
 
 

@@ -1,7 +1,9 @@
 """Counting over all processes comes to the same as counting in one."""
 
+import asyncio
 import dataclasses
 import random
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -14,7 +16,7 @@ from proxy.errors import GatewayError
 from proxy.model.message import Usage
 from proxy.model.pricing import Pricing
 from proxy.store.redis.limits import RedisCounters
-from proxy.store.redis.link import RedisLink
+from proxy.store.redis.link import RedisLink, Script, Word
 from proxy.store.shared import Counted, Refusal
 from proxy.tasks import finish_all
 from tests.support.access import MemoryAccess
@@ -74,6 +76,101 @@ async def test_places_are_given_back_and_end_with_a_process_that_died(link: Redi
     # a minute has passed in which nobody renewed it
     await link.call("ZADD", "carousel:1:held:a", 1, "n2:0")
     assert (await one.take(_counted(3, concurrency=1))).refusal is Refusal.NONE
+
+
+async def _tokens(counters: RedisCounters) -> int:
+    """Those of this minute and of the one before, which may have begun in between."""
+    asked = _counted(99, tokens=(("a", 1000),), asked_tokens=0)
+    return sum(bucket.current + bucket.previous for bucket in (await counters.take(asked)).tokens)
+
+
+@pytest.mark.parametrize(("minutes_ago", "left"), [(0, 250), (3, 320)])
+async def test_what_ends_together_is_settled_together(
+    minutes_ago: int, left: int, link: RedisLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects a busy server from a script for each end, and each request's place and tokens from being lost by it."""
+    one, asked, run = _counters(link), list[Script](), link.run
+    requests = [_counted(number, concurrency=3, tokens=(("a", 1000),)) for number in range(3)]
+    taken = [await one.take(each) for each in requests]
+
+    async def counting(script: Script, keys: Sequence[str], *arguments: Word) -> object:
+        asked.append(script)
+        return await run(script, keys, *arguments)
+
+    monkeypatch.setattr(link, "run", counting)
+    for request, answer, more in zip(requests, taken, (-70, 20, 0), strict=True):
+        one.settle(request, answer.bucket - minutes_ago, more)
+    # given back once, whoever asks again
+    one.settle(requests[2], taken[2].bucket, 0)
+    await finish_all(within_s=5)
+    assert len(asked) == len({answer.bucket for answer in taken})
+    assert await link.call("ZCARD", "carousel:1:held:a") == 0
+    assert await _tokens(one) == left
+    asked.clear()
+    one.settle(requests[0], taken[0].bucket, 5)
+    await finish_all(within_s=5)
+    assert len(asked) == 1
+    assert await _tokens(one) == left + 5
+
+
+async def test_more_endings_than_one_script_takes_are_settled_too(
+    link: RedisLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects clients from places that are lost because very many requests end at once."""
+    monkeypatch.setattr("proxy.store.redis.limits._TOGETHER_MAX", 2)
+    one = _counters(link)
+    requests = [_counted(number, concurrency=9, tokens=(("a", 1000),)) for number in range(5)]
+    taken = [await one.take(each) for each in requests]
+    for request, answer in zip(requests, taken, strict=True):
+        one.settle(request, answer.bucket, -10)
+    await finish_all(within_s=5)
+    assert await link.call("ZCARD", "carousel:1:held:a") == 0
+    assert await _tokens(one) == 450
+
+
+async def _until_one_is_held(link: RedisLink) -> None:
+    async with asyncio.timeout(5):
+        while await link.call("ZCARD", "carousel:1:held:a") != 1:
+            pass
+
+
+async def test_a_place_is_given_back_while_an_earlier_one_still_is(
+    link: RedisLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects a client that asks again as soon as it has its answer from a refusal for its own last request."""
+    one, run, slow = _counters(link), link.run, asyncio.Event()
+    first, second = _counted(1, concurrency=2), _counted(2, concurrency=2)
+    taken = [await one.take(each) for each in (first, second)]
+
+    async def waiting(script: Script, keys: Sequence[str], *arguments: Word) -> object:
+        if "n1:0" in arguments:
+            await slow.wait()
+        return await run(script, keys, *arguments)
+
+    monkeypatch.setattr(link, "run", waiting)
+    one.settle(first, taken[0].bucket, 0)
+    await asyncio.sleep(0)
+    one.settle(second, taken[1].bucket, 0)
+    await _until_one_is_held(link)
+    assert (await one.take(_counted(3, concurrency=2))).refusal is Refusal.NONE
+    slow.set()
+    await finish_all(within_s=5)
+
+
+async def test_tokens_are_kept_until_the_end_of_the_next_minute(link: RedisLink) -> None:
+    """Protects limits of tokens from forgetting a minute that still counts, and Redis from keeping all minutes."""
+    one, key = _counters(link), "carousel:1:tokens:a"
+    taken = await one.take(_counted(1, tokens=(("a", 1000),)))
+    assert 110 <= msgspec.convert(await link.call("TTL", key), int) <= 121
+    for number, change in enumerate(("take", "settle")):
+        await link.call("HSET", key, "n", taken.bucket - 1)
+        await link.call("EXPIRE", key, 70)
+        if change == "take":
+            await one.take(_counted(2 + number, tokens=(("a", 1000),)))
+        else:
+            one.settle(_counted(2 + number, tokens=(("a", 1000),)), taken.bucket, 1)
+            await finish_all(within_s=5)
+        assert 110 <= msgspec.convert(await link.call("TTL", key), int) <= 121
 
 
 @pytest.mark.parametrize("seed", range(6))
