@@ -141,7 +141,7 @@ class Limiter:
                 account.turn(now_ms)
             if account.spent + account.reserved >= budget:
                 raise self._nothing_left(client, rules)
-        fields = meter.take(tokens, now_s)
+        fields = meter.let_in(tokens, now_s)
         places.taken += 1
         if account is not None:
             micro_usd = self.pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)

@@ -36,14 +36,14 @@ class RequestLimit:
         limit: how many.
         name: of the client it binds, or `SERVER`.
         window: what counts against it.
-        begin: the lines of an answer's head that tell of it, up to what is left.
+        opening: the lines of an answer's head that tell of it, up to what is left.
     """
 
-    __slots__ = ("begin", "limit", "name", "window")
+    __slots__ = ("limit", "name", "opening", "window")
 
     def __init__(self, limit: int, name: str, window: RequestWindow) -> None:
         self.limit = limit
-        self.begin = fields_begin(limit, _REQUESTS)
+        self.opening = fields_begin(limit, _REQUESTS)
         self.name = name
         self.window = window
 
@@ -54,7 +54,7 @@ class RequestLimit:
     def fields(self, now_s: float) -> str:
         """How it stands, as lines of an answer's head."""
         left = self.left(now_s)
-        return f"{self.begin}{left}{fields_end(self.window.wait_s(now_s), _REQUESTS)}"
+        return f"{self.opening}{left}{fields_end(self.window.wait_s(now_s), _REQUESTS)}"
 
 
 class TokenLimit:
@@ -64,15 +64,15 @@ class TokenLimit:
         limit: how many.
         name: of the client it binds, or `SERVER`.
         window: what counts against it.
-        begin: the lines of an answer's head that tell of it, up to what is left.
+        opening: the lines of an answer's head that tell of it, up to what is left.
         used: what counted when a request was last let in, that one included.
     """
 
-    __slots__ = ("begin", "limit", "name", "used", "window")
+    __slots__ = ("limit", "name", "opening", "used", "window")
 
     def __init__(self, limit: int, name: str, window: TokenWindow) -> None:
         self.limit = limit
-        self.begin = fields_begin(limit, _TOKENS)
+        self.opening = fields_begin(limit, _TOKENS)
         self.name = name
         self.window = window
         self.used = 0.0
@@ -89,7 +89,7 @@ class TokenLimit:
             after_s += WINDOW_S
         elif window.previous <= 0:
             after_s = 0.0
-        return f"{self.begin}{left}{fields_end(after_s, _TOKENS)}"
+        return f"{self.opening}{left}{fields_end(after_s, _TOKENS)}"
 
 
 def _requests_left(limit: RequestLimit) -> int:
@@ -159,7 +159,7 @@ class Meter:
         self.tokens = tokens
         self.several = len(requests) > 1 or len(tokens) > 1
 
-    def take(self, tokens: int, now_s: float) -> str:
+    def let_in(self, tokens: int, now_s: float) -> str:
         """Count a request that is to begin, against all limits of a minute or against none. Returns `fields`.
 
         Raises LimitReached; InvalidRequest for a request larger than a limit of tokens that is not untouched.
@@ -180,9 +180,9 @@ class Meter:
             if len(times.times_s) >= other.limit:
                 fields = self.fields(now_s, tokens=tokens > 0)
                 raise requests_reached(other.name, other.limit, times.wait_s(now_s), fields)
-        return self._let_in(tokens, now_s)
+        return self._counted(tokens, now_s)
 
-    def _let_in(self, tokens: int, now_s: float) -> str:
+    def _counted(self, tokens: int, now_s: float) -> str:
         """The same where every limit has been found to allow it, and its window to be up to date."""
         fields = ""
         if requests := self.requests:
@@ -195,14 +195,14 @@ class Meter:
             window = asked.window
             after_s = window.drops_s - now_s
             end = _REQUESTS_ENDS[ceil(after_s)] if after_s >= 1 else fields_end(after_s, _REQUESTS)
-            fields = f"{asked.begin}{asked.limit - len(window.times_s)}{end}"
+            fields = f"{asked.opening}{asked.limit - len(window.times_s)}{end}"
         if tokens and (counted := self.tokens):
             for other in counted:
                 other.window.current += tokens
             told = min(counted, key=_tokens_left) if self.several else counted[0]
             bucket = told.window
             self.bucket = bucket.number
-            fields += f"{told.begin}{_tokens_left(told)}{_TOKENS_ENDS[bucket.left_s]}"
+            fields += f"{told.opening}{_tokens_left(told)}{_TOKENS_ENDS[bucket.left_s]}"
         return fields
 
     def fields(self, now_s: float, *, tokens: bool) -> str:

@@ -20,7 +20,7 @@ from tests.support.talks import CONVERSATION, Shown, Talk
 
 pytestmark = pytest.mark.needs(PROGRAM)
 
-_BOB: Final = "another-client-key-0123456789abcdef"
+_BOB: Final = "canary-another-client-key-0123456789abcdef"
 _SETTINGS: Final = {"API_KEY": f"{CLIENT_KEY},{_BOB}", "CONVERSATIONS": "on", "QUEUE_WAIT_S": "2"}
 
 

@@ -33,8 +33,8 @@ class Mishap:
 MISHAPS: Final = (
     Mishap(
         "one of several processes meets a limit",
-        "the others leave the credential alone, to the same moment; of two moments the later counts. An order to disable "
-        "it reaches them as soon. One of them tries it again, and limits and budgets are those of all together",
+        "the others leave the credential alone, to the same moment; of two moments the later counts. An order to "
+        "disable it reaches them as soon. One of them tries it again, and limits and budgets are those of all together",
         "1.5 s, to the second; `make test` waits up to 6 s, because other tests run beside it",
         (_INTEGRATION / "test_replicas.py", Path("tests/unit/pool/test_pool.py")),
     ),
