@@ -127,7 +127,7 @@ class Limiter:
         """
         meter, now_s = self._meters.made.get(client), self.clock.monotonic_s()
         if meter is None or meter.rules is not rules or meter.share != self.share:
-            meter = self._meters.of(client, rules, self.share)
+            meter = self._meters.meter_of(client, rules, self.share)
         tokens, places = ask.input_tokens + ask.output_tokens, meter.places
         if meter.concurrency is not None and places.taken >= meter.concurrency:
             raise concurrency_reached(meter.concurrency, meter.fields(now_s, tokens=tokens > 0))
@@ -150,7 +150,7 @@ class Limiter:
 
     def note(self, client: str, rules: Rules, ask: Ask) -> None:
         """Count a request that all processes together have let in, for when this one has to decide by itself."""
-        meter, now_s = self._meters.of(client, rules, self.share), self.clock.monotonic_s()
+        meter, now_s = self._meters.meter_of(client, rules, self.share), self.clock.monotonic_s()
         for each in meter.requests:
             # nobody asks before, so that what is past has to be forgotten here
             each.window.used(now_s)

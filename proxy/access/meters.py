@@ -240,7 +240,7 @@ class Meters:
         self._requests: dict[str, RequestWindow] = {}
         self._tokens: dict[str, TokenWindow] = {}
 
-    def of(self, client: str, rules: Rules, share: int = 1) -> Meter:
+    def meter_of(self, client: str, rules: Rules, share: int = 1) -> Meter:
         """A client's, made anew where its rules or its share are others than last time; what was counted stays."""
         meter = self.made.get(client)
         if meter is None or meter.rules is not rules or meter.share != share:
