@@ -20,14 +20,14 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from proxy.clock import Clock
-from proxy.store.base import NotShared
 from proxy.store.redis.link import PREFIX, RedisLink, Script, Word
 from proxy.store.shared import BucketCount, Counted, Refusal, Taken, WindowCount
-from proxy.tasks import detach
 
 _RENEW_EVERY_S: Final = 20.0
 _NOT_LIMITED: Final = -1
 _AT_ONCE: Final = 500
+_PATIENCE_S: Final = 0.002
+_ROOM: Final = 10
 _SECOND_US: Final = 1_000_000
 _MINUTE_US: Final = 60 * _SECOND_US
 _REFUSALS: Final = tuple(Refusal)
@@ -136,7 +136,7 @@ for i = 1, owners do
   end
 end
 
-local answer = { 0, 0, bucket, passed, left }
+local answer = { 0, 0, 0, bucket, passed, left }
 for _, window in ipairs(windows) do
   if refusal > 0 and window[4] then
     redis.call('RPOP', window[1])
@@ -157,7 +157,7 @@ end
 for _, counts in ipairs(counted) do
   answer[#answer + 1], answer[#answer + 2] = counts[CURRENT], counts[PREVIOUS]
 end
-answer[1], answer[2] = refusal, position
+answer[1], answer[2], answer[3] = known[1] and known[1][HELD] or 0, refusal, position
 return answer
 """
 )
@@ -238,13 +238,17 @@ class RedisCounters:
         self._clock = clock
         self._origin = origin
         self._held: dict[str, Counted] = {}
-        self._ended: dict[_Place, list[tuple[Counted, int]]] = {}
+        self._ended: dict[_Place, list[_Ended]] = {}
         self._spent: dict[str, tuple[str, int]] = {}
         self._untold: dict[str, tuple[str, int]] = {}
+        self._roomy: set[str] = set()
+        self._telling: asyncio.Handle | None = None
         self._renew_at_s = clock.monotonic_s()
 
     async def take(self, counted: Counted) -> Taken:
         """See `SharedCounters.take`."""
+        if self._telling is not None:
+            self.tell()
         keys = [_held_key(counted.client), _spent_key(counted.client, counted.period)]
         words: list[Word] = [
             counted.asked_tokens,
@@ -258,9 +262,14 @@ class RedisCounters:
         for name in {counted.client: 0, **requests, **tokens}:
             keys += _counts_key(name), f"{PREFIX}window:{name}"
             words += requests.get(name, _NOT_LIMITED), tokens.get(name, _NOT_LIMITED)
-        taken = _taken(counted, await self._link.run(_TAKE, keys, *words))
+        held, *numbers = msgspec.convert(await self._link.run(_TAKE, keys, *words), list[int])
+        taken = _taken(counted, numbers)
         if counted.held and taken.refusal is Refusal.NONE:
             self._held[counted.nonce] = counted
+        if _has_room(counted, taken, held):
+            self._roomy.add(counted.client)
+        else:
+            self._roomy.discard(counted.client)
         return taken
 
     def settle(self, counted: Counted, bucket: int, more_tokens: int) -> None:
@@ -268,7 +277,7 @@ class RedisCounters:
         held = self._held.pop(counted.nonce, None)
         more = more_tokens if counted.tokens else 0
         if held is not None or more:
-            self._tell_soon()
+            self._tell_soon(counted.client)
             place = counted.client, counted.tokens, bucket
             self._ended.setdefault(place, []).append(_Ended(held, more))
 
@@ -276,20 +285,19 @@ class RedisCounters:
         """See `SharedCounters.spent`."""
         told = period, micro_usd
         if self._spent.get(client) != told:
-            self._tell_soon()
+            self._tell_soon(client)
             self._spent[client] = self._untold[client] = told
 
     async def renew(self) -> None:
         """Keep what requests under way hold. Raises NotShared."""
         now_s = self._clock.monotonic_s()
         if self._held and now_s >= self._renew_at_s:
-            members: dict[str, list[str]] = {}
+            members: dict[str, list[Word]] = {}
             for each in self._held.values():
                 members.setdefault(each.client, []).append(_member(each))
             keys = [key for client in members for key in (_held_key(client), _counts_key(client))]
-            await self._link.run(
-                _RENEW, keys, *(word for held in members.values() for word in (len(held), *held))
-            )
+            words = [word for held in members.values() for word in (len(held), *held)]
+            await self._link.run(_RENEW, keys, *words)
             self._renew_at_s = now_s + _RENEW_EVERY_S
 
     async def sync(self) -> None:
@@ -298,24 +306,30 @@ class RedisCounters:
             keys, words = self._settlement((client, (), 0), (), told)
             await self._link.run(_SETTLE, keys, *words)
 
-    def _tell_soon(self) -> None:
-        if not self._ended and not self._untold:
-            detach(self._tell(), name="settle shared limits")
-
-    async def _tell(self) -> None:
-        """Tell what has ended in one moment and what was spent then, of each client and minute in one call."""
+    def tell(self) -> None:
+        """Tell what has ended and what was spent since it was last told, of each client and minute in one call."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         ended, self._ended = self._ended, {}
         untold, self._untold = self._untold, {}
-        calls = []
         for place, found in ended.items():
             for begin in range(0, len(found), _AT_ONCE):
                 told = untold.pop(place[0], None)
-                calls.append(self._settlement(place, found[begin : begin + _AT_ONCE], told))
-        calls += [self._settlement((client, (), 0), (), told) for client, told in untold.items()]
-        if len(calls) == 1:
-            await self._settle(*calls[0])
-        else:
-            await asyncio.gather(*(self._settle(keys, words) for keys, words in calls))
+                keys, words = self._settlement(place, found[begin : begin + _AT_ONCE], told)
+                self._link.tell_script(_SETTLE, keys, *words)
+        for client, told in untold.items():
+            keys, words = self._settlement((client, (), 0), (), told)
+            self._link.tell_script(_SETTLE, keys, *words)
+
+    def _tell_soon(self, client: str) -> None:
+        """Have it told when this turn of the loop is over; where nobody can miss it so soon, with what comes next."""
+        if client not in self._roomy:
+            if self._telling is not None:
+                self._telling.cancel()
+            self._telling = asyncio.get_running_loop().call_soon(self.tell)
+        elif self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(_PATIENCE_S, self.tell)
 
     def _settlement(
         self, place: _Place, ended: Sequence[_Ended], told: tuple[str, int] | None
@@ -345,17 +359,10 @@ class RedisCounters:
         ]
         return keys, words
 
-    async def _settle(self, keys: Sequence[str], words: Sequence[Word]) -> None:
-        try:
-            await self._link.run(_SETTLE, keys, *words)
-        except NotShared:
-            # what was held ends by itself, tokens are forgotten after two minutes, and what was spent is put back
-            return
 
-
-def _taken(counted: Counted, answer: object) -> Taken:
+def _taken(counted: Counted, numbers: list[int]) -> Taken:
     """What the script has answered."""
-    refusal, position, bucket, passed_us, left_micro_usd, *pairs = msgspec.convert(answer, list[int])
+    refusal, position, bucket, passed_us, left_micro_usd, *pairs = numbers
     requests = 2 * len(counted.requests)
     return Taken(
         _REFUSALS[refusal],
@@ -365,6 +372,20 @@ def _taken(counted: Counted, answer: object) -> Taken:
         bucket,
         passed_us / _MINUTE_US,
         left_micro_usd,
+    )
+
+
+def _has_room(counted: Counted, taken: Taken, held: int) -> bool:
+    """Whether so little of each limit is taken that what ends may be counted for milliseconds longer."""
+    concurrency, budget = counted.concurrency, counted.budget_micro_usd
+    return (
+        taken.refusal is Refusal.NONE
+        and (concurrency is None or (2 * held <= concurrency and concurrency - held >= _ROOM))
+        and (budget is None or 2 * taken.left_micro_usd >= budget)
+        and all(
+            2 * (bucket.current + bucket.previous) <= limit
+            for (_, limit), bucket in zip(counted.tokens, taken.tokens, strict=True)
+        )
     )
 
 

@@ -39,6 +39,12 @@ def _counters(link: RedisLink, origin: str = "one") -> RedisCounters:
     return RedisCounters(link, FakeClock(), origin=origin)
 
 
+async def _tell(counters: RedisCounters) -> None:
+    """Have Redis told of what has ended."""
+    counters.tell()
+    await finish_all(within_s=5)
+
+
 def _counted(number: int, **changes: object) -> Counted:
     return msgspec.structs.replace(COUNTED, nonce=f"n{number}", **changes)
 
@@ -48,13 +54,13 @@ async def test_budgets_are_one_sum_over_all_databases_however_often_it_is_told(l
     one, two = _counters(link, "one"), _counters(link, "two")
     for counters, spent in ((one, 300), (two, 500), (one, 300), (one, 200)):
         counters.spent("a", "total:0", spent)
-        await finish_all(within_s=5)
+        await _tell(counters)
     taken = await two.take(_counted(1, budget_micro_usd=1000, reserved_micro_usd=150))
     assert (taken.refusal, taken.left_micro_usd) == (Refusal.NONE, 200)
     assert (await one.take(_counted(2, budget_micro_usd=1000, reserved_micro_usd=50))).left_micro_usd == 50
     assert (await one.take(_counted(3, budget_micro_usd=1000))).refusal is Refusal.RESERVED
     one.spent("a", "total:0", 700)
-    await finish_all(within_s=5)
+    await _tell(one)
     assert (await two.take(_counted(4, budget_micro_usd=1000))).refusal is Refusal.BUDGET
     await link.call("FLUSHALL")
     await one.sync()
@@ -69,7 +75,7 @@ async def test_places_are_given_back_and_end_with_a_process_that_died(link: Redi
     taken = await one.take(first)
     assert (await one.take(second)).refusal is Refusal.CONCURRENCY
     one.settle(first, taken.bucket, 0)
-    await finish_all(within_s=5)
+    await _tell(one)
     assert (await one.take(second)).refusal is Refusal.NONE
     # a minute has passed in which nobody renewed it, and sums are taken anew each minute
     await link.call("ZADD", "carousel:1:held:a", 1, "n2:0")
@@ -91,8 +97,9 @@ async def test_shared_counters_let_in_whom_those_of_one_process_would(seed: int,
     pricing = Pricing(CATALOG)
     budgets = [Budgets(MemoryAccess(), clock) for _ in range(2)]
     alone = Limiter(clock, budgets[0], pricing, server)
+    counters = _counters(link)
     shared = SharedLimiter(
-        _counters(link),
+        counters,
         Limiter(clock, budgets[1], pricing, server),
         budgets=budgets[1],
         pricing=pricing,
@@ -107,7 +114,7 @@ async def test_shared_counters_let_in_whom_those_of_one_process_would(seed: int,
             )
             for grant in grants:
                 grant.settle("claude-sonnet-5-5", usage, partial=False)
-            await finish_all(within_s=5)
+            await _tell(counters)
             continue
         ask = Ask("claude-sonnet-5-5", rng.choice([50, 150, 800]), 0)
         expected, found = [await _asked(each, rules, ask) for each in (alone, shared)]
