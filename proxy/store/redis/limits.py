@@ -52,6 +52,37 @@ end
 local function write(key, counts)
   redis.call('SET', key, struct.pack('<ddddddd', unpack(counts, 1, 7)) .. counts[PERIOD], 'EX', 180)
 end
+-- what has ended stands in ARGV, from a place on: the minute it was counted in, by how much more it took in all and where
+-- that was more at all, what it had reserved, what was spent by which database in which period, what it held
+local function settle_own(counts, at)
+  local ended, spent = #ARGV - at - 6, tonumber(ARGV[at + 4])
+  if ended > 0 then
+    if redis.call('ZREM', KEYS[1], unpack(ARGV, at + 7)) == ended then
+      counts[HELD], counts[RESERVED] = counts[HELD] - ended, counts[RESERVED] - ARGV[at + 3]
+    else
+      counts[ENDS] = 0
+    end
+  end
+  if spent >= 0 then
+    local origin = ARGV[at + 5]
+    local known = redis.call('HGET', KEYS[2], origin)
+    if not known or tonumber(known) < spent then
+      redis.call('HSET', KEYS[2], origin, ARGV[at + 4])
+      if counts[PERIOD] == ARGV[at + 6] then counts[SPENT] = counts[SPENT] + spent - (known or 0) end
+    end
+    if not known or ended == 0 then redis.call('EXPIRE', KEYS[2], 3456000) end
+  end
+end
+local function settle_tokens(counts, at)
+  local settled = tonumber(ARGV[at])
+  if settled == bucket then
+    counts[CURRENT] = counts[CURRENT] + ARGV[at + 1]
+  elseif settled == bucket - 1 then
+    counts[PREVIOUS] = counts[PREVIOUS] + ARGV[at + 1]
+  else
+    counts[CURRENT] = counts[CURRENT] + ARGV[at + 2]
+  end
+end
 """
 
 # What a request holds ends by itself a minute after its process has stopped to renew it.
@@ -61,7 +92,10 @@ _TAKE: Final = Script(
 local asked, most, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local holds = most >= 0 or budget >= 0
 local owners, passed = (#KEYS - 2) / 2, now - bucket * MINUTE
-local refusal, position, left, summed = 0, 0, 0, false
+local refusal, position, left = 0, 0, 0
+local at = 7 + 2 * owners
+local ending = #ARGV > at
+local changed = ending
 local known, counted, windows = {}, {}, {}
 local function refuse(why, where)
   if refusal == 0 then refusal, position = why, where end
@@ -73,12 +107,12 @@ local function sum_held(counts)
   local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(inf', 'WITHSCORES')
   counts[HELD], counts[RESERVED], counts[ENDS] = #found / 2, 0, tonumber(found[2]) or time[1] + 61
   for i = 1, #found, 2 do counts[RESERVED] = counts[RESERVED] + string.match(found[i], '%d+$') end
-  summed = true
+  changed = true
 end
 local function sum_spent(counts)
   counts[PERIOD], counts[SPENT] = ARGV[6], 0
   for _, each in ipairs(redis.call('HVALS', KEYS[2])) do counts[SPENT] = counts[SPENT] + each end
-  summed = true
+  changed = true
 end
 local function past(entry) return math.abs(now - entry) >= MINUTE end
 -- forgets what is past, and tells the oldest of the rest
@@ -105,6 +139,7 @@ end
 if holds then
   local counts = read(KEYS[3])
   known[1] = counts
+  if ending then settle_own(counts, at) end
   if tonumber(time[1]) >= counts[ENDS] then sum_held(counts) end
   if most >= 0 and counts[HELD] >= most then refuse(1, 0) end
   if budget >= 0 then
@@ -119,6 +154,7 @@ for i = 1, owners do
   if limit >= 0 then
     local counts = known[i] or read(KEYS[1 + 2 * i])
     known[i], counted[#counted + 1] = counts, counts
+    if ending then settle_tokens(counts, at) end
     local used = math.max(counts[CURRENT] + counts[PREVIOUS] * (1 - passed / MINUTE), 0)
     if asked > 0 and used + asked > limit and used >= 1 then refuse(asked > limit and 4 or 5, #counted - 1) end
   end
@@ -152,7 +188,7 @@ if refusal == 0 then
   end
 end
 for i = 1, owners do
-  if known[i] and (refusal == 0 or (i == 1 and summed)) then write(KEYS[1 + 2 * i], known[i]) end
+  if known[i] and (refusal == 0 or changed) then write(KEYS[1 + 2 * i], known[i]) end
 end
 for _, counts in ipairs(counted) do
   answer[#answer + 1], answer[#answer + 2] = counts[CURRENT], counts[PREVIOUS]
@@ -166,34 +202,11 @@ return answer
 _SETTLE: Final = Script(
     _COUNTS
     + """
-local settled, more, added, first = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local freed, spent, origin, ended = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], #ARGV - 8
+local first = tonumber(ARGV[1])
 for i = 3, #KEYS do
   local counts = read(KEYS[i])
-  if i == 3 and ended > 0 then
-    if redis.call('ZREM', KEYS[1], unpack(ARGV, 9)) == ended then
-      counts[HELD], counts[RESERVED] = counts[HELD] - ended, counts[RESERVED] - freed
-    else
-      counts[ENDS] = 0
-    end
-  end
-  if i == 3 and spent >= 0 then
-    local known = redis.call('HGET', KEYS[2], origin)
-    if not known or tonumber(known) < spent then
-      redis.call('HSET', KEYS[2], origin, ARGV[6])
-      if counts[PERIOD] == ARGV[8] then counts[SPENT] = counts[SPENT] + spent - (known or 0) end
-    end
-    if not known or ended == 0 then redis.call('EXPIRE', KEYS[2], 3456000) end
-  end
-  if i >= first then
-    if settled == bucket then
-      counts[CURRENT] = counts[CURRENT] + more
-    elseif settled == bucket - 1 then
-      counts[PREVIOUS] = counts[PREVIOUS] + more
-    else
-      counts[CURRENT] = counts[CURRENT] + added
-    end
-  end
+  if i == 3 then settle_own(counts, 2) end
+  if i >= first then settle_tokens(counts, 2) end
   write(KEYS[i], counts)
 end
 """
@@ -247,8 +260,7 @@ class RedisCounters:
 
     async def take(self, counted: Counted) -> Taken:
         """See `SharedCounters.take`."""
-        if self._telling is not None:
-            self.tell()
+        ended = self._joining(counted) if self._telling is not None else []
         keys = [_held_key(counted.client), _spent_key(counted.client, counted.period)]
         words: list[Word] = [
             counted.asked_tokens,
@@ -262,6 +274,7 @@ class RedisCounters:
         for name in {counted.client: 0, **requests, **tokens}:
             keys += _counts_key(name), f"{PREFIX}window:{name}"
             words += requests.get(name, _NOT_LIMITED), tokens.get(name, _NOT_LIMITED)
+        words += ended
         held, *numbers = msgspec.convert(await self._link.run(_TAKE, keys, *words), list[int])
         taken = _taken(counted, numbers)
         if counted.held and taken.refusal is Refusal.NONE:
@@ -331,33 +344,53 @@ class RedisCounters:
         elif self._telling is None:
             self._telling = asyncio.get_running_loop().call_later(_PATIENCE_S, self.tell)
 
+    def _joining(self, counted: Counted) -> list[Word]:
+        """What of the same client has ended, to be settled with the next request it makes; tells all the rest."""
+        ended: list[Word] = []
+        for place, found in self._ended.items():
+            client, tokens, bucket = place
+            told = self._untold.get(client)
+            if (
+                (client, tokens) == (counted.client, counted.tokens)
+                and counted.held
+                and len(found) <= _AT_ONCE
+            ):
+                if told is None or told[0] == counted.period:
+                    ended = self._words(bucket, found, self._untold.pop(client, None))
+                    del self._ended[place]
+                break
+        self.tell()
+        return ended
+
     def _settlement(
         self, place: _Place, ended: Sequence[_Ended], told: tuple[str, int] | None
     ) -> tuple[list[str], list[Word]]:
         """Keys and words of the script that settles what has ended of one client and was counted in one minute."""
         client, tokens, bucket = place
+        period = "" if told is None else told[0]
+        keys = [_held_key(client), _spent_key(client, period)]
+        names = [name for name, _ in tokens] if any(each.more_tokens for each in ended) else []
+        first = len(keys) + 1
+        if client not in names[:1]:
+            names.insert(0, client)
+            first += 1
+        return keys + [_counts_key(name) for name in names], [first, *self._words(bucket, ended, told)]
+
+    def _words(self, bucket: int, ended: Sequence[_Ended], told: tuple[str, int] | None) -> list[Word]:
+        """What both scripts are told of what has ended."""
         held = [each.held for each in ended if each.held is not None]
         more = [each.more_tokens for each in ended]
         period, micro_usd = told or ("", _NOT_LIMITED)
-        keys = [_held_key(client), _spent_key(client, period)]
-        first = len(keys) + 1
-        counted = [name for name, _ in tokens] if any(more) else []
-        if (held or told) and client not in counted[:1]:
-            keys.append(_counts_key(client))
-            first += 1
-        keys += map(_counts_key, counted)
-        words: list[Word] = [
+        return [
             bucket,
             sum(more),
             sum(each for each in more if each > 0),
-            first,
             sum(each.reserved_micro_usd for each in held),
             micro_usd,
             self._origin,
             period,
             *map(_member, held),
         ]
-        return keys, words
 
 
 def _taken(counted: Counted, numbers: list[int]) -> Taken:
