@@ -52,8 +52,8 @@ end
 local function write(key, counts)
   redis.call('SET', key, struct.pack('<ddddddd', unpack(counts, 1, 7)) .. counts[PERIOD], 'EX', 180)
 end
--- what has ended stands in ARGV, from a place on: the minute it was counted in, by how much more it took in all and where
--- that was more at all, what it had reserved, what was spent by which database in which period, what it held
+-- what has ended stands in ARGV from some place on: the minute it was counted in, by how much more it took in all, and
+-- where it took more at all, what it had reserved, what was spent by which database in which period, what it held
 local function settle_own(counts, at)
   local ended, spent = #ARGV - at - 6, tonumber(ARGV[at + 4])
   if ended > 0 then
@@ -96,7 +96,7 @@ local refusal, position, left = 0, 0, 0
 local at = 7 + 2 * owners
 local ending = #ARGV > at
 local changed = ending
-local known, counted, windows = {}, {}, {}
+local known = {}
 local function refuse(why, where)
   if refusal == 0 then refusal, position = why, where end
 end
@@ -115,10 +115,8 @@ local function sum_spent(counts)
   changed = true
 end
 local function past(entry) return math.abs(now - entry) >= MINUTE end
--- forgets what is past, and tells the oldest of the rest
-local function oldest_of(key)
-  local first = redis.call('LINDEX', key, 0)
-  if not first or not past(first) then return first end
+-- tells the oldest of the rest
+local function forget_past(key, first)
   local low, high = 0, 1
   local entry = redis.call('LINDEX', key, high)
   while entry and past(entry) do
@@ -149,49 +147,62 @@ if holds then
   end
 end
 
+local number = 0
 for i = 1, owners do
   local limit = tonumber(ARGV[6 + 2 * i])
   if limit >= 0 then
     local counts = known[i] or read(KEYS[1 + 2 * i])
-    known[i], counted[#counted + 1] = counts, counts
+    known[i] = counts
     if ending then settle_tokens(counts, at) end
     local used = math.max(counts[CURRENT] + counts[PREVIOUS] * (1 - passed / MINUTE), 0)
-    if asked > 0 and used + asked > limit and used >= 1 then refuse(asked > limit and 4 or 5, #counted - 1) end
+    if asked > 0 and used + asked > limit and used >= 1 then refuse(asked > limit and 4 or 5, number) end
+    number = number + 1
   end
 end
 
+local answer, last, pushed = { 0, 0, 0, bucket, passed, left }, 6, {}
 for i = 1, owners do
   local limit = tonumber(ARGV[5 + 2 * i])
   if limit >= 0 then
-    local key, pushed = KEYS[2 + 2 * i], refusal == 0
-    local oldest = oldest_of(key)
-    local count = pushed and redis.call('RPUSH', key, now) or redis.call('LLEN', key)
-    if pushed and count == 1 then redis.call('EXPIRE', key, 180) end
-    windows[#windows + 1] = { key, count, oldest and now - oldest or 0, pushed }
-    if pushed and count > limit then refuse(6, #windows - 1) end
+    local key = KEYS[2 + 2 * i]
+    local oldest, count = redis.call('LINDEX', key, 0), nil
+    if oldest and past(oldest) then oldest = forget_past(key, oldest) end
+    if refusal == 0 then
+      count = redis.call('RPUSH', key, now)
+      if count == 1 then redis.call('EXPIRE', key, 180) end
+      if count > limit then refuse(6, (last - 6) / 2) end
+      pushed[last + 1] = key
+    else
+      count = redis.call('LLEN', key)
+    end
+    answer[last + 1], answer[last + 2] = count, oldest and now - oldest or 0
+    last = last + 2
   end
 end
 
-local answer = { 0, 0, 0, bucket, passed, left }
-for _, window in ipairs(windows) do
-  if refusal > 0 and window[4] then
-    redis.call('RPOP', window[1])
-    window[2] = window[2] - 1
-  end
-  answer[#answer + 1], answer[#answer + 2] = window[2], window[3]
-end
 if refusal == 0 then
-  for _, counts in ipairs(counted) do counts[CURRENT] = counts[CURRENT] + asked end
   if holds then
-    known[1][HELD], known[1][RESERVED] = known[1][HELD] + 1, known[1][RESERVED] + ARGV[4]
+    local counts = known[1]
+    counts[HELD], counts[RESERVED] = counts[HELD] + 1, counts[RESERVED] + ARGV[4]
     redis.call('ZADD', KEYS[1], time[1] + 61, ARGV[5])
   end
+else
+  for place, key in pairs(pushed) do
+    redis.call('RPOP', key)
+    answer[place] = answer[place] - 1
+  end
+  asked = 0
 end
 for i = 1, owners do
-  if known[i] and (refusal == 0 or changed) then write(KEYS[1 + 2 * i], known[i]) end
-end
-for _, counts in ipairs(counted) do
-  answer[#answer + 1], answer[#answer + 2] = counts[CURRENT], counts[PREVIOUS]
+  local counts = known[i]
+  if counts then
+    if tonumber(ARGV[6 + 2 * i]) >= 0 then
+      counts[CURRENT] = counts[CURRENT] + asked
+      answer[last + 1], answer[last + 2] = counts[CURRENT], counts[PREVIOUS]
+      last = last + 2
+    end
+    if refusal == 0 or changed then write(KEYS[1 + 2 * i], counts) end
+  end
 end
 answer[1], answer[2], answer[3] = known[1] and known[1][HELD] or 0, refusal, position
 return answer
