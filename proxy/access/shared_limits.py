@@ -145,6 +145,11 @@ class SharedLimiter:
             cost = self._pricing.assumed_micro_usd(model, used)
             least = counted.reserved_micro_usd if partial else 0
             self._budgets.settle(counted.client, rules, 0, max(cost, least))
+            period, spent = (
+                self._budgets.period_name(counted.client, rules),
+                self._budgets.spent(counted.client, rules),
+            )
+            self._counters.spent(counted.client, period, spent)
         self._counters.settle(counted, taken.bucket, more)
 
 

@@ -140,6 +140,7 @@ class Sharing:
 
     async def close(self) -> None:
         """Say that this process is gone, and close every connection."""
+        self.counters.tell()
         if self._pulse is not None:
             await self._pulse.end()
         await self._link.close()

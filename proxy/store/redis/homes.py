@@ -4,7 +4,6 @@ from typing import Final
 
 from proxy.store.base import NotShared
 from proxy.store.redis.link import PREFIX, RedisLink
-from proxy.tasks import detach
 
 _IDLE_S: Final = 3600
 
@@ -25,15 +24,8 @@ class RedisHomes:
 
     def put(self, conversation: bytes, fingerprint: str) -> None:
         """See `Homes.put`."""
-        if not self._link.degraded:
-            detach(self._put(conversation, fingerprint), name="tell the others of a conversation")
-
-    async def _put(self, conversation: bytes, fingerprint: str) -> None:
-        try:
-            await self._link.call("SET", _key(conversation), fingerprint, "EX", _IDLE_S)
-        except NotShared:
-            # whoever goes on with it elsewhere pays for the beginning once more
-            return
+        # where it is lost, whoever goes on with it elsewhere pays for the beginning once more
+        self._link.tell("SET", _key(conversation), fingerprint, "EX", _IDLE_S)
 
 
 def _key(conversation: bytes) -> str:

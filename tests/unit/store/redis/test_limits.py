@@ -1,9 +1,7 @@
 """Counting over all processes comes to the same as counting in one."""
 
-import asyncio
 import dataclasses
 import random
-from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -16,7 +14,7 @@ from proxy.errors import GatewayError
 from proxy.model.message import Usage
 from proxy.model.pricing import Pricing
 from proxy.store.redis.limits import RedisCounters
-from proxy.store.redis.link import RedisLink, Script, Word
+from proxy.store.redis.link import RedisLink
 from proxy.store.shared import Counted, Refusal
 from proxy.tasks import finish_all
 from tests.support.access import MemoryAccess
@@ -41,6 +39,12 @@ def _counters(link: RedisLink, origin: str = "one") -> RedisCounters:
     return RedisCounters(link, FakeClock(), origin=origin)
 
 
+async def _tell(counters: RedisCounters) -> None:
+    """Have Redis told of what has ended."""
+    counters.tell()
+    await finish_all(within_s=5)
+
+
 def _counted(number: int, **changes: object) -> Counted:
     return msgspec.structs.replace(COUNTED, nonce=f"n{number}", **changes)
 
@@ -50,13 +54,13 @@ async def test_budgets_are_one_sum_over_all_databases_however_often_it_is_told(l
     one, two = _counters(link, "one"), _counters(link, "two")
     for counters, spent in ((one, 300), (two, 500), (one, 300), (one, 200)):
         counters.spent("a", "total:0", spent)
-        await finish_all(within_s=5)
+        await _tell(counters)
     taken = await two.take(_counted(1, budget_micro_usd=1000, reserved_micro_usd=150))
     assert (taken.refusal, taken.left_micro_usd) == (Refusal.NONE, 200)
     assert (await one.take(_counted(2, budget_micro_usd=1000, reserved_micro_usd=50))).left_micro_usd == 50
     assert (await one.take(_counted(3, budget_micro_usd=1000))).refusal is Refusal.RESERVED
     one.spent("a", "total:0", 700)
-    await finish_all(within_s=5)
+    await _tell(one)
     assert (await two.take(_counted(4, budget_micro_usd=1000))).refusal is Refusal.BUDGET
     await link.call("FLUSHALL")
     await one.sync()
@@ -71,106 +75,12 @@ async def test_places_are_given_back_and_end_with_a_process_that_died(link: Redi
     taken = await one.take(first)
     assert (await one.take(second)).refusal is Refusal.CONCURRENCY
     one.settle(first, taken.bucket, 0)
-    await finish_all(within_s=5)
+    await _tell(one)
     assert (await one.take(second)).refusal is Refusal.NONE
-    # a minute has passed in which nobody renewed it
+    # a minute has passed in which nobody renewed it, and sums are taken anew each minute
     await link.call("ZADD", "carousel:1:held:a", 1, "n2:0")
+    await link.call("DEL", "carousel:1:counts:a")
     assert (await one.take(_counted(3, concurrency=1))).refusal is Refusal.NONE
-
-
-async def _tokens(counters: RedisCounters) -> int:
-    """Those of this minute and of the one before, which may have begun in between."""
-    asked = _counted(99, tokens=(("a", 1000),), asked_tokens=0)
-    return sum(bucket.current + bucket.previous for bucket in (await counters.take(asked)).tokens)
-
-
-@pytest.mark.parametrize(("minutes_ago", "left"), [(0, 250), (3, 320)])
-async def test_what_ends_together_is_settled_together(
-    minutes_ago: int, left: int, link: RedisLink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Protects a busy server from a script for each end, and each request's place and tokens from being lost by it."""
-    one, asked, run = _counters(link), list[Script](), link.run
-    requests = [_counted(number, concurrency=3, tokens=(("a", 1000),)) for number in range(3)]
-    taken = [await one.take(each) for each in requests]
-
-    async def counting(script: Script, keys: Sequence[str], *arguments: Word) -> object:
-        asked.append(script)
-        return await run(script, keys, *arguments)
-
-    monkeypatch.setattr(link, "run", counting)
-    for request, answer, more in zip(requests, taken, (-70, 20, 0), strict=True):
-        one.settle(request, answer.bucket - minutes_ago, more)
-    # given back once, whoever asks again
-    one.settle(requests[2], taken[2].bucket, 0)
-    await finish_all(within_s=5)
-    assert len(asked) == len({answer.bucket for answer in taken})
-    assert await link.call("ZCARD", "carousel:1:held:a") == 0
-    assert await _tokens(one) == left
-    asked.clear()
-    one.settle(requests[0], taken[0].bucket, 5)
-    await finish_all(within_s=5)
-    assert len(asked) == 1
-    assert await _tokens(one) == left + 5
-
-
-async def test_more_endings_than_one_script_takes_are_settled_too(
-    link: RedisLink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Protects clients from places that are lost because very many requests end at once."""
-    monkeypatch.setattr("proxy.store.redis.limits._TOGETHER_MAX", 2)
-    one = _counters(link)
-    requests = [_counted(number, concurrency=9, tokens=(("a", 1000),)) for number in range(5)]
-    taken = [await one.take(each) for each in requests]
-    for request, answer in zip(requests, taken, strict=True):
-        one.settle(request, answer.bucket, -10)
-    await finish_all(within_s=5)
-    assert await link.call("ZCARD", "carousel:1:held:a") == 0
-    assert await _tokens(one) == 450
-
-
-async def _until_one_is_held(link: RedisLink) -> None:
-    async with asyncio.timeout(5):
-        while await link.call("ZCARD", "carousel:1:held:a") != 1:
-            pass
-
-
-async def test_a_place_is_given_back_while_an_earlier_one_still_is(
-    link: RedisLink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Protects a client that asks again as soon as it has its answer from a refusal for its own last request."""
-    one, run, slow = _counters(link), link.run, asyncio.Event()
-    first, second = _counted(1, concurrency=2), _counted(2, concurrency=2)
-    taken = [await one.take(each) for each in (first, second)]
-
-    async def waiting(script: Script, keys: Sequence[str], *arguments: Word) -> object:
-        if "n1:0" in arguments:
-            await slow.wait()
-        return await run(script, keys, *arguments)
-
-    monkeypatch.setattr(link, "run", waiting)
-    one.settle(first, taken[0].bucket, 0)
-    await asyncio.sleep(0)
-    one.settle(second, taken[1].bucket, 0)
-    await _until_one_is_held(link)
-    assert (await one.take(_counted(3, concurrency=2))).refusal is Refusal.NONE
-    slow.set()
-    await finish_all(within_s=5)
-
-
-async def test_tokens_are_kept_until_the_end_of_the_next_minute(link: RedisLink) -> None:
-    """Protects limits of tokens from forgetting a minute that still counts, and Redis from keeping all minutes."""
-    one, key = _counters(link), "carousel:1:tokens:a"
-    taken = await one.take(_counted(1, tokens=(("a", 1000),)))
-    assert 110 <= msgspec.convert(await link.call("TTL", key), int) <= 121
-    for number, change in enumerate(("take", "settle")):
-        await link.call("HSET", key, "n", taken.bucket - 1)
-        await link.call("EXPIRE", key, 70)
-        if change == "take":
-            await one.take(_counted(2 + number, tokens=(("a", 1000),)))
-        else:
-            one.settle(_counted(2 + number, tokens=(("a", 1000),)), taken.bucket, 1)
-            await finish_all(within_s=5)
-        assert 110 <= msgspec.convert(await link.call("TTL", key), int) <= 121
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -187,8 +97,9 @@ async def test_shared_counters_let_in_whom_those_of_one_process_would(seed: int,
     pricing = Pricing(CATALOG)
     budgets = [Budgets(MemoryAccess(), clock) for _ in range(2)]
     alone = Limiter(clock, budgets[0], pricing, server)
+    counters = _counters(link)
     shared = SharedLimiter(
-        _counters(link),
+        counters,
         Limiter(clock, budgets[1], pricing, server),
         budgets=budgets[1],
         pricing=pricing,
@@ -203,7 +114,7 @@ async def test_shared_counters_let_in_whom_those_of_one_process_would(seed: int,
             )
             for grant in grants:
                 grant.settle("claude-sonnet-5-5", usage, partial=False)
-            await finish_all(within_s=5)
+            await _tell(counters)
             continue
         ask = Ask("claude-sonnet-5-5", rng.choice([50, 150, 800]), 0)
         expected, found = [await _asked(each, rules, ask) for each in (alone, shared)]

@@ -42,19 +42,3 @@ async def test_nobody_can_tell_without_redis(redis: RealRedis, link: RedisLink) 
     assert await one.take("trial", "one") is None
     one.give_back("trial", "one")
     await finish_all(within_s=5)
-
-
-async def test_what_was_ended_is_free_at_once_and_not_kept_any_more(link: RedisLink) -> None:
-    """Protects whoever begins the next turn when it hears of the end of this one."""
-    one, two = RedisPermits(link), RedisPermits(link)
-    await one.take("turn", "one")
-    one.keep("turn", "one")
-    await two.end("turn", "two")
-    assert await two.take("turn", "two") is False
-    await one.end("turn", "one")
-    assert await two.take("turn", "two") is True
-    await link.call("PEXPIRE", "carousel:1:permit:turn", 1000)
-    await one.renew()
-    left = await link.call("PTTL", "carousel:1:permit:turn")
-    assert isinstance(left, int)
-    assert left <= 1000
