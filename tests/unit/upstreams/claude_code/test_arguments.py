@@ -62,6 +62,12 @@ def test_no_tool_no_settings_and_no_permission_is_ever_given() -> None:
     assert "--max-budget-usd" not in command(PROGRAM, Line())
 
 
+@pytest.mark.parametrize("tells", [False, True])
+def test_it_tells_an_answer_as_it_comes_only_where_somebody_listens(*, tells: bool) -> None:
+    """Protects logins and runs, whose answers nobody knows from elsewhere."""
+    assert ("--include-partial-messages" in command(PROGRAM, Line(tells=tells))) is tells
+
+
 def test_a_run_has_its_tools_rules_servers_and_session_and_nothing_else() -> None:
     """Protects the places of what a run adds to the template."""
     line = Line(

@@ -100,6 +100,8 @@ async def test_a_child_is_told_nothing_but_what_it_needs(
     assert _CANARY not in str(start)
     assert "k1" not in environment.values()
     assert "--be-brief" not in start["argv"]
+    # its answer is read on the wire: telling it again would cost as long as the answer
+    assert "--include-partial-messages" not in start["argv"]
     assert environment["HOME"].startswith(str(tmp_path / "children"))
     assert Path(start["cwd"]).is_relative_to(tmp_path / "children")
     assert [one.key for one in simulator.record.requests] == ["k1"]
