@@ -47,8 +47,10 @@ class Gateway:
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end. Returns the exit code."""
-        if self.process.returncode is None:
+        if self.process.returncode is None and number is not signal.SIGKILL:
+            # a kill is for the moment it was meant for
             await visited(self.url, self.admin_key)
+        if self.process.returncode is None:
             self.program.send(number)
         return await self.program.ended()
 

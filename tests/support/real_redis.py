@@ -71,6 +71,7 @@ class RealRedis:
         """End it at once, with all it holds; safe to call twice."""
         if self._process is not None and self._process.returncode is None:
             await kept_in(_HOST, self.port)
+        if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
 
