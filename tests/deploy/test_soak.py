@@ -20,7 +20,7 @@ _SHORTENED: Final[Mapping[str, str]] = {
 }
 _PREPARED: Final[Mapping[str, Prepared]] = {
     **{name: PARTS[name].prepared(None) for name in ("streams", "departures", "slow-clients")},
-    # on a loopback interface nginx takes from the gateway in pieces of 64 KiB: who takes less in a while stands still
+    # nginx hears of a slow client's progress in pieces of some 80 KiB: who takes less in that time stands still
     "slow-readers": partial(readers, Readers(20, 65_536, 20, Streams(20, 10, 7), stall_s=3)),
 }
 

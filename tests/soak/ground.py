@@ -117,13 +117,13 @@ class Ground:
                 await asyncio.sleep(0.02)
         return clock.monotonic_s() - began_s
 
-    async def descriptors_left(self) -> int:
-        """What the gateway has open more than at first, once its clients and the upstream have gone."""
+    async def descriptors_left(self, within_s: float = _PATIENCE_S) -> int:
+        """What the gateway still has open more than at first, so long after its clients and the upstream have gone."""
         await self.session.close()
         await self.upstream.stop()
         began_s = clock.monotonic_s()
         while (left := _descriptors(self.gateway) - self.descriptors_at_first) > 0:
-            if clock.monotonic_s() - began_s > _PATIENCE_S:
+            if clock.monotonic_s() - began_s > within_s:
                 return left
             await asyncio.sleep(0.05)
         return 0

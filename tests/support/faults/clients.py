@@ -64,7 +64,8 @@ CLIENT_FAULTS: Final = (
     ),
     ClientFault(
         "an answer read slowly, or not at all",
-        "a slow reader is waited for; who takes nothing for `RELAY_WRITE_STALL_S` is cut off",
+        "a slow reader is waited for; who takes nothing for `RELAY_WRITE_STALL_S` is cut off. Behind nginx, which "
+        "hands on in pieces, so is who takes less than 2 KB a second of an answer that is far ahead",
         "50 readers at 1 KB/s cost 64 MiB at most, others at most twice as slow, who stands still is gone after 60 s",
         (_SOAK, Path("tests/unit/server/test_taking.py")),
         (_SOAK_THROUGH_NGINX,),
