@@ -127,7 +127,7 @@ class Limiter:
         """
         meter, now_s = self._meters.made.get(client), self.clock.monotonic_s()
         if meter is None or meter.rules is not rules or meter.share != self.share:
-            meter = self._meters.of(client, rules, self.share)
+            meter = self._meters.meter_of(client, rules, self.share)
         tokens, places = ask.input_tokens + ask.output_tokens, meter.places
         if meter.concurrency is not None and places.taken >= meter.concurrency:
             raise concurrency_reached(meter.concurrency, meter.fields(now_s, tokens=tokens > 0))
@@ -138,10 +138,10 @@ class Limiter:
                 account = meter.account = self.budgets.account(client, rules)
             now_ms = ask.at_unix_ms or self.clock.unix_ms()
             if not account.began_unix_ms <= now_ms < account.ends_unix_ms:
-                account.turn(now_ms)
+                account.begin_anew(now_ms)
             if account.spent + account.reserved >= budget:
                 raise self._nothing_left(client, rules)
-        fields = meter.take(tokens, now_s)
+        fields = meter.reserve(tokens, now_s)
         places.taken += 1
         if account is not None:
             micro_usd = self.pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
@@ -150,7 +150,7 @@ class Limiter:
 
     def note(self, client: str, rules: Rules, ask: Ask) -> None:
         """Count a request that all processes together have let in, for when this one has to decide by itself."""
-        meter, now_s = self._meters.of(client, rules, self.share), self.clock.monotonic_s()
+        meter, now_s = self._meters.meter_of(client, rules, self.share), self.clock.monotonic_s()
         for each in meter.requests:
             # nobody asks before, so that what is past has to be forgotten here
             each.window.used(now_s)

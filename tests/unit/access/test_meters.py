@@ -23,7 +23,7 @@ def test_of_each_sort_the_limit_with_the_least_left_is_told() -> None:
     """Protects clients from waiting for their own limit while the server's is the one that is reached."""
     meters = Meters(_limits(requests_per_minute=3, tokens_per_minute=500))
     rules = Rules(requests_per_minute=2, tokens_per_minute=400)
-    first, second = meters.of("a", rules), meters.of("b", rules)
+    first, second = meters.meter_of("a", rules), meters.meter_of("b", rules)
     for meter, tokens in ((first, 100), (second, 300)):
         for each in meter.requests:
             each.window.add(1000.0)
@@ -49,13 +49,13 @@ def test_of_each_sort_the_limit_with_the_least_left_is_told() -> None:
 def test_what_was_counted_stays_when_the_rules_are_read_again() -> None:
     """Protects limits from being whole again whenever keys are loaded from the store."""
     meters = Meters(NO_LIMITS)
-    before = meters.of("a", Rules(requests_per_minute=2, tokens_per_minute=100))
-    assert meters.of("a", before.rules) is before
+    before = meters.meter_of("a", Rules(requests_per_minute=2, tokens_per_minute=100))
+    assert meters.meter_of("a", before.rules) is before
     before.requests[0].window.add(1000.0)
     before.tokens[0].window.add(60, 1000.0)
-    after = meters.of("a", Rules(requests_per_minute=5, tokens_per_minute=200))
+    after = meters.meter_of("a", Rules(requests_per_minute=5, tokens_per_minute=200))
     assert (after.requests[0].left(1000.0), after.tokens[0].left(1000.0)) == (4, 140)
-    assert meters.of("b", after.rules).requests[0].left(1000.0) == 5
+    assert meters.meter_of("b", after.rules).requests[0].left(1000.0) == 5
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_durations_are_written_as_openai_writes_them(seconds: float, text: str) 
 
 def test_what_is_past_is_not_told() -> None:
     """Protects clients that read the headers of a refusal which nothing but another limit brought about."""
-    meter = Meters(NO_LIMITS).of("a", Rules(requests_per_minute=2, tokens_per_minute=100))
+    meter = Meters(NO_LIMITS).meter_of("a", Rules(requests_per_minute=2, tokens_per_minute=100))
     untouched = headers_of(meter.fields(1000.0, tokens=True))
     meter.requests[0].window.add(1000.0)
     meter.requests[0].window.add(1030.0)
@@ -113,7 +113,10 @@ def test_a_limit_has_more_left_when_it_is_told_to_and_not_before(
     steps: list[tuple[float, int]], later_s: float
 ) -> None:
     """Protects clients that plan by the headers: what is left, and when nothing counts any more."""
-    now_s, meter = 600.0, Meters(NO_LIMITS).of("a", Rules(requests_per_minute=9, tokens_per_minute=10_000))
+    now_s, meter = (
+        600.0,
+        Meters(NO_LIMITS).meter_of("a", Rules(requests_per_minute=9, tokens_per_minute=10_000)),
+    )
     (requests,), (tokens,) = meter.requests, meter.tokens
     for step, added in steps:
         now_s += step
@@ -145,8 +148,8 @@ def test_who_is_let_in_is_told_what_whoever_looks_would_be(
     """Protects the short way of a request that is let in: it counts and tells what the windows do, refused or not."""
     now_s, meters = 600.0, Meters(_limits(**server))
     clients = [
-        meters.of("a", Rules(requests_per_minute=7, tokens_per_minute=1000)),
-        meters.of("b", Rules(tokens_per_minute=500)),
+        meters.meter_of("a", Rules(requests_per_minute=7, tokens_per_minute=1000)),
+        meters.meter_of("b", Rules(tokens_per_minute=500)),
     ]
     for step, second, tokens in steps:
         now_s, meter = now_s + step, clients[second]
@@ -156,7 +159,7 @@ def test_who_is_let_in_is_told_what_whoever_looks_would_be(
         room = counted.limit - used - tokens if tokens and used >= 1 else 1.0
         free = all(each.left(now_s) for each in meter.requests)
         try:
-            told = headers_of(meter.take(tokens, now_s))
+            told = headers_of(meter.reserve(tokens, now_s))
         except GatewayError:
             assert not free or room < 0.001
             assert meter.fields(now_s, tokens=True) == before
@@ -177,6 +180,6 @@ def test_who_is_let_in_is_told_what_whoever_looks_would_be(
 def test_who_is_let_in_is_told_of_the_limit_with_the_least_left(others: int, limit: str, left: str) -> None:
     """Protects clients from going by their own limit of tokens where the server's is the nearer one, or as near."""
     meters = Meters(_limits(tokens_per_minute=500))
-    meters.of("b", Rules()).take(others, 1000.0)
-    told = headers_of(meters.of("a", Rules(tokens_per_minute=400)).take(100, 1000.0))
+    meters.meter_of("b", Rules()).reserve(others, 1000.0)
+    told = headers_of(meters.meter_of("a", Rules(tokens_per_minute=400)).reserve(100, 1000.0))
     assert (told["x-ratelimit-limit-tokens"], told["x-ratelimit-remaining-tokens"]) == (limit, left)
