@@ -46,7 +46,7 @@ class Account:
     reserved: int = _NOTHING
     unwritten: int = _NOTHING
 
-    def turn(self, now_unix_ms: int) -> None:
+    def begin_anew(self, now_unix_ms: int) -> None:
         """Bring it up to a time of the wall clock that is not within its period."""
         began_ms, ends_ms = self.began_unix_ms, self.ends_unix_ms
         if now_unix_ms >= ends_ms:
@@ -103,7 +103,7 @@ class Budgets:
         if account is None or account.period is not period:
             account = self._accounts[client] = Account(period, *_bounds(period, now_ms))
         elif not account.began_unix_ms <= now_ms < account.ends_unix_ms:
-            account.turn(now_ms)
+            account.begin_anew(now_ms)
         return account
 
     def spent(self, client: str, rules: Rules) -> int:
@@ -126,7 +126,7 @@ class Budgets:
     def pay(self, account: Account, reserved: int, micro_usd: int, now_unix_ms: int) -> None:
         """The same for an account, whatever its period was."""
         if not account.began_unix_ms <= now_unix_ms < account.ends_unix_ms:
-            account.turn(now_unix_ms)
+            account.begin_anew(now_unix_ms)
         # one that was opened meanwhile, for another sort of period, has set nothing apart for it
         left = account.reserved - reserved
         account.reserved = left if left > 0 else _NOTHING

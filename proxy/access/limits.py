@@ -138,10 +138,10 @@ class Limiter:
                 account = meter.account = self.budgets.account(client, rules)
             now_ms = ask.at_unix_ms or self.clock.unix_ms()
             if not account.began_unix_ms <= now_ms < account.ends_unix_ms:
-                account.turn(now_ms)
+                account.begin_anew(now_ms)
             if account.spent + account.reserved >= budget:
                 raise self._nothing_left(client, rules)
-        fields = meter.let_in(tokens, now_s)
+        fields = meter.reserve(tokens, now_s)
         places.taken += 1
         if account is not None:
             micro_usd = self.pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)

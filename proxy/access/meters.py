@@ -36,14 +36,14 @@ class RequestLimit:
         limit: how many.
         name: of the client it binds, or `SERVER`.
         window: what counts against it.
-        opening: the lines of an answer's head that tell of it, up to what is left.
+        head: the lines of an answer's head that tell of it, up to what is left.
     """
 
-    __slots__ = ("limit", "name", "opening", "window")
+    __slots__ = ("head", "limit", "name", "window")
 
     def __init__(self, limit: int, name: str, window: RequestWindow) -> None:
         self.limit = limit
-        self.opening = fields_begin(limit, _REQUESTS)
+        self.head = fields_begin(limit, _REQUESTS)
         self.name = name
         self.window = window
 
@@ -54,7 +54,7 @@ class RequestLimit:
     def fields(self, now_s: float) -> str:
         """How it stands, as lines of an answer's head."""
         left = self.left(now_s)
-        return f"{self.opening}{left}{fields_end(self.window.wait_s(now_s), _REQUESTS)}"
+        return f"{self.head}{left}{fields_end(self.window.wait_s(now_s), _REQUESTS)}"
 
 
 class TokenLimit:
@@ -64,15 +64,15 @@ class TokenLimit:
         limit: how many.
         name: of the client it binds, or `SERVER`.
         window: what counts against it.
-        opening: the lines of an answer's head that tell of it, up to what is left.
+        head: the lines of an answer's head that tell of it, up to what is left.
         used: what counted when a request was last let in, that one included.
     """
 
-    __slots__ = ("limit", "name", "opening", "used", "window")
+    __slots__ = ("head", "limit", "name", "used", "window")
 
     def __init__(self, limit: int, name: str, window: TokenWindow) -> None:
         self.limit = limit
-        self.opening = fields_begin(limit, _TOKENS)
+        self.head = fields_begin(limit, _TOKENS)
         self.name = name
         self.window = window
         self.used = 0.0
@@ -89,7 +89,7 @@ class TokenLimit:
             after_s += WINDOW_S
         elif window.previous <= 0:
             after_s = 0.0
-        return f"{self.opening}{left}{fields_end(after_s, _TOKENS)}"
+        return f"{self.head}{left}{fields_end(after_s, _TOKENS)}"
 
 
 def _requests_left(limit: RequestLimit) -> int:
@@ -159,7 +159,7 @@ class Meter:
         self.tokens = tokens
         self.several = len(requests) > 1 or len(tokens) > 1
 
-    def let_in(self, tokens: int, now_s: float) -> str:
+    def reserve(self, tokens: int, now_s: float) -> str:
         """Count a request that is to begin, against all limits of a minute or against none. Returns `fields`.
 
         Raises LimitReached; InvalidRequest for a request larger than a limit of tokens that is not untouched.
@@ -168,7 +168,7 @@ class Meter:
             for each in self.tokens:
                 window = each.window
                 if now_s >= window.fresh_until_s:
-                    window.refresh(now_s)
+                    window.catch_up(now_s)
                 used = window.used(now_s) if window.previous else window.current
                 if used + tokens > each.limit and used >= 1:
                     raise self._tokens_reached(each, tokens, now_s)
@@ -176,13 +176,13 @@ class Meter:
         for other in self.requests:
             times = other.window
             if now_s >= times.drops_s:
-                times.forget(now_s)
+                times.drop_old(now_s)
             if len(times.times_s) >= other.limit:
                 fields = self.fields(now_s, tokens=tokens > 0)
                 raise requests_reached(other.name, other.limit, times.wait_s(now_s), fields)
-        return self._counted(tokens, now_s)
+        return self._let_in(tokens, now_s)
 
-    def _counted(self, tokens: int, now_s: float) -> str:
+    def _let_in(self, tokens: int, now_s: float) -> str:
         """The same where every limit has been found to allow it, and its window to be up to date."""
         fields = ""
         if requests := self.requests:
@@ -195,14 +195,16 @@ class Meter:
             window = asked.window
             after_s = window.drops_s - now_s
             end = _REQUESTS_ENDS[ceil(after_s)] if after_s >= 1 else fields_end(after_s, _REQUESTS)
-            fields = f"{asked.opening}{asked.limit - len(window.times_s)}{end}"
+            fields = f"{asked.head}{asked.limit - len(window.times_s)}{end}"
         if tokens and (counted := self.tokens):
             for other in counted:
                 other.window.current += tokens
             told = min(counted, key=_tokens_left) if self.several else counted[0]
             bucket = told.window
             self.bucket = bucket.number
-            fields += f"{told.opening}{_tokens_left(told)}{_TOKENS_ENDS[bucket.left_s]}"
+            left = int(told.limit - told.used)
+            left = left if left > 0 else 0  # noqa: FURB136 - the built-in way takes three times as long
+            fields += f"{told.head}{left}{_TOKENS_ENDS[bucket.left_s]}"
         return fields
 
     def fields(self, now_s: float, *, tokens: bool) -> str:
@@ -228,7 +230,7 @@ class Meters:
     """The meters of all clients, and what they read.
 
     Attributes:
-        made: those there are, by the name of the client; `of` makes the others.
+        made: those there are, by the name of the client; `meter_of` makes the others.
     """
 
     __slots__ = ("_places", "_requests", "_server", "_tokens", "made")

@@ -16,8 +16,8 @@ class RequestWindow:
     As many times are kept as the limit that is asked for before each allows.
 
     Attributes:
-        times_s: of those that counted when `forget` was last called, and of those added since, the oldest first.
-        drops_s: when the oldest of them counts no more, and `forget` is to be called; -inf where there is none.
+        times_s: of those that counted when `drop_old` was last called, and of those added since, the oldest first.
+        drops_s: when the oldest of them counts no more, and `drop_old` is to be called; -inf where there is none.
     """
 
     __slots__ = ("drops_s", "times_s")
@@ -29,7 +29,7 @@ class RequestWindow:
     def used(self, now_s: float) -> int:
         """Requests of the last minute; older ones are forgotten."""
         if now_s >= self.drops_s:
-            self.forget(now_s)
+            self.drop_old(now_s)
         return len(self.times_s)
 
     def add(self, now_s: float) -> None:
@@ -38,7 +38,7 @@ class RequestWindow:
             self.drops_s = now_s + WINDOW_S
         self.times_s.append(now_s)
 
-    def forget(self, now_s: float) -> None:
+    def drop_old(self, now_s: float) -> None:
         """Forget what is older than a minute."""
         times_s = self.times_s
         while times_s and times_s[0] + WINDOW_S <= now_s:
@@ -60,7 +60,7 @@ class TokenWindow:
         number: of the current bucket, the same in all windows.
         began_s: when that began, in monotonic seconds.
         left_s: whole seconds until it is over, rounded up.
-        fresh_until_s: how long all this holds; then `refresh` is to be called.
+        fresh_until_s: how long all this holds; then `catch_up` is to be called.
         current: its tokens.
         previous: tokens of the bucket before it; may be below zero after corrections.
     """
@@ -78,7 +78,7 @@ class TokenWindow:
     def used(self, now_s: float) -> float:
         """Tokens of the last minute, not below zero."""
         if now_s >= self.fresh_until_s:
-            self.refresh(now_s)
+            self.catch_up(now_s)
         if not self.previous:
             return self.current
         used = self.current + self.previous * (1 - (now_s - self.began_s) / WINDOW_S)
@@ -87,14 +87,14 @@ class TokenWindow:
     def add(self, tokens: int, now_s: float) -> int:
         """Count tokens now. Returns the bucket they went to, for `correct`; it is the same in all windows."""
         if now_s >= self.fresh_until_s:
-            self.refresh(now_s)
+            self.catch_up(now_s)
         self.current += tokens
         return self.number
 
     def correct(self, bucket: int, difference: int, now_s: float) -> None:
         """Change what was counted in a bucket. What is too much there now counts; what is too little is past."""
         if now_s >= self.fresh_until_s:
-            self.refresh(now_s)
+            self.catch_up(now_s)
         if bucket == self.number:
             self.current += difference
         elif bucket == self.number - 1:
@@ -104,11 +104,11 @@ class TokenWindow:
 
     def wait_s(self, tokens: int, limit: int, now_s: float) -> float:
         """Seconds until so many tokens fit under the limit, if nothing is added and they fit at all."""
-        self.refresh(now_s)
+        self.catch_up(now_s)
         fraction = (now_s - self.began_s) / WINDOW_S
         return wait_s(self.current, self.previous, fraction, max(limit - tokens, 0))
 
-    def refresh(self, now_s: float) -> None:
+    def catch_up(self, now_s: float) -> None:
         """Bring the buckets up to now."""
         number = int(now_s // WINDOW_S)
         if number != self.number:

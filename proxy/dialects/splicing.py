@@ -21,7 +21,10 @@ def splice(
     The order of the keys stays, new ones come last, and of a key that came twice only its last value remains,
     in its first place. `set` holds values as JSON. Raises InvalidRequest for a body that is no object.
     """
-    fields = _fields(body)
+    try:
+        fields = _decoder.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid(error) from None
     for name in remove:
         fields.pop(name, None)
     for name, value in set.items():
@@ -31,11 +34,7 @@ def splice(
 
 def without_doubles(body: bytes) -> bytes:
     """The same without any change: each key comes once, so that nobody can read another of its values than we."""
-    return _encoder.encode(_fields(body))
-
-
-def _fields(body: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     try:
-        return _decoder.decode(body)
+        return _encoder.encode(_decoder.decode(body))
     except (ValueError, RecursionError) as error:
         raise invalid(error) from None

@@ -281,10 +281,10 @@ class RedisCounters:
             _member(counted),
             counted.period,
         ]
-        requests, tokens = dict(counted.requests), dict(counted.tokens)
-        for name in {counted.client: 0, **requests, **tokens}:
+        asked, tokens = dict(counted.requests), dict(counted.tokens)
+        for name in {counted.client: 0, **asked, **tokens}:
             keys += _counts_key(name), f"{PREFIX}window:{name}"
-            words += requests.get(name, _NOT_LIMITED), tokens.get(name, _NOT_LIMITED)
+            words += asked.get(name, _NOT_LIMITED), tokens.get(name, _NOT_LIMITED)
         words += ended
         held, *numbers = msgspec.convert(await self._link.run(_TAKE, keys, *words), list[int])
         taken = _taken(counted, numbers)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from proxy.access.budgets import Budgets
 from proxy.access.limits import Ask, Grant, Limiter
 from proxy.access.refusals import LimitReached
-from proxy.access.rules import Rules
+from proxy.access.rules import Period, Rules
 from proxy.dialects.anthropic import AnthropicDialect
 from proxy.dialects.openai_chat import OpenAIChatDialect
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
@@ -156,6 +156,34 @@ def test_an_answer_that_broke_off_counts_for_no_less_than_was_reserved(
     assert subject.admit("a", rules, _ask(1)).headers["x-ratelimit-remaining-tokens"] == str(left - 1)
 
 
+@pytest.mark.parametrize("asked_again", [False, True])
+@pytest.mark.parametrize(
+    ("passed_s", "tokens", "counted"),
+    [
+        (1, 100, 100),
+        (1, 1500, 1500),
+        (60, 100, 100),
+        (60, 1500, 1500),
+        (120, 100, 0),
+        (120, 1500, 500),
+        (600, 1500, 500),
+    ],
+)
+def test_what_a_long_request_used_counts_where_it_was_reserved(
+    passed_s: int, tokens: int, counted: int, asked_again: bool
+) -> None:
+    """Protects the sum of a minute from requests that end in another, whether or not anybody asked in between."""
+    clock = FakeClock(now_s=600.0)
+    subject, rules = _limiter(clock), Rules(tokens_per_minute=10_000)
+    long = subject.admit("a", rules, _ask(1000))
+    clock.advance(passed_s)
+    if asked_again:
+        subject.admit("a", rules, _ask(1))
+    _ended(long, tokens)
+    found = subject.admit("a", rules, _ask(1)).headers["x-ratelimit-remaining-tokens"]
+    assert int(found) == 10_000 - counted - 1 - asked_again
+
+
 def test_a_request_larger_than_the_limit_runs_alone_or_is_told_so() -> None:
     """Protects clients from a 429 that would never end."""
     clock = FakeClock()
@@ -221,6 +249,40 @@ async def test_a_budget_pays_for_an_answer_that_broke_off() -> None:
     assert subject.budgets.spent("a", rules) == cost
     subject.admit("a", rules, Ask(_MODEL, 1000, 1000)).settle(_MODEL, None, partial=False)
     assert subject.budgets.spent("a", rules) == cost
+    await finish_all(within_s=5)
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_budget_is_whole_in_the_next_period_but_for_what_ends_in_it(told: bool) -> None:
+    """Protects clients from a period that never ends, and the operator's money from requests that outlast theirs."""
+    clock = FakeClock()
+    subject, rules = _limiter(clock), Rules(budget_micro_usd=10_000, period=Period.DAY)
+
+    def at() -> int | None:
+        return clock.unix_ms() if told else None
+
+    long = subject.admit("a", rules, Ask(_MODEL, 1000, 0, at()))
+    _ended(subject.admit("a", rules, Ask(_MODEL, 1000, 0, at())), 100_000)
+    with pytest.raises(GatewayError, match="has spent its budget"):
+        subject.admit("a", rules, Ask(_MODEL, 1000, 0, at()))
+    clock.advance(86_400)
+    long.settle(_MODEL, Usage(input_tokens=1000, output_tokens=0), False, at())
+    cost = Pricing(CATALOG).cost_micro_usd(_MODEL, Usage(input_tokens=1000))
+    assert subject.budgets.spent("a", rules) == cost
+    subject.admit("a", rules, Ask(_MODEL, 1000, 0, at()))
+    clock.advance(86_400)
+    subject.admit("a", rules, Ask(_MODEL, 1000, 0, at()))
+    assert subject.budgets.spent("a", rules) == 0
+    await finish_all(within_s=5)
+
+
+async def test_a_budget_that_was_spent_yesterday_is_there_for_the_first_who_asks() -> None:
+    """Protects clients whose requests are all refused from being refused for ever."""
+    clock = FakeClock()
+    subject, rules = _limiter(clock), Rules(budget_micro_usd=10, period=Period.DAY)
+    _ended(subject.admit("a", rules, _ask()), 100_000)
+    clock.advance(86_400)
+    subject.admit("a", rules, _ask())
     await finish_all(within_s=5)
 
 

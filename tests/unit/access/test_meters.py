@@ -159,7 +159,7 @@ def test_who_is_let_in_is_told_what_whoever_looks_would_be(
         room = counted.limit - used - tokens if tokens and used >= 1 else 1.0
         free = all(each.left(now_s) for each in meter.requests)
         try:
-            told = headers_of(meter.let_in(tokens, now_s))
+            told = headers_of(meter.reserve(tokens, now_s))
         except GatewayError:
             assert not free or room < 0.001
             assert meter.fields(now_s, tokens=True) == before
@@ -180,6 +180,6 @@ def test_who_is_let_in_is_told_what_whoever_looks_would_be(
 def test_who_is_let_in_is_told_of_the_limit_with_the_least_left(others: int, limit: str, left: str) -> None:
     """Protects clients from going by their own limit of tokens where the server's is the nearer one, or as near."""
     meters = Meters(_limits(tokens_per_minute=500))
-    meters.meter_of("b", Rules()).let_in(others, 1000.0)
-    told = headers_of(meters.meter_of("a", Rules(tokens_per_minute=400)).let_in(100, 1000.0))
+    meters.meter_of("b", Rules()).reserve(others, 1000.0)
+    told = headers_of(meters.meter_of("a", Rules(tokens_per_minute=400)).reserve(100, 1000.0))
     assert (told["x-ratelimit-limit-tokens"], told["x-ratelimit-remaining-tokens"]) == (limit, left)

@@ -96,15 +96,17 @@ async def test_a_model_the_key_may_not_ask_for_is_refused(path: str, kind: str, 
     assert len(house.upstream.calls) == 1
 
 
-async def test_a_body_with_two_models_is_read_by_the_upstream_as_by_us() -> None:
-    """Protects the list of models from a body that says one thing to us and another to the upstream."""
+@pytest.mark.parametrize("rules", [Rules(models=("claude-sonnet-*",)), Rules(budget_micro_usd=10**9)])
+async def test_a_body_with_two_models_is_read_by_the_upstream_as_by_us(rules: Rules) -> None:
+    """Protects lists of models and budgets from a body that says one thing to us and another to the upstream."""
     house = bench(whole())
     raw = b'{"model":"claude-opus-5-5","max_tokens":9,"messages":[],"model":"claude-sonnet-5-5"}'
     shared, key = services(house), random_key()
-    await shared.admission.desk.stored.add("work", Rules(models=("claude-sonnet-*",)), key)
+    await shared.admission.desk.stored.add("work", rules, key)
     async with client(shared, ROUTES) as asked:
         answer = await asked.post(_MESSAGES, data=raw, headers={"x-api-key": key.reveal()})
         assert answer.status == 200
+    await finish_all(within_s=5)
     assert house.upstream.calls[0][1].body.count(b'"model"') == 1
     assert b"claude-sonnet-5-5" in house.upstream.calls[0][1].body
 
