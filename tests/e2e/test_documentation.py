@@ -43,7 +43,6 @@ ELSEWHERE: Final = {
     "docker build": "no Docker is at hand; tests/deploy replays the Dockerfile and starts what comes of it",
     "kubectl apply": "no cluster is at hand; tests/deploy reads the manifests",
     "git clone https://huggingface.co": "Hugging Face is not at hand; tests/deploy lays the folder out and replays it",
-    'hash "$http_authorization': "it is a line for nginx; deploy/nginx.conf has its tests in tests/deploy",
     "scrape_configs": "it is for Prometheus; test_metrics scrapes",
 }
 """Blocks that are run by other tests or by none, by a part of them."""

@@ -48,6 +48,12 @@ def plain(key: str) -> str:
     return found["name"] if found is not None and secret(found["name"]) == key else key
 
 
+def proof(key: str) -> str:
+    """The end of a key that `secret` made, which no other has; of any other key, nothing."""
+    found = _MADE.fullmatch(key)
+    return found["proof"] if found is not None else ""
+
+
 def marked_words(text: str) -> list[str]:
     """The words of a text that hold the mark: what a file or a variable has of secrets."""
     return _TOKEN.findall(text)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import quote
 
-from tests.support.canaries.marks import MARK
+from tests.support.canaries.marks import MARK, proof
 
 PIECE_CHARACTERS: Final = 12
 CANARIES: Final = {
@@ -32,7 +32,13 @@ _COUNTED_UP: Final = re.compile(r"[-_]?(?:0123456789|123456789)(?:abcdef)?(?:012
 
 
 def telling(secret: str) -> str:
-    """The part that nobody else has: from a little before the mark, and without the digits in order at its end."""
+    """The part that nobody else has.
+
+    Of a secret that a test has spelled, that is from a little before the mark, and without the digits in order at its
+    end. One that was made shares its mark, and what stands before that, with too many.
+    """
+    if own := proof(secret):
+        return own
     start = max(secret.find(MARK), 0)
     return _COUNTED_UP.sub("", secret[max(start - _STEP, 0) :])
 
