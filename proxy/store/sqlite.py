@@ -74,6 +74,9 @@ _FORGET_HELD: Final = "DELETE FROM held_conversations WHERE conversation = ?"
 
 _JOURNAL: Final = "PRAGMA journal_mode = WAL"
 _JOURNAL_TRIES: Final = 40
+_CONTENDED: Final = ("SQLITE_BUSY", "SQLITE_IOERR_DELETE_NOENT")
+"""How SQLite says that another process does the same; the second, that it was quicker to remove the old journal."""
+
 _JOURNAL_PAUSE_S: Final = 0.05
 _REASONS: Final = (
     ("SQLITE_FULL", "the disk is full"),
@@ -301,7 +304,7 @@ def _journal_mode(connection: sqlite3.Connection) -> str:
             return str(connection.execute(_JOURNAL).fetchone()[0])
         except sqlite3.OperationalError as error:
             waited = time.perf_counter() - began_s > CALL_TIMEOUT_S / 2
-            if waited or not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+            if waited or not error.sqlite_errorname.startswith(_CONTENDED):
                 raise
         time.sleep(_JOURNAL_PAUSE_S)
     return str(connection.execute(_JOURNAL).fetchone()[0])
