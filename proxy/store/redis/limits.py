@@ -6,7 +6,7 @@ Of each client, and of the server under an empty name, Redis keeps
   in, those of it and of the one before; how many requests are held, and what they have reserved; when the first of
   them may end by itself; what was spent in the period that the text names;
 - ``window:NAME``: a list of when each request of the last minute began, in microseconds;
-- ``held:NAME``: a sorted set of the requests under way, with what each reserved, by the second it ends in by itself; a
+- ``running:NAME``: a sorted set of the requests under way, with what each reserved, by the second it ends in by itself; a
   member that never does keeps the key;
 - ``spent:NAME:PERIOD``: a hash of what each database knows to have been spent.
 
@@ -382,7 +382,8 @@ class RedisCounters:
         keys = [_held_key(client), _spent_key(client, period)]
         names = [name for name, _ in tokens] if any(each.more_tokens for each in ended) else []
         first = len(keys) + 1
-        if client not in names[:1]:
+        own = told is not None or any(each.held for each in ended)
+        if own and client not in names[:1]:
             names.insert(0, client)
             first += 1
         return keys + [_counts_key(name) for name in names], [first, *self._words(bucket, ended, told)]
@@ -438,7 +439,7 @@ def _counts_key(name: str) -> str:
 
 
 def _held_key(client: str) -> str:
-    return f"{PREFIX}held:{client}"
+    return f"{PREFIX}running:{client}"
 
 
 def _spent_key(client: str, period: str) -> str:

@@ -116,6 +116,7 @@ class RedisLink:
         self._places = asyncio.Semaphore(_CONNECTIONS)
         self._waiting: list[_Asked] = []
         self._begun = False
+        self._closed = False
         self._patience: asyncio.TimerHandle | None = None
         self._failures = 0
         self.degraded = False
@@ -165,7 +166,10 @@ class RedisLink:
         return self._redis.pubsub(ignore_subscribe_messages=True)
 
     async def close(self) -> None:
-        """Send what still waits, and close every connection. What is asked afterwards fails."""
+        """Send what still waits, and close every connection; safe to call twice. What is asked afterwards fails."""
+        if self._closed:
+            return
+        self._closed = True
         await self._send_waiting()
         for _ in range(_CONNECTIONS):
             await self._places.acquire()

@@ -9,6 +9,9 @@ import pytest
 from proxy.secrets import Secret
 from proxy.store.base import NotShared
 from proxy.store.redis.link import RedisLink, Script
+from proxy.tasks import finish_all, spawn
+from tests.support.house import eventually
+from tests.support.real_redis import RealRedis
 
 _RESET = b"reset"
 
@@ -122,9 +125,117 @@ async def test_a_script_redis_has_forgotten_is_sent_whole() -> None:
         assert not link.degraded
 
 
+async def test_a_script_that_is_sent_whole_outlives_the_connection_it_was_first_asked_over() -> None:
+    """Protects a request from a failure of others, where its own script goes out once more anyway."""
+    async with _scripted(b"-NOSCRIPT No matching script.\r\n", _RESET, b":7\r\n") as (link, asked):
+        found = await asyncio.gather(
+            link.run(Script("return 7"), ()), link.call("GET", "a"), return_exceptions=True
+        )
+        assert found[0] == 7
+        assert isinstance(found[1], NotShared)
+        assert asked == [b"EVALSHA", b"GET", b"EVAL"]
+
+
 async def test_nobody_listens() -> None:
     """Protects a start before Redis, and the password of its address."""
     link = RedisLink(Secret("redis://:pass-canary@127.0.0.1:1/0"))
     assert not await link.probe()
     assert "pass-canary" not in repr(link)
     await link.close()
+
+
+async def test_what_is_asked_in_one_turn_goes_over_one_connection(redis: RealRedis, link: RedisLink) -> None:
+    """Protects a busy process from a connection and a write for each call, and callers from each other's answers."""
+    asked = [link.call("SET", f"k{number}", number) for number in range(20)]
+    asked += [link.call("GET", f"k{number}") for number in range(20)]
+    answers = await asyncio.gather(*asked, link.call("HSET", "h", "a", 1), link.call("HGETALL", "h"))
+    assert answers[20:40] == [str(number).encode() for number in range(20)]
+    assert answers[-1] == {b"a": b"1"}
+    assert await _clients(redis) == 1
+    await link.close()
+    assert await _clients(redis) == 0
+
+
+async def test_an_error_is_its_own_callers_alone() -> None:
+    """Protects the calls of one turn from a bad one among them."""
+    async with _scripted(b"+OK\r\n", b"-ERR no\r\n", b"+OK\r\n") as (link, _):
+        found = await asyncio.gather(*(link.call("GET", name) for name in "abc"), return_exceptions=True)
+        assert found[0] == found[2] == b"OK"
+        assert isinstance(found[1], NotShared)
+
+
+async def test_a_connection_that_breaks_takes_its_own_calls_along_and_is_one_failure() -> None:
+    """Protects the calls of another turn, and a Redis that broke off once from being given up for it."""
+    async with _scripted(b"+OK\r\n", _RESET, b"+OK\r\n") as (link, asked):
+        found = await asyncio.gather(*(link.call("GET", name) for name in "abcde"), return_exceptions=True)
+        assert found[0] == b"OK"
+        assert all(isinstance(each, NotShared) for each in found[1:])
+        assert not link.degraded
+        assert await link.call("GET", "f") == b"OK"
+        assert len(asked) == 3
+
+
+async def test_a_caller_that_leaves_takes_nothing_from_the_others() -> None:
+    """Protects the calls of one turn from a client that disconnects in the middle of them."""
+    async with _scripted(b"+OK\r\n", b"+OK\r\n") as (link, asked):
+        leaving, staying = (spawn(link.call("GET", name), name=name) for name in "ab")
+        await asyncio.sleep(0)
+        leaving.cancel()
+        assert await staying == b"OK"
+        assert asked == [b"GET", b"GET"]
+        assert leaving.cancelled()
+
+
+async def test_a_connection_that_was_closed_meanwhile_costs_nobody_a_call(
+    redis: RealRedis, link: RedisLink
+) -> None:
+    """Protects the first calls after a restart of Redis."""
+    await asyncio.gather(*(link.call("PING") for _ in range(3)))
+    await redis.kill()
+    await redis.start()
+    assert await link.call("PING")
+    assert not link.degraded
+
+
+async def test_what_nobody_waits_for_goes_with_the_next_call_and_soon_without_one(
+    redis: RealRedis, link: RedisLink
+) -> None:
+    """Protects Redis from a turn of its own for each thing that it is told, and what is told from staying here."""
+    await link.call("SET", "n", 0)
+    link.tell("INCR", "n")
+    link.tell_script(Script("return redis.call('INCR', KEYS[1])"), ("n",))
+    assert await link.call("GET", "n") == b"1"
+    assert await link.call("GET", "n") == b"2"
+    link.tell("INCR", "n")
+    await eventually(lambda: _is(redis, b"3"), 5)
+    link.tell("INCR", "n")
+    await link.close()
+    assert await redis.ask("GET", "n") == b"4"
+
+
+async def test_a_redis_that_is_given_up_is_told_nothing() -> None:
+    """Protects a process on its own from work for a Redis that is away."""
+    async with _scripted(_STATES["full"]) as (link, asked):
+        with pytest.raises(NotShared):
+            await link.call("SET", "a", 1)
+        link.tell("SET", "a", 1)
+        link.tell_script(Script("return 1"), ())
+        await finish_all(within_s=1)
+        assert asked == [b"SET"]
+
+
+async def test_something_large_goes_alone(redis: RealRedis, link: RedisLink) -> None:
+    """Protects the other calls of a turn from waiting until it has gone out."""
+    await asyncio.gather(link.call("SET", "large", b"x" * 100_000), link.call("PING"))
+    assert await _clients(redis) == 2
+
+
+async def _is(redis: RealRedis, value: bytes) -> bool:
+    return await redis.ask("GET", "n") == value
+
+
+async def _clients(redis: RealRedis) -> int:
+    """Connections to a Redis, without that of who asks."""
+    found = await redis.ask("CLIENT", "LIST")
+    assert isinstance(found, bytes)
+    return len(found.splitlines()) - 1
