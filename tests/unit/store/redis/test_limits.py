@@ -27,7 +27,7 @@ from tests.unit.access.test_rules import NO_LIMITS
 from tests.unit.dispatch.building import CATALOG
 
 _COUNTS = "carousel:1:counts:a"
-_HELD = "carousel:1:held:a"
+_HELD = "carousel:1:running:a"
 _WINDOW = "carousel:1:window:a"
 COUNTED = Counted(
     nonce="n",
