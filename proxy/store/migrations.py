@@ -1,8 +1,11 @@
 """Bringing a database of an earlier version up to this one. There is no way back."""
 
+import fcntl
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -53,6 +56,13 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mig
         StoreError: the database is of a newer version.
         sqlite3.Error: a step failed; the database is as it was before that step.
     """
+    if _version(connection) == migrations[-1].number:
+        return
+    with _alone_in(path.parent):
+        _migrate(connection, path, migrations)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
     version = _version(connection)
     newest = migrations[-1].number
     if version > newest:
@@ -65,6 +75,20 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mig
     for migration in migrations:
         if migration.number > version:
             _apply(connection, migration)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Have processes that come together take their turns; the turn of one that is killed is over too.
+
+    To the others a database that one has half brought up to date would look like one of an older version.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _version(connection: sqlite3.Connection) -> int:

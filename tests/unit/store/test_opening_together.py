@@ -70,3 +70,17 @@ def test_all_of_them_get_it(tmp_path: Path, round_: int) -> None:
 
     with ThreadPoolExecutor(_PROCESSES) as threads:
         assert set(threads.map(mode, range(_PROCESSES))) == {"wal"}
+
+
+@pytest.mark.parametrize("round_", range(5))
+def test_who_finds_a_database_half_made_waits_until_it_is_whole(tmp_path: Path, round_: int) -> None:
+    """Protects workers that start together: what one is bringing up to date is no older version to be copied first."""
+    path, together = tmp_path / f"{round_}.db", Barrier(_PROCESSES)
+
+    def made(_: int) -> None:
+        together.wait(10)
+        sqlite._connect(path).close()
+
+    with ThreadPoolExecutor(_PROCESSES) as threads:
+        assert list(threads.map(made, range(_PROCESSES))) == [None] * _PROCESSES
+    assert not [each.name for each in tmp_path.iterdir() if "before" in each.name]
