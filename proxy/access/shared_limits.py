@@ -1,6 +1,6 @@
 """Limits that several processes keep together; while they cannot, each keeps to its share of them."""
 
-import asyncio
+import itertools
 import math
 import secrets
 from typing import Final, assert_never
@@ -9,7 +9,7 @@ import msgspec
 
 from proxy.access.budgets import Budgets
 from proxy.access.limits import Ask, Grant, Limiter, counted_tokens, reserved_micro_usd, settled_before
-from proxy.access.meters import limits_of
+from proxy.access.meters import Limits, limits_of
 from proxy.access.refusals import (
     Line,
     budget_reserved,
@@ -28,9 +28,8 @@ from proxy.model.pricing import Pricing
 from proxy.settings import LimitSettings
 from proxy.store.base import StoreError
 from proxy.store.shared import BucketCount, Counted, Refusal, SharedCounters, Taken, WindowCount
-from proxy.tasks import spawn
 
-_NONCE_BYTES: Final = 9
+_NAME_BYTES: Final = 9
 _NOTHING_USED: Final = Usage()
 
 
@@ -53,21 +52,21 @@ class SharedLimiter:
         self._pricing = pricing
         self._server = limits
         self._left: dict[str, int] = {}
+        self._limits: dict[str, tuple[Rules, Limits]] = {}
+        # no other process gives a request the same name
+        self._name = secrets.token_urlsafe(_NAME_BYTES)
+        self._numbers = itertools.count()
         budgets.tell = counters.spent
 
     async def admit(self, client: str, rules: Rules, ask: Ask) -> Grant:
         """See `Limiter.admit`."""
         counted = self._counted(client, rules, ask)
-        taking = spawn(self._taken(counted), name="reserve from shared limits")
         try:
-            taken = await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            # the client has left, and what is reserved for it all the same is to be given back
-            taking.add_done_callback(lambda task: self._give_back(counted, task))
-            raise
-        share = self._alone.share = self._counters.share
-        if taken is None:
+            taken = await self._counters.take(counted)
+        except StoreError:
+            share = self._alone.share = self._counters.share
             return self._alone.admit(client, self._rules_alone(client, rules, share), ask)
+        self._alone.share = self._counters.share
         if rules.budget_micro_usd is not None:
             self._left[client] = taken.left_micro_usd
         fields = limit_fields(_lines(counted, taken))
@@ -77,10 +76,12 @@ class SharedLimiter:
         return _SharedGrant(fields, True, self, counted, rules, taken)
 
     def _counted(self, client: str, rules: Rules, ask: Ask) -> Counted:
-        limits = limits_of(client, rules, self._server)
-        budget = rules.budget_micro_usd
+        known = self._limits.get(client)
+        if known is None or known[0] is not rules:
+            known = self._limits[client] = rules, limits_of(client, rules, self._server)
+        limits, budget = known[1], rules.budget_micro_usd
         return Counted(
-            nonce=secrets.token_urlsafe(_NONCE_BYTES),
+            nonce=f"{self._name}{next(self._numbers):x}",
             client=client,
             requests=limits.requests,
             tokens=limits.tokens if ask.tokens else (),
@@ -90,17 +91,6 @@ class SharedLimiter:
             period="" if budget is None else self._budgets.period_name(client, rules),
             reserved_micro_usd=reserved_micro_usd(self._pricing, rules, ask),
         )
-
-    async def _taken(self, counted: Counted) -> Taken | None:
-        try:
-            return await self._counters.take(counted)
-        except StoreError:
-            return None
-
-    def _give_back(self, counted: Counted, taking: "asyncio.Task[Taken | None]") -> None:
-        taken = None if taking.cancelled() else taking.result()
-        if taken is not None and taken.refusal is Refusal.NONE:
-            self._counters.settle(counted, taken.bucket, -counted.asked_tokens)
 
     def _rules_alone(self, client: str, rules: Rules, share: int) -> Rules:
         """The same with as much of the budget as this process may spend of what was left when that was last known."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -90,7 +90,15 @@ class Thought(msgspec.Struct, frozen=True):
     block: ThinkingBlock | RedactedThinkingBlock
 
 
-def _nothing(_call_id: str) -> Sequence[Thought]:
+Recall: TypeAlias = Callable[[str], Sequence[Thought]]
+"""Gives the thinking of an earlier turn by the id of its first tool call."""
+
+Keep: TypeAlias = Callable[[str, Sequence[Thought]], None]
+"""Remembers it."""
+
+
+def nothing_recalled(_call_id: str) -> Sequence[Thought]:
+    """The recall of whoever remembers nothing."""
     return ()
 
 
@@ -115,7 +123,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     default_max_tokens: int | None = None
     default_temperature: float | None = None
-    recall: Callable[[str], Sequence[Thought]] = _nothing
+    recall: Recall = nothing_recalled
     thinking_back: bool = True
     files: Mapping[str, str] | None = None
 
@@ -187,7 +195,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     thinking_format: ThinkingFormat = ThinkingFormat.REASONING_CONTENT
     include_usage: bool = False
-    keep: Callable[[str, Sequence[Thought]], None] | None = None
+    keep: Keep | None = None
     form: AnswerForm = PLAIN_FORM
     conversation: str = ""
     session: str = ""

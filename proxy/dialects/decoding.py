@@ -19,6 +19,8 @@ _UNKNOWN_MAX = 32
 _UNPRINTABLE = re.compile(r"[^!-+\--~]")
 _MISSING = re.compile(r"^Object missing required field `(?P<name>\w+)`$")
 _PATH = re.compile(r"^(?P<what>.*) - at `(?:key in )?\$(?P<path>[^`]*)`$", re.DOTALL)
+# an alias that is written where it is asked for is made anew each time
+_FIELDS = dict[str, msgspec.Raw]
 _decoders: dict[object, msgspec.json.Decoder[object]] = {}
 
 
@@ -67,7 +69,10 @@ def is_given(value: Anything) -> bool:
 
 def unknown_fields(body: bytes, known: frozenset[str]) -> tuple[Dropped, ...]:
     """The top-level fields of a JSON object that are not among `known`, as losses to be told; 32 at most."""
-    names = (name for name in decode_json(dict[str, msgspec.Raw], body) if name not in known)
+    fields = decode_json(_FIELDS, body)
+    if known.issuperset(fields):
+        return ()
+    names = (name for name in fields if name not in known)
     return tuple(Dropped(printable(name), "unknown field") for name in islice(names, _UNKNOWN_MAX))
 
 

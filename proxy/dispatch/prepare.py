@@ -13,7 +13,18 @@ from proxy.dialects.anthropic import (
     without_foreign_thinking,
 )
 from proxy.dialects.claude_web import PromptOptions, encode_plan, plan_request
-from proxy.dialects.common import AnswerForm, Demand, Dropped, Rendering, Target, ThinkingFormat, Translated
+from proxy.dialects.common import (
+    AnswerForm,
+    Demand,
+    Dropped,
+    Keep,
+    Recall,
+    Rendering,
+    Target,
+    ThinkingFormat,
+    Translated,
+    nothing_recalled,
+)
 from proxy.dialects.decoding import decode_json
 from proxy.dialects.openai_chat.upstream import encode_request as encode_chat
 from proxy.dialects.openai_chat.upstream import passing_body
@@ -228,7 +239,7 @@ def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
         body = splice(body, set=changes, remove=envelope.own_fields)
         dropped = tuple(Dropped(name, _NO_MEANING) for name in envelope.own_fields)
     elif exchange.rewritten:
-        body = without_doubles(body)
+        body = without_doubles(body, "model")
     if envelope.continuing and holds_our_signatures(body):
         body, lost = without_foreign_thinking(body, for_anthropic=True)
         dropped += lost
@@ -258,7 +269,15 @@ def _thinking_format(exchange: Exchange, defaults: RequestDefaults) -> ThinkingF
     return _THINK if exchange.think else _REASONING
 
 
-def _target(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults, model: str) -> Target:
+def _target(
+    exchange: Exchange,
+    facts: ModelFacts,
+    defaults: RequestDefaults,
+    model: str,
+    recall: Recall = nothing_recalled,
+    *,
+    thinking_back: bool = True,
+) -> Target:
     return Target(
         facts=facts,
         model=model,
@@ -266,17 +285,22 @@ def _target(exchange: Exchange, facts: ModelFacts, defaults: RequestDefaults, mo
         stream=exchange.stream,
         default_max_tokens=defaults.max_tokens,
         default_temperature=defaults.temperature,
+        recall=recall,
+        thinking_back=thinking_back,
         files=exchange.files,
     )
 
 
-def _rendering(exchange: Exchange, defaults: RequestDefaults, model: str, form: AnswerForm) -> Rendering:
+def _rendering(
+    exchange: Exchange, defaults: RequestDefaults, model: str, form: AnswerForm, keep: Keep | None = None
+) -> Rendering:
     return Rendering(
         request_id=exchange.id,
         created_s=exchange.created_s,
         model=model,
         thinking_format=_thinking_format(exchange, defaults),
         include_usage=exchange.envelope.include_usage,
+        keep=keep,
         form=form,
     )
 
@@ -290,11 +314,8 @@ def _translated(
     *,
     thinking_back: bool = True,
 ) -> Prepared:
-    target = msgspec.structs.replace(
-        _target(exchange, facts, defaults, model),
-        recall=partial(memory.recall if thinking_back else memory.forget, exchange.client),
-        thinking_back=thinking_back,
-    )
+    recall = partial(memory.recall if thinking_back else memory.forget, exchange.client)
+    target = _target(exchange, facts, defaults, model, recall, thinking_back=thinking_back)
     translated = exchange.dialect.decode_request(exchange.body, target)
     request = translated.request
     if exchange.envelope.continuing and defaults.auto_cache and translated.auto_cache:
@@ -312,9 +333,8 @@ def _translated(
     return Prepared(
         call=call,
         model=model,
-        rendering=msgspec.structs.replace(
-            _rendering(exchange, defaults, model, translated.form),
-            keep=partial(memory.keep, exchange.client),
+        rendering=_rendering(
+            exchange, defaults, model, translated.form, partial(memory.keep, exchange.client)
         ),
         collect=collect,
         dropped=translated.dropped,

@@ -153,7 +153,10 @@ class SharedCounters(Protocol):
         ...
 
     async def take(self, counted: Counted) -> Taken:
-        """Reserve for a request from all limits, or from none. Raises StoreError."""
+        """Reserve for a request from all limits, or from none. Raises StoreError.
+
+        Where this is cancelled, what is reserved all the same is given back.
+        """
         ...
 
     def settle(self, counted: Counted, bucket: int, more_tokens: int) -> None:

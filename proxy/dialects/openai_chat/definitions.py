@@ -5,7 +5,6 @@ Sources: "Function calling" in OpenAI's documentation; "Tool use" and "Structure
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -39,8 +38,7 @@ _TEXT_INPUT: Final = msgspec.Raw(
 )
 
 
-@dataclass(slots=True)
-class StrictRoom:
+class StrictRoom(msgspec.Struct):
     """What is left of what the schemas of a request may hold together, and of its strict tools."""
 
     tools: int = _STRICT_TOOLS_MAX
@@ -63,8 +61,7 @@ class StrictRoom:
         return True
 
 
-@dataclass(slots=True)
-class Definitions:
+class Definitions(msgspec.Struct):
     """The tools a request defines.
 
     Attributes:
@@ -73,9 +70,9 @@ class Definitions:
         dropped: what was lost.
     """
 
-    tools: list[Tool] = field(default_factory=list)
-    custom: set[str] = field(default_factory=set)
-    dropped: list[Dropped] = field(default_factory=list)
+    tools: list[Tool] = []
+    custom: set[str] = set()
+    dropped: list[Dropped] = []
 
 
 def read_definitions(request: ChatRequest, room: StrictRoom) -> Definitions:

@@ -5,7 +5,6 @@ compiled by the upstream where it can be; else it becomes the input of a tool th
 made to; else the model is asked in words, as it is for any JSON.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -25,8 +24,7 @@ _TOOL_WORDS: Final = "Give your answer by calling this tool."
 _Fields = dict[str, msgspec.Raw]
 
 
-@dataclass(slots=True, kw_only=True)
-class Format:
+class Format(msgspec.Struct, kw_only=True):
     """How the form of an answer is brought about.
 
     Attributes:

@@ -4,7 +4,6 @@ Source: "Create chat completion" in OpenAI's API reference and "Create a Message
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias, assert_never
 
 import msgspec
@@ -45,19 +44,18 @@ from proxy.model.content import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from proxy.model.request import InputMessage
+from proxy.model.request import InputMessage, Role
 
 _USUAL_DETAIL: Final = frozenset((None, "auto"))
 _Attachment: TypeAlias = ImageBlock | DocumentBlock
 
 
-@dataclass(slots=True)
-class Conversation:
+class Conversation(msgspec.Struct):
     """The messages of a request: instructions that lead, the turns as they came, and what was lost."""
 
-    system: list[TextBlock] = field(default_factory=list)
-    turns: list[InputMessage] = field(default_factory=list)
-    dropped: list[Dropped] = field(default_factory=list)
+    system: list[TextBlock] = []
+    turns: list[InputMessage] = []
+    dropped: list[Dropped] = []
 
 
 def read_messages(
@@ -94,10 +92,10 @@ class _Reader:
     def read(self, message: ChatMessage, place: int) -> None:
         at = f"messages[{place}]"
         match message:
+            case UserMessage(content=content, cache_control=mark):
+                self._add("user", mark_last(self._user_blocks(content, at), mark))
             case SystemMessage() | DeveloperMessage():
                 self._instruct(message)
-            case UserMessage(content=content, cache_control=mark):
-                self._add("user", mark_last(self._user_blocks(content, f"{at}.content"), mark))
             case AssistantMessage():
                 self._add("assistant", self._assistant_blocks(message, place, at))
             case ToolMessage(tool_call_id=call):
@@ -172,7 +170,7 @@ class _Reader:
     def _user_blocks(self, content: str | Sequence[UserPart], at: str) -> list[Block]:
         if isinstance(content, str):
             return [TextBlock(content)]
-        return [self._user_block(part, f"{at}[{index}]") for index, part in enumerate(content)]
+        return [self._user_block(part, f"{at}.content[{index}]") for index, part in enumerate(content)]
 
     def _user_block(self, part: UserPart, at: str) -> Block:
         match part:
@@ -193,11 +191,8 @@ class _Reader:
             self._lose("messages[].content[].image_url.detail", f"{at}.image_url.detail")
         return image_block(part, at, self._files)
 
-    def _add(self, role: str, blocks: list[Block]) -> None:
-        turn = InputMessage("assistant" if role == "assistant" else "user", blocks)
-        if role == "system":
-            turn = InputMessage("system", blocks)
-        self.conversation.turns.append(turn)
+    def _add(self, role: Role, blocks: list[Block]) -> None:
+        self.conversation.turns.append(InputMessage(role, blocks))
 
     def _drop(self, name: str, reason: str) -> None:
         self.conversation.dropped.append(Dropped(name, reason))

@@ -5,9 +5,10 @@ Anthropic's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
+
+import msgspec
 
 from proxy.dialects.common import Dropped, Target
 from proxy.dialects.openai_chat.schema import ChatRequest
@@ -30,8 +31,7 @@ _BUDGETS: Final[Mapping[str, int]] = MappingProxyType(
 )
 
 
-@dataclass(slots=True)
-class Reasoning:
+class Reasoning(msgspec.Struct):
     """How a request is reasoned about.
 
     Attributes:
@@ -44,7 +44,7 @@ class Reasoning:
     max_tokens: int
     thinking: Thinking | None = None
     effort: str | None = None
-    dropped: list[Dropped] = field(default_factory=list)
+    dropped: list[Dropped] = []
 
     def thinks(self, facts: ModelFacts) -> bool:
         """Whether the model will think."""
@@ -71,8 +71,7 @@ def read_reasoning(request: ChatRequest, target: Target, *, no_budget: str | Non
     return reasoning
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(msgspec.Struct, frozen=True):
     """What a client says about reasoning: how much, in tokens where it counts them, and the field that says it."""
 
     effort: str | None
@@ -155,14 +154,13 @@ def _accepted(effort: str, facts: ModelFacts) -> str | None:
     return next((level for level in reversed(levels) if level in facts.effort_levels), None)
 
 
-@dataclass(slots=True)
-class SamplingFields:
+class SamplingFields(msgspec.Struct):
     """What is sent of the sampling fields, and what was lost."""
 
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
-    dropped: list[Dropped] = field(default_factory=list)
+    dropped: list[Dropped] = []
 
 
 def read_sampling(request: ChatRequest, target: Target, *, thinks: bool) -> SamplingFields:

@@ -4,7 +4,6 @@ Sources: "Function calling" in OpenAI's documentation; "Tool use" in Anthropic's
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -32,8 +31,7 @@ _ALLOWED: Final = "tool_choice.allowed_tools.tools"
 _FORCING: Final = (ToolChoiceAny, ToolChoiceTool)
 
 
-@dataclass(slots=True)
-class Tooling:
+class Tooling(msgspec.Struct):
     """The tools of a request.
 
     Attributes:
@@ -62,15 +60,15 @@ def read_tools(
     request: ChatRequest, turns: Sequence[InputMessage], facts: ModelFacts, room: StrictRoom
 ) -> Tooling:
     """The tools and the choice. Raises InvalidRequest naming the field that cannot be carried."""
-    defined = read_definitions(request, room)
-    dropped = defined.dropped
-    tools: list[Tool | msgspec.Raw] = [*defined.tools]
     given, at = _given(request)
-    if not tools:
+    if not request.tools and not request.functions:
         if _demands(given):
             raise InvalidRequest(f"{at} is only allowed when tools are given.", param=at)
         stubs = _stubs(turns)
-        return Tooling(stubs, ToolChoiceNone() if stubs else None, None, dropped)
+        return Tooling(stubs, ToolChoiceNone() if stubs else None, None, [])
+    defined = read_definitions(request, room)
+    dropped = defined.dropped
+    tools: list[Tool | msgspec.Raw] = [*defined.tools]
     chosen = _choice(given, {tool.name for tool in defined.tools}, at)
     wish = None
     if isinstance(given, NamedChoice) and given.allowed_tools is not None:
@@ -172,6 +170,5 @@ def _one_at_a_time(choice: ToolChoice | None, parallel: bool | None) -> ToolChoi
 
 def _stubs(turns: Sequence[InputMessage]) -> list[Tool | msgspec.Raw]:
     """A history with tool calls is only taken together with tools of these names."""
-    blocks = (block for turn in turns for block in turn.content)
-    names = dict.fromkeys(block.name for block in blocks if isinstance(block, ToolUseBlock))
+    names = {block.name: None for turn in turns for block in turn.content if isinstance(block, ToolUseBlock)}
     return [Tool(name, _ANY_OBJECT) for name in names]

@@ -25,6 +25,8 @@ from proxy.model.request import InputMessage
 _START: Final = "(conversation start)"
 _NOTHING_SAID: Final = "(no content)"
 _NO_RESULT: Final = "no result supplied"
+# a union that is written where it is asked for is made anew each time
+_OF_TOOLS: Final = (ToolUseBlock, ToolResultBlock)
 _GO_ON: Final = "Continue exactly from where the previous message stopped."
 
 
@@ -33,8 +35,10 @@ def reminder(text: str) -> TextBlock:
     return TextBlock(f"<system-reminder>\n{text}\n</system-reminder>")
 
 
-def ordered(turns: Iterable[InputMessage], facts: ModelFacts) -> list[InputMessage]:
+def ordered(turns: Sequence[InputMessage], facts: ModelFacts) -> list[InputMessage]:
     """The same turns in an order the model takes, but for the last, which is up to `closed`."""
+    if _is_plain(turns):
+        return [*turns]
     turns = _merged(_without_blank_text(turn) for turn in turns)
     turns = _merged(_never_empty(turns))
     turns = _merged(_placed(turns, facts))
@@ -62,6 +66,22 @@ def begins_with_thinking(turns: Sequence[InputMessage]) -> bool:
         if turn.role == "assistant":
             return isinstance(turn.content[0], ThinkingBlock | RedactedThinkingBlock)
     return False
+
+
+def _is_plain(turns: Sequence[InputMessage]) -> bool:
+    """Whether the user and the assistant speak by turns, the user first, without tools: there is nothing to order."""
+    speaker, other = "user", "assistant"
+    for turn in turns:
+        if turn.role != speaker or not turn.content:
+            return False
+        for block in turn.content:
+            if isinstance(block, TextBlock):
+                if not block.text or block.text.isspace():
+                    return False
+            elif isinstance(block, _OF_TOOLS):
+                return False
+        speaker, other = other, speaker
+    return bool(turns)
 
 
 def _user(text: str) -> InputMessage:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -69,7 +70,17 @@ class RedisCounters:
             keys += _counts_key(name), f"{PREFIX}window:{name}"
             words += asked.get(name, _NOT_LIMITED), tokens.get(name, _NOT_LIMITED)
         words += ended
-        held, *numbers = msgspec.convert(await self._link.run(TAKE, keys, *words), list[int])
+        taking = self._link.running(TAKE, keys, *words)
+        try:
+            # a future that is cancelled would not tell what came of it
+            answer = await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(partial(self._give_back, counted))
+            raise
+        return self._heard(counted, answer)
+
+    def _heard(self, counted: Counted, answer: object) -> Taken:
+        held, *numbers = msgspec.convert(answer, list[int])
         taken = _taken(counted, numbers)
         if counted.held and taken.refusal is Refusal.NONE:
             self._held[counted.nonce] = counted
@@ -78,6 +89,13 @@ class RedisCounters:
         else:
             self._roomy.discard(counted.client)
         return taken
+
+    def _give_back(self, counted: Counted, taking: "asyncio.Future[object]") -> None:
+        """What was reserved for a client that has left meanwhile."""
+        if not taking.cancelled() and taking.exception() is None:
+            taken = self._heard(counted, taking.result())
+            if taken.refusal is Refusal.NONE:
+                self.settle(counted, taken.bucket, -counted.asked_tokens)
 
     def settle(self, counted: Counted, bucket: int, more_tokens: int) -> None:
         """See `SharedCounters.settle`."""

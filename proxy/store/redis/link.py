@@ -132,10 +132,14 @@ class RedisLink:
 
     async def run(self, script: Script, keys: Sequence[str], *arguments: Word) -> object:
         """One script. Raises NotShared."""
+        return await self.running(script, keys, *arguments)
+
+    def running(self, script: Script, keys: Sequence[str], *arguments: Word) -> "asyncio.Future[object]":
+        """The same, for who may stop waiting and wants its answer all the same. Both may raise NotShared."""
         if self.degraded:
             raise NotShared("Redis cannot be used now.")
         words = (len(keys), *keys, *arguments)
-        return await self._answer(("EVALSHA", script.digest, *words), ("EVAL", script.text, *words))
+        return self._answer(("EVALSHA", script.digest, *words), ("EVAL", script.text, *words))
 
     def tell(self, *words: Word) -> None:
         """One command whose answer nobody needs. It waits 2 ms for others to go with; what fails is lost."""
@@ -177,10 +181,10 @@ class RedisLink:
             await self._idle.pop().disconnect()
         await self._pool.disconnect()
 
-    async def _answer(self, words: tuple[Word, ...], whole: tuple[Word, ...] = ()) -> object:
+    def _answer(self, words: tuple[Word, ...], whole: tuple[Word, ...] = ()) -> "asyncio.Future[object]":
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._ask(_Asked(words, answer, whole))
-        return await answer
+        return answer
 
     def _ask(self, asked: _Asked, *, patient: bool = False) -> None:
         if len(asked.packed) > _ALONE_BYTES:

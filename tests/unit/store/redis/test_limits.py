@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import random
 import struct
+import time
 
 import msgspec
 import pytest
@@ -19,7 +20,7 @@ from proxy.store.redis import limits
 from proxy.store.redis.limits import RedisCounters
 from proxy.store.redis.link import RedisLink
 from proxy.store.shared import Counted, Refusal
-from proxy.tasks import finish_all
+from proxy.tasks import finish_all, spawn
 from tests.support.access import MemoryAccess
 from tests.support.clock import FakeClock
 from tests.support.house import eventually
@@ -200,6 +201,34 @@ async def test_what_has_ended_waits_for_company_only_where_nobody_can_miss_it(
 
     await eventually(settled, 5)
     assert await link.call("ZCARD", _HELD) == 1
+
+
+@pytest.mark.parametrize("turns", range(1, 9))
+async def test_what_is_reserved_for_a_client_that_leaves_meanwhile_is_given_back(
+    turns: int, link: RedisLink
+) -> None:
+    """Protects a limit from places and tokens that nobody holds any more, at whatever moment the client leaves."""
+    one = _counters(link)
+    changes = {"tokens": (("a", 1000),), "concurrency": 5, "budget_micro_usd": 900, "reserved_micro_usd": 70}
+    await one.take(_counted(0, client="b"))
+    counted = _counted(1, **changes)
+    taking = spawn(one.take(counted), name="take")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+        # so that its answer comes in while the loop takes one turn after the other
+        time.sleep(0.002)  # noqa: ASYNC251 - the loop is to stand still
+    if taking.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+    else:
+        one.settle(counted, (await taking).bucket, -100)
+
+    async def given_back() -> bool:
+        return bool(await link.call("EXISTS", _COUNTS)) and not await link.call("ZCOUNT", _HELD, 1, "(inf")
+
+    await eventually(given_back, 5)
+    seen = await one.take(_counted(2, **changes))
+    assert (seen.tokens[0].current, seen.left_micro_usd) == (100, 900)
 
 
 @pytest.mark.parametrize("seconds_ago", [[], [70], [70, 10], [3600] * 40, [*range(200, 0, -1)], [-3600, 5]])
