@@ -46,6 +46,11 @@ class Account:
     reserved: int = _NOTHING
     unwritten: int = _NOTHING
 
+    @property
+    def name(self) -> str:
+        """The period, told from all others."""
+        return f"{self.period}:{self.began_unix_ms}"
+
     def begin_anew(self, now_unix_ms: int) -> None:
         """Bring it up to a time of the wall clock that is not within its period."""
         began_ms, ends_ms = self.began_unix_ms, self.ends_unix_ms
@@ -117,7 +122,7 @@ class Budgets:
 
     def period_name(self, client: str, rules: Rules) -> str:
         """The present period of a client's budget, told from all others."""
-        return _name_of(self.account(client, rules))
+        return self.account(client, rules).name
 
     def settle(self, client: str, rules: Rules, reserved: int, micro_usd: int) -> None:
         """A request has ended: what was set apart for it is free, what it cost is spent."""
@@ -170,13 +175,9 @@ class Budgets:
 
     def _told(self, client: str, account: Account, total: int) -> None:
         if self.tell is not None:
-            self.tell(client, _name_of(account), total)
+            self.tell(client, account.name, total)
 
 
 def _bounds(period: Period, now_unix_ms: int) -> tuple[int, int]:
     began_ms, ends_ms = period.bounds(now_unix_ms)
     return began_ms, _NEVER_UNIX_MS if ends_ms is None else ends_ms
-
-
-def _name_of(account: Account) -> str:
-    return f"{account.period}:{account.began_unix_ms}"

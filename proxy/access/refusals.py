@@ -1,10 +1,7 @@
 """What a client is told of its limits: how they stand, with every answer, and which one is in the way, in words."""
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Final
-
-import msgspec
 
 from proxy.access.rules import Rules
 from proxy.errors import ErrorKind, GatewayError, InvalidRequest
@@ -31,14 +28,6 @@ class LimitReached(GatewayError):
         self.headers = headers_of(fields)
 
 
-class Line(msgspec.Struct, frozen=True):
-    """How one limit stands: what it allows, what of it is left, and the seconds until all of it is."""
-
-    limit: int
-    left: int
-    whole_in_s: float
-
-
 def fields_begin(limit: int, sort: str) -> str:
     """The fields of a limit up to what is left of it. Source: "Rate limits" in OpenAI's documentation."""
     return f"x-ratelimit-limit-{sort}: {limit}\r\nx-ratelimit-remaining-{sort}: "
@@ -47,16 +36,6 @@ def fields_begin(limit: int, sort: str) -> str:
 def fields_end(seconds: float, sort: str) -> str:
     """The same from there on: `seconds` are those until all of it is left."""
     return f"\r\nx-ratelimit-reset-{sort}: {duration(seconds)}\r\n"
-
-
-def limit_fields(standing: Mapping[str, Sequence[Line]]) -> str:
-    """Of each sort the limit with the least left, as lines of an answer's head."""
-    fields = ""
-    for sort, found in standing.items():
-        if found:
-            line = min(found, key=lambda each: each.left)
-            fields += f"{fields_begin(line.limit, sort)}{line.left}{fields_end(line.whole_in_s, sort)}"
-    return fields
 
 
 def headers_of(fields: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import itertools
 import math
 import secrets
+from operator import itemgetter
 from typing import Final, assert_never
 
 import msgspec
@@ -11,11 +12,11 @@ from proxy.access.budgets import Budgets
 from proxy.access.limits import Ask, Grant, Limiter, counted_tokens, reserved_micro_usd, settled_before
 from proxy.access.meters import Limits, limits_of
 from proxy.access.refusals import (
-    Line,
     budget_reserved,
     budget_spent,
     concurrency_reached,
-    limit_fields,
+    fields_begin,
+    fields_end,
     requests_reached,
     tokens_reached,
     too_many_tokens,
@@ -27,9 +28,10 @@ from proxy.model.message import Usage
 from proxy.model.pricing import Pricing
 from proxy.settings import LimitSettings
 from proxy.store.base import StoreError
-from proxy.store.shared import BucketCount, Counted, Refusal, SharedCounters, Taken, WindowCount
+from proxy.store.shared import Counted, Refusal, SharedCounters, Taken, WindowCount
 
 _NAME_BYTES: Final = 9
+_LEFT: Final = itemgetter(0)
 _NOTHING_USED: Final = Usage()
 
 
@@ -69,7 +71,7 @@ class SharedLimiter:
         self._alone.share = self._counters.share
         if rules.budget_micro_usd is not None:
             self._left[client] = taken.left_micro_usd
-        fields = limit_fields(_lines(counted, taken))
+        fields = _fields(counted, taken)
         if (refusal := self._refusal(counted, rules, taken, fields)) is not None:
             raise refusal
         self._alone.note(client, rules, ask)
@@ -135,11 +137,8 @@ class SharedLimiter:
             cost = self._pricing.assumed_micro_usd(model, used)
             least = counted.reserved_micro_usd if partial else 0
             self._budgets.settle(counted.client, rules, 0, max(cost, least))
-            period, spent = (
-                self._budgets.period_name(counted.client, rules),
-                self._budgets.spent(counted.client, rules),
-            )
-            self._counters.spent(counted.client, period, spent)
+            account = self._budgets.account(counted.client, rules)
+            self._counters.spent(counted.client, account.name, account.spent)
         self._counters.settle(counted, taken.bucket, more)
 
 
@@ -166,25 +165,26 @@ class _SharedGrant(Grant, gc=False):
         self._limiter.settle(self._counted, self._rules, self._taken, model, used, partial=partial)
 
 
-def _lines(counted: Counted, taken: Taken) -> dict[str, list[Line]]:
-    """How each limit stands."""
-    return {
-        "requests": [
-            Line(limit, max(limit - window.count, 0), _whole_in_s(window))
-            for (_, limit), window in zip(counted.requests, taken.requests, strict=True)
-        ],
-        "tokens": [
-            _tokens_line(limit, bucket, taken.fraction)
-            for (_, limit), bucket in zip(counted.tokens, taken.tokens, strict=True)
-        ],
-    }
+def _fields(counted: Counted, taken: Taken) -> str:
+    """Of each sort the limit with the least left, as lines of an answer's head."""
+    fields = ""
+    if counted.requests:
+        windows = zip(counted.requests, taken.requests, strict=True)
+        left, limit, window = min(
+            [(limit - each.count, limit, each) for (_, limit), each in windows], key=_LEFT
+        )
+        end = fields_end(_whole_in_s(window), "requests")
+        fields = f"{fields_begin(limit, 'requests')}{max(left, 0)}{end}"
+    if counted.tokens:
+        buckets = zip(counted.tokens, taken.tokens, strict=True)
+        unspent, limit, bucket = min(
+            [(limit - each.used(taken.fraction), limit, each) for (_, limit), each in buckets], key=_LEFT
+        )
+        whole_in_s = wait_s(bucket.current, bucket.previous, taken.fraction, 0) if unspent < limit else 0.0
+        end = fields_end(whole_in_s, "tokens")
+        fields += f"{fields_begin(limit, 'tokens')}{max(math.floor(unspent), 0)}{end}"
+    return fields
 
 
 def _whole_in_s(window: WindowCount) -> float:
     return max(WINDOW_S - window.oldest_s, 0.0) if window.count else 0.0
-
-
-def _tokens_line(limit: int, bucket: BucketCount, fraction: float) -> Line:
-    used = max(bucket.current + bucket.previous * (1 - fraction), 0.0)
-    whole_in_s = wait_s(bucket.current, bucket.previous, fraction, 0) if used else 0.0
-    return Line(limit, max(limit - math.ceil(used), 0), whole_in_s)

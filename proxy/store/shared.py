@@ -121,6 +121,10 @@ class BucketCount(msgspec.Struct, frozen=True, array_like=True):
     current: int
     previous: int
 
+    def used(self, fraction: float) -> float:
+        """Those of the last minute, not below zero, where this part of the present one has passed."""
+        return max(self.current + self.previous * (1 - fraction), 0)
+
 
 class Taken(msgspec.Struct, frozen=True, array_like=True):
     """What came of a request's reservation; with a refusal nothing was reserved.
