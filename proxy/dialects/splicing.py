@@ -32,13 +32,8 @@ def splice(
     return _encoder.encode(fields)
 
 
-def without_doubles(body: bytes, name: str) -> bytes:
-    """The same without any change where `name` may come twice, so that nobody can read another value of it than we.
-
-    A body in which it stands once, and no character of it in another spelling, is left as it is.
-    """
-    if body.count(b'"%b"' % name.encode()) <= 1 and b"\\u" not in body:
-        return body
+def without_doubles(body: bytes) -> bytes:
+    """The same without any change: each key comes once, so that nobody can read another of its values than we."""
     try:
         return _encoder.encode(_decoder.decode(body))
     except (ValueError, RecursionError) as error:

@@ -239,7 +239,7 @@ def _native(exchange: Exchange, facts: ModelFacts, model: str) -> Prepared:
         body = splice(body, set=changes, remove=envelope.own_fields)
         dropped = tuple(Dropped(name, _NO_MEANING) for name in envelope.own_fields)
     elif exchange.rewritten:
-        body = without_doubles(body, "model")
+        body = without_doubles(body)
     if envelope.continuing and holds_our_signatures(body):
         body, lost = without_foreign_thinking(body, for_anthropic=True)
         dropped += lost

@@ -29,19 +29,18 @@ def test_only_objects_can_be_spliced(body: bytes) -> None:
     """Anything else is the client's mistake."""
     with pytest.raises(InvalidRequest):
         splice(body, set={}, remove=())
+    with pytest.raises(InvalidRequest):
+        without_doubles(body)
 
 
 @pytest.mark.parametrize(
     ("body", "result"),
     [
-        (b'{"a":1,"b":2,"a":3}', b'{"a":3,"b":2}'),
+        (b' {"b" : 1, "a": {"x": [1, 2]} }', b'{"b":1,"a":{"x": [1, 2]}}'),
         (b'{"a":1,"b":2,"\\u0061":3}', b'{"a":3,"b":2}'),
-        (b'{"\\u0061":1,"b":2,"\\u0061":3}', b'{"a":3,"b":2}'),
-        (b' {"b" : 1, "a": {"x": [1, 2]} }', b' {"b" : 1, "a": {"x": [1, 2]} }'),
-        (b'{"b" : "\\"a\\" \\"a\\"", "a":  1 }', b'{"b" : "\\"a\\" \\"a\\"", "a":  1 }'),
         (b"{}", b"{}"),
     ],
 )
-def test_a_key_is_left_once_however_it_is_spelled(body: bytes, result: bytes) -> None:
+def test_each_key_is_left_once_however_it_is_spelled(body: bytes, result: bytes) -> None:
     """Protects what was read here from a reader that takes the first of two values, or the other spelling."""
-    assert without_doubles(body, "a") == result
+    assert without_doubles(body) == result
