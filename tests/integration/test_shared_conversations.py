@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,8 @@ import msgspec
 import pytest
 
 from proxy.simulator import Pace, Simulator, Step
+from tests.support.children import seconds_until_none
+from tests.support.claude_code import claude_program
 from tests.support.gateway import CLIENT_KEY, Gateway
 from tests.support.house import House, Spoken, eventually, until
 from tests.support.real_redis import PROGRAM, RealRedis, real_redis, replicas
@@ -92,6 +94,29 @@ async def test_a_conversation_goes_on_at_any_replica_and_rests_on_disk_from_the_
         await talk.hear("Once more.", stream=stream)
         assert len(talk.said()) == 5
         assert [(await _at(talk, running).shown()).message_count for running in (one, two)] == [6, 6]
+
+
+async def test_what_claude_code_carried_at_one_replica_goes_on_at_another(tmp_path: Path) -> None:
+    """Protects a conversation whose process, and whose session on disk, another machine has."""
+    claude_program()
+
+    def logins(_: str) -> list[Mapping[str, object]]:
+        return [{"name": "code", "kind": "claude_code", "token": "k1"}]
+
+    async with (
+        real_redis(tmp_path) as redis,
+        replicas(tmp_path, redis, 2, credentials=logins) as (one, two),
+    ):
+        talk = Talk(one)
+        await talk.hear("My name is Alice.")
+        name = talk.name
+        there = _at(talk, two)
+        await there.hear("What is my name?")
+        await talk.hear("Once more.")
+        assert (talk.name, there.name) == (name, name)
+        assert talk.said()[::2] == ["user: My name is Alice.", "user: What is my name?", "user: Once more."]
+        assert [(await _at(talk, running).shown()).message_count for running in (one, two)] == [6, 6]
+    await seconds_until_none(tmp_path, 5)
 
 
 async def test_what_one_replica_made_another_lists_pages_and_shows_to_its_owner_alone(tmp_path: Path) -> None:
