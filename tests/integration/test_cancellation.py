@@ -149,7 +149,8 @@ async def test_leaving_before_all_is_said_asks_nobody(
     request = ENDPOINTS[name].request(stream=False)
     writer.write(request[: int(len(request) * share)])
     await writer.drain()
-    assert held_by_server(port)
+    # the system's own list may miss a connection while others come and go
+    await until(lambda: held_by_server(port))
     leaving.carry_out(writer)
 
     async def gone() -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.store.redis import link as link_module
 from proxy.store.redis.link import RedisLink
 from tests.support.lacking import lacks
 from tests.support.real_redis import PROGRAM, RealRedis, real_redis, which
@@ -20,8 +21,9 @@ async def redis(tmp_path: Path) -> AsyncIterator[RealRedis]:
 
 
 @pytest.fixture
-async def link(redis: RealRedis) -> AsyncIterator[RedisLink]:
-    """A connection of a process."""
+async def link(redis: RealRedis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisLink]:
+    """A connection of a process, with patience for a Redis that a busy machine keeps from answering."""
+    monkeypatch.setattr(link_module, "CALL_TIMEOUT_S", 5.0)
     made = RedisLink(redis.secret_url)
     yield made
     await made.close()
