@@ -170,18 +170,20 @@ def test_what_comes_in_pieces_is_looked_at_as_a_whole() -> None:
 
 def test_of_a_database_only_the_tables_of_conversations_may_hold_words(tmp_path: Path) -> None:
     """Protects prompts: kept where they are asked to be kept, and nowhere else in the file."""
+    folder = tmp_path / "planted"
+    folder.mkdir()
     for table, found in (
         ("responses", []),
         ("conversations", []),
         ("audit", [f"a prompt in {Place.FILE} (a.db)"]),
     ):
-        file = tmp_path / "a.db"
+        file = folder / "a.db"
         file.unlink(missing_ok=True)
         with closing(sqlite3.connect(file, isolation_level=None)) as database:
             database.execute(f"CREATE TABLE {table} (text)")
             database.execute(f"INSERT INTO {table} VALUES ('{PROMPT}')")  # noqa: S608 - constants
         watch = Watch()
-        for place, name, data in files.read(tmp_path):
+        for place, name, data in files.read(folder):
             watch.hear(place, name, data)
         assert watch.look() == found
 

@@ -67,7 +67,7 @@ async def test_who_names_nothing_gets_nothing(mode: object) -> None:
         status, headers, data = await _said(asked, _MESSAGES, body())
         assert (status, data) == (200, MESSAGE)
         assert not {"x-carousel-conversation", "x-carousel-session"} & set(headers)
-    assert house.store.tables.ran == []
+        assert house.store.tables.ran == []
 
 
 @pytest.mark.parametrize(
