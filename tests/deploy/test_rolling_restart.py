@@ -37,7 +37,7 @@ class Heard:
     """What clients got.
 
     Attributes:
-        statuses: of short calls, with how often.
+        statuses: of short calls, with how often; of those that failed what they were told too.
         streams: read to their end.
         cut: ends of streams that are none.
         stop: set when the clients may go home.
@@ -56,8 +56,10 @@ async def _asks(url: str, session: aiohttp.ClientSession, heard: Heard) -> None:
             body = body_of(spoken, stream=False, model=_SHORT_MODEL)
             try:
                 async with session.post(url + spoken, data=body, headers=_HEADERS) as answer:
-                    await answer.read()
-                    heard.statuses[answer.status] += 1
+                    said = await answer.read()
+                    heard.statuses[
+                        answer.status if answer.status == 200 else f"{answer.status} {said!r}"
+                    ] += 1
             except aiohttp.ClientError as error:
                 heard.statuses[type(error).__name__] += 1
 
