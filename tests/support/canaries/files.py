@@ -17,7 +17,7 @@ MEANT_FOR_SECRETS: Final = {
     "*tinyproxy.conf": "the settings of a proxy, with the password it asks for",
     "*schemathesis.toml": "the settings of a client, with its keys",
     "carousel/tests/*": "a clone of these tests",
-    "carousel/proxy/*": "a clone of the program, whose drill has keys of nobody",
+    "carousel/proxy/commands/drill/stand_ins.py": "a clone of the program, whose drill has keys of nobody",
     "planted/*": "where a test lets secrets lie about that may not get into what is built there",
 }
 """Files below the folder of a test that it has itself written secrets into, as the operator would; and why."""
