@@ -1,5 +1,7 @@
 """What all processes let in counts for a process that has to decide by itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.access.budgets import Budgets
@@ -38,6 +40,23 @@ class _Counters:
 
     def spent(self, client: str, period: str, micro_usd: int) -> None:
         """See `SharedCounters.spent`."""
+
+
+async def test_of_several_limits_the_one_with_the_least_left_is_told() -> None:
+    """Protects a client from pacing itself by its own wide limit under the server's narrow one."""
+    clock, pricing = FakeClock(), Pricing(CATALOG)
+    budgets = Budgets(MemoryAccess(), clock)
+    alone = Limiter(clock, budgets, pricing, NO_LIMITS)
+    server = replace(NO_LIMITS, requests_per_minute=100, tokens_per_minute=50)
+    subject = SharedLimiter(_Counters(), alone, budgets=budgets, pricing=pricing, limits=server)
+    rules = Rules(requests_per_minute=6, tokens_per_minute=9000)
+    grant = await subject.admit("a", rules, Ask("claude-sonnet-5-5", 10))
+    assert {name: value for name, value in grant.headers.items() if "reset" not in name} == {
+        "x-ratelimit-limit-requests": "6",
+        "x-ratelimit-remaining-requests": "5",
+        "x-ratelimit-limit-tokens": "50",
+        "x-ratelimit-remaining-tokens": "50",
+    }
 
 
 async def test_a_share_is_what_is_left_after_what_was_let_in_together() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.dialects.openai_chat import turns as subject
 from proxy.dialects.openai_chat.turns import begins_with_thinking, closed, in_tool_turn, ordered, reminder
 from proxy.model.catalog import Catalog
 from proxy.model.content import (
@@ -155,6 +156,27 @@ def test_ordering_twice_changes_nothing(turns: list[InputMessage], facts: object
     """What is lawful is left alone, so that histories stay byte for byte the same."""
     once = ordered(turns, facts)  # type: ignore[arg-type]  # drawn from two ModelFacts
     assert ordered(once, facts) == once  # type: ignore[arg-type]  # drawn from two ModelFacts
+
+
+_said = st.sampled_from(["", " ", "x"]).map(TextBlock) | st.just(ThinkingBlock("t", "s"))
+_by_turns = st.lists(
+    st.lists(st.one_of(_said, _said, _said, _ids.map(_result), _ids.map(_call)), max_size=2), max_size=4
+)
+
+
+@given(_by_turns, st.sampled_from(["user", "assistant", "system"]), st.sampled_from([_NEW, _OLD]))
+def test_histories_that_need_no_order_are_told_from_those_that_do(
+    contents: list[list[Block]], last: str, facts: object
+) -> None:
+    """The short way for plain histories gives what the long one gives."""
+    turns = [
+        InputMessage(("user", "assistant")[place % 2], content) for place, content in enumerate(contents)
+    ]
+    turns += [InputMessage(last, [TextBlock("y")])]
+    short = ordered(turns, facts)  # type: ignore[arg-type]  # drawn from two ModelFacts
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(subject, "_is_plain", lambda _: False)
+        assert short == ordered(turns, facts)  # type: ignore[arg-type]  # drawn from two ModelFacts
 
 
 @pytest.mark.parametrize(
