@@ -23,7 +23,19 @@ from tests.bench.measure import PATHS, body, chat_body, percentile
 from tests.bench.peers import peers
 from tests.bench.programs import LOAD_CORE, Running, carousel, nginx, relay, running, upstream
 from tests.bench.replicas import replicas
-from tests.bench.rounds import FAST_PORT, PORTS, Make, Report, all_started, rounds, started
+from tests.bench.rounds import (
+    BESIDE_A_PEER,
+    FAST_PORT,
+    PORTS,
+    STREAMS_BESIDE_A_PEER,
+    Make,
+    Report,
+    all_started,
+    beside,
+    peer_of,
+    rounds,
+    started,
+)
 from tests.bench.several import redis, workers
 from tests.support.real_redis import PROGRAM as REDIS
 
@@ -53,17 +65,26 @@ def programs() -> dict[str, Make]:
 async def unary(report: Report, chosen: dict[str, Make]) -> None:
     """Calls a second, added latency, large requests, and what an idle program weighs."""
     async with all_started(chosen, FAST_PORT) as found:
-        for each in found:
+        peer = peer_of(found)
+        told = found if peer is None else [peer]
+        for each in told:
             report.figure("start_to_ready", each.program.name, each.started_in_s, "s")
             report.figure("rss_idle", each.program.name, each.rss_mib(), "MiB")
-        await rounds(report, found, "unary", body(), "requests/s")
-        await _latencies(report, found)
+        if peer is None:
+            await rounds(report, found, "unary", body(), "requests/s")
+        else:
+            await beside(report, found, peer, "unary", body(), "requests/s", BESIDE_A_PEER)
+        await _latencies(report, told)
 
 
 async def bursts(report: Report, chosen: dict[str, Make]) -> None:
     """Streams of 200 events a second."""
+    name, request, unit = f"streams_{EVENTS}_events", body(stream=True), "streams/s"
     async with all_started(chosen, BURST_PORT) as found:
-        await rounds(report, found, f"streams_{EVENTS}_events", body(stream=True), "streams/s")
+        if (peer := peer_of(found)) is None:
+            await rounds(report, found, name, request, unit)
+        else:
+            await beside(report, found, peer, name, request, unit, STREAMS_BESIDE_A_PEER)
 
 
 async def _latencies(report: Report, found: list[Running]) -> None:
@@ -179,11 +200,9 @@ async def _weigh(found: Running, streams: int) -> float:
 
 
 async def run(parts: list[str], ours: dict[str, Make], others: dict[str, Make], report: Report) -> None:
-    """Measure in each part ours next to each other in time, then each of the others alone.
-
-    The others work on for a while after a load has ended, and would take that from whoever came next.
-    """
-    groups = [ours, *({name: make} for name, make in others.items())]
+    """Measure in each part ours next to each other in time, then the gateway beside each of the others."""
+    gateway = {name: make for name, make in ours.items() if name == "carousel"}
+    groups = [ours, *({**gateway, name: make} for name, make in others.items())]
     fast = upstream(FAST_PORT)
     burst = upstream(BURST_PORT, "--events", str(EVENTS), "--writes", str(WRITES))
     slow = upstream(PACED_PORT, "--events", str(EVENTS), "--tokens-per-second", "10", "--stamped")

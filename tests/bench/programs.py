@@ -61,6 +61,10 @@ class Running:
     pid: int
     started_in_s: float
 
+    def processor_s(self) -> float:
+        """Seconds of processor time the process and its children have taken."""
+        return sum(_processor_s(pid) for pid in (self.pid, *_children(self.pid)))
+
     def rss_mib(self) -> float:
         """Resident memory of the process and its children, in MiB."""
         return sum(_rss_kib(pid) for pid in (self.pid, *_children(self.pid))) / 1024
@@ -192,6 +196,15 @@ def _rss_kib(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), 0)
+
+
+def _processor_s(pid: int) -> float:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0.0
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _children(pid: int) -> list[int]:

@@ -1,6 +1,7 @@
 """The order of messages the upstream takes."""
 
 from itertools import pairwise
+from typing import Literal
 
 import msgspec
 import pytest
@@ -166,12 +167,10 @@ _by_turns = st.lists(
 
 @given(_by_turns, st.sampled_from(["user", "assistant", "system"]), st.sampled_from([_NEW, _OLD]))
 def test_histories_that_need_no_order_are_told_from_those_that_do(
-    contents: list[list[Block]], last: str, facts: object
+    contents: list[list[Block]], last: Literal["user", "assistant", "system"], facts: object
 ) -> None:
     """The short way for plain histories gives what the long one gives."""
-    turns = [
-        InputMessage(("user", "assistant")[place % 2], content) for place, content in enumerate(contents)
-    ]
+    turns = [InputMessage("assistant" if at % 2 else "user", content) for at, content in enumerate(contents)]
     turns += [InputMessage(last, [TextBlock("y")])]
     short = ordered(turns, facts)  # type: ignore[arg-type]  # drawn from two ModelFacts
     with pytest.MonkeyPatch.context() as patched:
