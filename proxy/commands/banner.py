@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final, TextIO
 
 from proxy.access import Keys
+from proxy.commands.output import say
 from proxy.credentials import Credential
 from proxy.settings.shapes import Address
 
@@ -40,4 +41,4 @@ def banner(
         """    -d '{"model": "sonnet", "messages": [{"role": "user", "content": "Hello!"}]}'""",
         "",
     ]
-    print("\n".join(lines), file=out, flush=True)
+    say(out, "\n".join(lines))

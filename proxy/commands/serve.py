@@ -19,6 +19,7 @@ from proxy.clock import SystemClock
 from proxy.commands.banner import banner
 from proxy.commands.configuration import NO_CREDENTIAL, CannotStart, catalog_of, demand_packages, secrets_of
 from proxy.commands.demo import demo_credentials, demo_simulator
+from proxy.commands.output import finish_output, say
 from proxy.commands.terminal import has_terminal
 from proxy.commands.workers import ALONE, Supervisor, Worker
 from proxy.credentials import Credential, CredentialSource
@@ -69,18 +70,20 @@ def serve(flags: Mapping[str, str], *, env_file: Path | None, demo: bool, demo_i
         _require_fast_parser()
         configured = _configure(flags, env_file, demo=demo, demo_if_unconfigured=demo_if_unconfigured)
     except (ConfigurationError, CannotStart, StoreError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
+        say(sys.stderr, str(error))
         return 1
     try:
         if configured.settings.workers == 1:
             return _run_in_loop(_serve(configured, sys.stdout, ALONE))
         return _supervised(configured)
     except OSError as error:
-        print(f"Cannot listen on {configured.settings.address}: {error.strerror}.", file=sys.stderr)  # noqa: T201 - for a person
+        say(sys.stderr, f"Cannot listen on {configured.settings.address}: {error.strerror}.")
         return 1
     except StoreError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - for a person
+        say(sys.stderr, str(error))
         return 1
+    finally:
+        finish_output()
 
 
 def _supervised(configured: Configured) -> int:
@@ -94,7 +97,7 @@ def _supervised(configured: Configured) -> int:
             try:
                 return _run_in_loop(_serve(one, sys.stdout, worker))
             except StoreError as error:
-                print(error, file=sys.stderr)  # noqa: T201 - for a person
+                say(sys.stderr, str(error))
                 return 1
 
         return Supervisor(settings.workers, work, SystemClock()).run()

@@ -6,12 +6,12 @@ children are told by the end of a pipe nobody writes to, and drain.
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from proxy.clock import Clock
+from proxy.commands.output import finish_output
 from proxy.commands.terminal import has_terminal
 from proxy.log import get_logger
 from proxy.telemetry.slots import Slots
@@ -117,8 +117,7 @@ class Supervisor:
         except BaseException as error:  # noqa: BLE001 - nothing of the parent's may run in a child
             _log.error("worker failed", worker=worker.number, error=type(error).__name__)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            finish_output()
             os._exit(code)
 
     def _on_signal(self, number: signal.Signals) -> None:

@@ -14,7 +14,8 @@ from structlog.typing import EventDict, WrappedLogger
 
 from proxy.clock import Clock
 
-EVERY_S: Final = 5.0
+EVERY_S: Final = 60.0
+LOOK_EVERY_S: Final = 5.0
 KEPT_MAX: Final = 256
 _LEVELS: Final = frozenset(("warning", "error", "critical"))
 _REQUEST: Final = "request_id"
@@ -33,10 +34,11 @@ class _Repeated:
 
 
 class Repeats:
-    """Remembers the lines of the last five seconds, 256 at most; what finds no room is written as it comes.
+    """Remembers the lines of the last minute, 256 at most; what finds no room is written as it comes.
 
-    What was left out is told after five seconds by the last line of its sort, with the field ``repeated``. Where no
-    loop runs, that waits for the next line, and what a process has counted when it ends is lost.
+    What was left out is told after a minute by the last line of its sort, with the field ``repeated``, so that trouble
+    that goes on is a line a minute (R16 of the reliability requirements). Where no loop runs, that waits for the next
+    line, and what a process has counted when it ends is lost.
     """
 
     def __init__(self, clock: Clock, write: Callable[[str, EventDict], None]) -> None:
@@ -62,14 +64,16 @@ class Repeats:
         raise structlog.DropEvent
 
     def tell(self) -> None:
-        """Write what has been counted for five seconds, and forget it: the next of its sort is a first one again."""
+        """Write what a minute has counted; after one without any, the next of its sort is a first one again."""
         now_s = self._clock.monotonic_s()
         for key, kept in tuple(self._kept.items()):
             if now_s - kept.since_s < EVERY_S:
                 continue
-            del self._kept[key]
-            if kept.count:
-                self._write(kept.level, {**kept.event, "repeated": kept.count})
+            if not kept.count:
+                del self._kept[key]
+                continue
+            self._write(kept.level, {**kept.event, "repeated": kept.count})
+            kept.count, kept.since_s = 0, now_s
 
     def _tell_later(self) -> None:
         if self._waiting is not None and self._waiting.is_running():
@@ -78,7 +82,7 @@ class Repeats:
             loop = self._waiting = asyncio.get_running_loop()
         except RuntimeError:
             return
-        loop.call_later(EVERY_S, self._look)
+        loop.call_later(LOOK_EVERY_S, self._look)
 
     def _look(self) -> None:
         self._waiting = None

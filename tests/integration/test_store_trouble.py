@@ -1,21 +1,31 @@
 """A database that cannot be written costs no client its answer and tells no operator that an order was kept."""
 
+import asyncio
 import os
+import re
 import resource
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import aiohttp
+import msgspec
 import pytest
 
+from proxy.clock import SystemClock
 from tests.support.gateway import ADMIN_KEY, CLIENT_KEY, Gateway
 from tests.support.house import House, Spoken, body_of, eventually, house
-from tests.support.program import Program, finished, started, through
+from tests.support.nginx import free_port
+from tests.support.program import ROOT, Program, finished, started, through
+from tests.support.real_redis import PROGRAM, SECRET_KEY, real_redis
 
+_SECONDS: Final = 3
+_LATE_S: Final = 0.1
 _ADMINISTRATOR: Final = {"authorization": f"Bearer {ADMIN_KEY}"}
 # nothing is forbidden to root as long as it has what makes it root
 _ORDINARY: Final = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
@@ -40,6 +50,36 @@ def _locked(_running: House, folder: Path) -> Iterator[None]:
     yield
     other.execute("ROLLBACK")
     other.close()
+
+
+class _Pulse(msgspec.Struct):
+    """How long `/live` took to answer at worst, asked all the time while something else goes on."""
+
+    worst_s: float = 0.0
+    asked: int = 0
+
+
+async def _feel(running: House, pulse: _Pulse) -> None:
+    clock = SystemClock()
+    while True:
+        began_s = clock.monotonic_s()
+        async with running.session.get(f"{running.server.url}/live") as answer:
+            assert answer.status == 200
+        pulse.worst_s = max(pulse.worst_s, clock.monotonic_s() - began_s)
+        pulse.asked += 1
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def _felt(running: House) -> AsyncIterator[_Pulse]:
+    pulse = _Pulse()
+    feeling = asyncio.get_running_loop().create_task(_feel(running, pulse))
+    try:
+        yield pulse
+    finally:
+        feeling.cancel()
+        with suppress(asyncio.CancelledError):
+            await feeling
 
 
 async def _ordered(running: House, path: str) -> int:
@@ -69,6 +109,44 @@ async def test_answers_go_on_orders_are_refused_and_all_is_well_afterwards(
         assert (await running.ask(Spoken.MESSAGES)).status == 200
 
 
+def _problems(lines: list[str]) -> Counter[str]:
+    """How often each error was told, by its room and event."""
+    found = (re.search(r" error +(\w+: [^=]*?)( \w+=|$)", line) for line in lines)
+    return Counter(each[1] for each in found if each is not None)
+
+
+@pytest.mark.parametrize("trouble", [_full, _locked])
+async def test_nobody_waits_for_a_database_that_cannot_be_written_and_the_log_stays_short(
+    trouble: Callable[[House, Path], AbstractContextManager[None]], tmp_path: Path
+) -> None:
+    """Protects the loop (late by 100 ms at most) from a slow disk, and the log (a line a minute) from a full one."""
+    async with house(tmp_path, {"RATE_LIMIT_REQUESTS_PER_MINUTE": "1000"}) as running:
+        assert isinstance(running.server, Gateway)
+        key = await _limited_key(running)
+        with trouble(running, tmp_path):
+            async with _felt(running) as pulse:
+                for _ in range(_SECONDS):
+                    for spoken in Spoken:
+                        assert (await running.ask(spoken, stream=True, key=key)).status == 200
+                    assert await _ordered(running, "api-1/disable") == 503
+                    await asyncio.sleep(1)
+        assert pulse.asked > 10 * _SECONDS
+        assert pulse.worst_s < 4 * _LATE_S
+        told = _problems(running.server.output)
+        assert told
+        assert set(told.values()) == {1}, told
+
+
+async def _limited_key(running: House) -> str:
+    """A key whose budget is written down with each answer."""
+    body = msgspec.json.encode({"name": "budgeted", "budget_usd": 100})
+    url = f"{running.server.url}/admin/keys"
+    async with running.session.post(url, data=body, headers=_ADMINISTRATOR) as answer:
+        assert answer.status == 201
+        made: dict[str, str] = await answer.json()
+        return made["key"]
+
+
 async def _answered(program: Program) -> int:
     headers = {"authorization": f"Bearer {CLIENT_KEY}", "content-type": "application/json"}
     url = f"{program.url}{Spoken.MESSAGES}"
@@ -78,6 +156,50 @@ async def _answered(program: Program) -> int:
     ):
         await answer.read()
         return answer.status
+
+
+async def test_a_full_disk_behind_its_output_stops_no_start_and_spoils_no_end(tmp_path: Path) -> None:
+    """Protects a service whose log or whose start is written to a file from the disk that file is on."""
+    await _serve_without_output(tmp_path, {})
+
+
+@pytest.mark.needs(PROGRAM)
+async def test_nor_does_it_spoil_the_end_of_several_workers(tmp_path: Path) -> None:
+    """The same where each worker has its own end."""
+    async with real_redis(tmp_path) as redis:
+        settings = {"WORKERS": "2", "REDIS_URL": redis.url, "SECRET_KEY": SECRET_KEY}
+        await _serve_without_output(tmp_path, settings)
+
+
+async def _serve_without_output(tmp_path: Path, more: Mapping[str, str]) -> None:
+    """Start a server whose output nobody takes, ask it, end it."""
+    port = free_port()
+    settings = {"API_KEY": CLIENT_KEY, "DATA_DIR": str(tmp_path), "ADDRESS": f"127.0.0.1:{port}", **more}
+    with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230 - no disk is behind it
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(ROOT / "app.py"), "serve", "--demo"),
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], **settings},
+            stdout=full,
+            stderr=full,
+        )
+    program = Program(tmp_path, process, url=f"http://127.0.0.1:{port}")
+    try:
+
+        async def served() -> bool:
+            assert process.returncode is None
+            try:
+                return await _answered(program) == 200
+            except aiohttp.ClientConnectionError:
+                return False
+
+        await eventually(served)
+        program.send(signal.SIGTERM)
+        assert await program.ended() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @pytest.mark.needs(*_ORDINARY[:1])

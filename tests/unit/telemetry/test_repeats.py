@@ -11,7 +11,7 @@ import structlog
 
 from proxy.log import get_logger
 from proxy.telemetry.logs import configure_logging
-from proxy.telemetry.repeats import EVERY_S, KEPT_MAX
+from proxy.telemetry.repeats import EVERY_S, KEPT_MAX, LOOK_EVERY_S
 from tests.support.clock import FakeClock
 
 
@@ -59,7 +59,7 @@ def test_the_same_warning_is_written_once_and_then_counted() -> None:
     assert log.lines()[1:] == [told, {"level": "warning", "room": "usage", "event": "something else"}]
 
 
-def test_what_goes_on_is_told_every_five_seconds() -> None:
+def test_what_goes_on_is_told_once_a_minute() -> None:
     """Protects an operator from a trouble that seems over, and a line that comes seldom from being held up."""
     log, room = _Log(), get_logger("usage")
     for count in (3, 2, 1):
@@ -67,7 +67,13 @@ def test_what_goes_on_is_told_every_five_seconds() -> None:
             room.error("usage not saved")
         log.clock.advance(EVERY_S)
     room.error("usage not saved")
-    assert [line.get("repeated") for line in log.lines()] == [None, 2, None, 1, None, None]
+    assert [line.get("repeated") for line in log.lines()] == [None, 2, 2, 1]
+    for _ in range(2):
+        log.clock.advance(EVERY_S)
+        room.warning("something else")
+    room.error("usage not saved")
+    told = [line.get("repeated") for line in log.lines() if line["event"] == "usage not saved"]
+    assert told == [None, 2, 2, 1, 1, None]
 
 
 @pytest.mark.parametrize("change", [{"credential": "b"}, {"problem": "other"}, {"attempts": 2}], ids=str)
@@ -122,7 +128,7 @@ async def test_a_count_is_told_though_no_other_line_comes(monkeypatch: pytest.Mo
     for _ in range(3):
         room.warning("trouble")
     ((delay, look),) = waiting
-    assert delay == EVERY_S
+    assert delay == LOOK_EVERY_S
     log.clock.advance(EVERY_S)
     look()
     assert [line.get("repeated") for line in log.lines()] == [None, 2]

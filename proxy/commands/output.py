@@ -1,0 +1,34 @@
+"""What a server writes to its standard output and error, whose disk may be full and whose reader may be gone."""
+
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+
+def say(out: TextIO, text: str) -> None:
+    """Print for a person. What cannot be written is lost, and keeps no server from running."""
+    try:
+        print(text, file=out, flush=True)
+    except OSError:
+        _give_up(out)
+
+
+def finish_output() -> None:
+    """Write what is left to be written before the process ends, or lose it.
+
+    Else the interpreter tries once more at its end, and turns its failure into the exit code of the whole process.
+    """
+    for out in (sys.stdout, sys.stderr):
+        try:
+            out.flush()
+        except OSError:
+            _give_up(out)
+
+
+def _give_up(out: TextIO) -> None:
+    """Have what is still held back go nowhere. Source: "Note on SIGPIPE" in Python's documentation of signals."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(nowhere, out.fileno())
+        os.close(nowhere)
