@@ -5,12 +5,13 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from proxy.clock import SystemClock
+from tests.support.processor import processor_s
 
 ROOT: Final = Path(__file__).parents[2]
 KEY: Final = "sk-bench-client-key-0123456789abcdef"
@@ -62,8 +63,12 @@ class Running:
     started_in_s: float
 
     def processor_s(self) -> float:
-        """Seconds of processor time the process and its children have taken."""
-        return sum(_processor_s(pid) for pid in (self.pid, *_children(self.pid)))
+        """Seconds the process and its children have had of the processor."""
+        whole_s = processor_s(self.pid)
+        for pid in _children(self.pid):
+            with suppress(OSError):
+                whole_s += processor_s(pid)
+        return whole_s
 
     def rss_mib(self) -> float:
         """Resident memory of the process and its children, in MiB."""
@@ -196,15 +201,6 @@ def _rss_kib(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), 0)
-
-
-def _processor_s(pid: int) -> float:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0.0
-    user, system = stat.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _children(pid: int) -> list[int]:

@@ -15,6 +15,7 @@ from tests.bench.client import connect, post
 from tests.bench.limits import limited
 from tests.bench.measure import PATHS, body, clock
 from tests.bench.programs import KEY, LOAD_CORE, TESTED_CORE, Program, Running, carousel, running
+from tests.support.processor import processor_s
 from tests.support.real_redis import RealRedis, real_redis
 
 PORTS: Final = (19120, 19121)
@@ -23,7 +24,6 @@ _WARMING: Final = 50
 _ASKED: Final = 2000
 _IDLE_S: Final = 3.0
 _ROUNDS: Final = 5
-_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _SCRIPTS: Final = ("eval", "evalsha", "fcall")
 _NOT_COUNTED: Final = ("info", "config", "command", "hello", "client")
 
@@ -92,12 +92,6 @@ async def _started(redis: RealRedis, upstream_port: int, count: int) -> AsyncIte
         yield found
 
 
-def busy_s(pid: int) -> float:
-    """The processor's time a process has taken so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
-
-
 async def replicas(report: Figures, upstream_port: int) -> None:
     """Measure; a Redis has to be installed."""
     with tempfile.TemporaryDirectory(prefix="carousel-bench-") as name:
@@ -164,7 +158,7 @@ async def _loaded(report: Figures, found: Sequence[Running], held: Program) -> N
 
 async def _load(found: Sequence[Running], path: str, seconds: float) -> tuple[float, float]:
     """Answers a second of all, each asked by a generator of its own, and microseconds of a processor for each."""
-    before_s = sum(busy_s(each.pid) for each in found)
+    before_s = sum(processor_s(each.pid) for each in found)
     with tempfile.TemporaryDirectory() as name:
         folders = [Path(name) / str(each.program.port) for each in found]
         for folder in folders:
@@ -175,5 +169,5 @@ async def _load(found: Sequence[Running], path: str, seconds: float) -> tuple[fl
                 for each, folder in zip(found, folders, strict=True)
             )
         )
-    taken_s = sum(busy_s(each.pid) for each in found) - before_s
+    taken_s = sum(processor_s(each.pid) for each in found) - before_s
     return sum(rates), taken_s / (sum(rates) * round(seconds)) * 1e6

@@ -1,5 +1,6 @@
 """However deep or wide a body is, the loop that serves everybody else is not kept busy by it."""
 
+import base64
 import math
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -8,14 +9,18 @@ import pytest
 import pytest_asyncio
 
 from tests.security.heavy_bodies import BODIES, PATHS, TOO_MUCH
-from tests.security.wire import Answer, ask
+from tests.security.wire import Answer, ask, chat_body
 from tests.support.apart import Apart, house_apart
+from tests.support.bad_images import REFUSED, SERVED
 from tests.support.house import House
+from tests.support.pictures import png, segment
+from tests.support.processor import processor_s
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PROMISED_S: Final = 0.05
 MOST_S: Final = 4 * PROMISED_S
+IMAGE_MOST_S: Final = 4 * 0.2
 ROUNDS: Final = 5
 
 
@@ -41,6 +46,44 @@ async def test_no_body_keeps_the_loop_busy(
     assert answer.status in {200, 400, 404}, answer.body[:300]
     assert answer.status == 200 or all(run not in answer.body for run in TOO_MUCH)
     assert busy_s < MOST_S
+
+
+_HEAD: Final = "data:image/png;base64,"
+
+
+def _picture_url(content: bytes) -> str:
+    return f"{_HEAD}{base64.b64encode(content).decode()}"
+
+
+_PIXELS: Final = bytes(range(256)) * (15 * 2**20 // 256)
+_PICTURES: Final = {
+    **SERVED,
+    **REFUSED,
+    "15 MiB of a PNG": _picture_url(png() + _PIXELS),
+    "15 MiB of nothing known": _picture_url(_PIXELS),
+    "15 MiB that are no base64": _HEAD + "!" * 20 * 2**20,
+    "a JPEG of segments alone": _picture_url(b"\xff\xd8" + segment(b"") * 2**20),
+    "a line break behind each letter": _HEAD
+    + "\n".join(_picture_url(png() + _PIXELS[: 2**22])[len(_HEAD) :]),
+}
+
+
+@pytest.mark.parametrize("name", _PICTURES)
+async def test_no_image_takes_more_of_the_processor_than_promised(
+    apart: tuple[House, Apart], name: str
+) -> None:
+    """Protects a small machine from images made to be costly; all that is done with the request is counted."""
+    running, gateway = apart
+    part = {"type": "image_url", "image_url": {"url": _PICTURES[name]}}
+    body = chat_body(messages=[{"role": "user", "content": [part]}])
+    best_s, round_ = math.inf, 0
+    while best_s >= IMAGE_MOST_S and round_ < ROUNDS:
+        running.simulator.reset()
+        before_s = processor_s(gateway.process.pid)
+        answer = await ask(gateway.url, "/v1/chat/completions", body)
+        best_s, round_ = min(best_s, processor_s(gateway.process.pid) - before_s), round_ + 1
+        assert answer.status in {200, 400, 413}, answer.body[:300]
+    assert best_s < IMAGE_MOST_S
 
 
 async def _best_of_some_rounds(
