@@ -21,6 +21,9 @@ _LIMIT_S: Final = 10.0
 _MAX_BYTES: Final = 5 * 1024 * 1024
 _AT_ONCE: Final = 4
 _PATH_MAX_BYTES: Final = 4096
+_REFERENCE_MAX_CHARACTERS: Final = 3 * _PATH_MAX_BYTES + len("file://localhost")
+"""Every byte of a path may be escaped."""
+
 _SCHEME: Final = "file:"
 _PIECE_BYTES: Final = 256 * 1024
 # Where the system knows it, a folder is opened for passing through alone: it need not be readable.
@@ -82,6 +85,8 @@ def read_beneath(
 
 def _parts(reference: str) -> list[bytes]:
     """The names of a path from the root of the file system on. Raises ValueError."""
+    if len(reference) > _REFERENCE_MAX_CHARACTERS:
+        raise ValueError("a path that is too long")
     path = reference.encode()
     if reference[: len(_SCHEME)].lower() == _SCHEME:
         rest = reference[len(_SCHEME) :]

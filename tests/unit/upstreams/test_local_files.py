@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from proxy.model.media_type import IMAGES, MediaType
+from proxy.upstreams import local_files
 from proxy.upstreams.local_files import LocalFiles, Unreadable, read_beneath
 from tests.support.pictures import PDF, png
 
@@ -53,6 +54,15 @@ def test_a_file_url_is_freed_of_its_escapes_and_a_path_is_not(root: Path) -> Non
     assert _read(root, "file://" + quote(str(name))) == png(5, 5)
     with pytest.raises(Unreadable):
         _read(root, quote(str(name)))
+
+
+def test_a_reference_longer_than_any_path_is_not_even_read(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects the processor from megabytes of escapes."""
+    monkeypatch.setattr(local_files, "unquote_to_bytes", pytest.fail)
+    with pytest.raises(Unreadable):
+        _read(root, "file:///" + "%61" * 5000)
 
 
 def test_a_name_that_is_no_utf_8_can_be_given_as_a_url(root: Path) -> None:

@@ -2,8 +2,11 @@
 
 import binascii
 from collections.abc import Callable
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.dialects.openai_chat.media import file_block, image_block
 from proxy.dialects.openai_chat.schema import FileData, FilePart, ImagePart, ImageUrl
@@ -53,6 +56,26 @@ def test_percent_encoded_data_becomes_base64() -> None:
     """A data URL need not be base64."""
     content = _MAGIC["image/gif"]
     assert _source("data:image/gif,GIF89a") == Base64Source("image/gif", _base64(content))
+
+
+@given(
+    st.lists(
+        st.binary(max_size=3).map(quote_from_bytes) | st.sampled_from(["=", "=41", "\n", "+", "%3d", "é"])
+    )
+)
+def test_percent_escapes_are_read_as_the_standard_library_reads_them(parts: list[str]) -> None:
+    """Protects the content of a data URL from the faster way to read it, whose escapes have another sign."""
+    data = "".join(parts)
+    source = FilePart(FileData(file_data=f"data:text/plain,{data}"))
+    expected = unquote_to_bytes(data).decode("utf-8", "replace")
+    assert file_block(source, _AT).source == TextSource("text/plain", expected)
+
+
+@pytest.mark.parametrize("data", ["%", "%4", "%zz", "a%", "%%41", "%\n41", "%\r\n41", "%é", "% 41"])
+def test_a_percent_sign_that_begins_no_escape_is_refused(data: str) -> None:
+    """Protects a client from content that is not what it sent."""
+    with pytest.raises(InvalidRequest, match="percent sign"):
+        _source(f"data:image/png,{data}")
 
 
 @pytest.mark.parametrize("url", ["https://example.com/a.png", "http://example.com/a", "HTTPS://EXAMPLE.COM/"])
