@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 from urllib.parse import quote
@@ -65,6 +66,8 @@ _PICTURES: Final = {
     "15 MiB that are no base64": _HEAD + "!" * 20 * 2**20,
     "5 MiB of a PNG in percents": "data:image/png," + quote(png() + _PIXELS[: 5 * 2**20], safe=""),
     "a JPEG of segments alone": _picture_url(b"\xff\xd8" + segment(b"") * 2**20),
+    "a line break behind each second letter": _HEAD
+    + "\n".join(re.findall("..", _picture_url(png() + _PIXELS[: 2**22])[len(_HEAD) :])),
     "a line break behind each letter": _HEAD
     + "\n".join(_picture_url(png() + _PIXELS[: 2**22])[len(_HEAD) :]),
 }

@@ -25,7 +25,8 @@ from proxy.model.media_type import (
 _FILE_ID: Final = "file_"
 _TEXT_TYPES: Final = frozenset(("application/json", "application/xml"))
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_URL_SAFE: Final = str.maketrans("-_", "+/")
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+_WHITE_SPACE: Final = b" \t\n\r\v\f"
 
 
 def image_block(part: ImagePart, at: str, files: Mapping[str, str] | None = None) -> ImageBlock:
@@ -131,7 +132,7 @@ def _data_url(url: str, param: str) -> tuple[str, str, bytes]:
         content = _unescaped(data, param)
         return media_type, binascii.b2a_base64(content, newline=False).decode(), content[:HEAD_BYTES]
     if not _is_base64(data):
-        data = "".join(data.split()).translate(_URL_SAFE)
+        data = data.encode("utf-8", "replace").translate(_URL_SAFE, _WHITE_SPACE).decode()
         data += "=" * (-len(data) % 4)
         if not _is_base64(data):
             raise InvalidRequest("The data URL holds no valid base64.", param=param, code="invalid_base64")
@@ -141,7 +142,7 @@ def _data_url(url: str, param: str) -> tuple[str, str, bytes]:
 def _unescaped(data: str, param: str) -> bytes:
     """The bytes of text with percent escapes. Raises InvalidRequest where a percent sign begins none.
 
-    Quoted-printable has another sign for the same, and is read forty times as fast as the standard library reads URLs.
+    Quoted-printable has another sign for the same. The standard library reads it in a twentieth of the time of these.
     """
     escaped = data.encode("utf-8", "surrogatepass")
     content = binascii.a2b_qp(escaped.replace(b"=", b"=3D").replace(b"%", b"="))
