@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 import msgspec
 
@@ -32,6 +32,7 @@ _COMBINED: Final = ("allOf", "anyOf", "oneOf")
 _DEFINITIONS: Final = re.compile(r"#/(?:\$defs|definitions)/([^/]+)")
 # look-around, references to groups and word boundaries are no regular languages, or not compiled
 _BEYOND_PATTERN: Final = re.compile(r"\(\?(?!:)|\\[1-9bBkpP]")
+_SAID: Final = frozenset(("description", "title"))
 _ROOT: Final = ""
 _TOLD_MAX_CHARS: Final = 500
 
@@ -205,7 +206,7 @@ def _kept(key: str, allowed: Callable[[object], bool] = lambda _: True) -> "_How
     return keep
 
 
-def _are_names(value: object) -> bool:
+def _are_names(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
@@ -258,22 +259,32 @@ def _merged(schema: Node, at: str) -> Node:
     if not isinstance(parts, list):
         raise SchemaBeyond(f"{at or 'it'} has no list of parts")
     merged = {key: value for key, value in schema.items() if key != "allOf"}
+    properties: Node = {}
+    required: dict[str, None] = {}
     for part in parts:
         for key, value in _merged(_node(part, at), at).items():
-            merged[key] = _joined(key, merged[key], value, at) if key in merged else value
+            known = merged.setdefault(key, value)
+            if known == value or key in _SAID:
+                continue
+            if (
+                key == "properties"
+                and isinstance(known, dict)
+                and isinstance(value, dict)
+                and known.keys().isdisjoint(value.keys())
+            ):
+                # a new object for each of many parts would take the square of their number
+                properties = merged[key] = properties or {**known}
+                properties.update(value)
+            elif key == "required" and _are_names(known) and _are_names(value):
+                required = required or dict.fromkeys(known)
+                required.update(dict.fromkeys(value))
+            else:
+                raise SchemaBeyond(f"{at or 'it'} joins parts that contradict each other")
+    if required:
+        merged["required"] = [*required]
     if "$ref" in merged and len(parts) > 1:
         raise SchemaBeyond(f"{at or 'it'} joins a definition with something else")
     return merged
-
-
-def _joined(key: str, one: object, other: object, at: str) -> object:
-    if one == other or key in {"description", "title"}:
-        return one
-    if key == "properties" and isinstance(one, dict) and isinstance(other, dict) and not one.keys() & other:
-        return {**one, **other}
-    if key == "required" and isinstance(one, list) and isinstance(other, list):
-        return [*one, *(name for name in other if name not in one)]
-    raise SchemaBeyond(f"{at or 'it'} joins parts that contradict each other")
 
 
 class InputSchema(msgspec.Struct, frozen=True):
@@ -332,17 +343,17 @@ def _absorbed(flat: Node, parts: object, *, every: bool) -> bool:
     if not isinstance(own_properties, dict):
         return False
     properties = dict(own_properties)
-    required: list[object] = []
+    required: dict[str, None] = {}
     for place, part in enumerate(parts):
         for name, described in part.get("properties", {}).items():
             known = properties.setdefault(name, described)
             if known != described:
                 properties[name] = {"anyOf": [known, described]}
-        wanted = part.get("required", [])
-        if every:
-            required += [name for name in wanted if name not in required]
+        wanted = dict.fromkeys(part.get("required", ()))
+        if every or not place:
+            required |= wanted
         else:
-            required = wanted if not place else [name for name in required if name in wanted]
+            required = {name: None for name in required if name in wanted}
     flat["properties"] = properties
     own = flat.get("required")
     both = [*(own if isinstance(own, list) and _are_names(own) else ()), *required]

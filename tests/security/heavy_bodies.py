@@ -44,6 +44,46 @@ def _tools(path: str) -> bytes:
     return msgspec.json.encode(made)
 
 
+def _named(path: str, more: str, *, strict: bool) -> bytes:
+    """A tool whose input is given by these keywords of a schema."""
+    schema = b'{"type":"object",%s}' % more.encode()
+    if path.startswith("/v1/messages"):
+        tool = b'{"name":"f","input_schema":%s}' % schema
+    else:
+        inner = b'"name":"f","parameters":%s' % schema + (b',"strict":true' if strict else b"")
+        tool = b'{"type":"function",%s}' % (inner if path == "/v1/responses" else b'"function":{%s}' % inner)
+    return _request(path, HELLO, b'"tools":[%s],' % tool)
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+_NAMES: Final = [f"n{number}" for number in range(2 * TURNS)]
+_OTHER_NAMES: Final = [f"m{number}" for number in range(2 * TURNS)]
+_REQUIRED: Final = _text([{"required": _NAMES}, {"required": _OTHER_NAMES}])
+_PROPERTIES: Final = _text([{"properties": {name: {"type": "string"}}} for name in _NAMES])
+
+
+def _calls(path: str) -> bytes:
+    """Thirty thousand calls of a tool in one turn, answered from the last to the first."""
+    ids = [f"call_{number}" for number in range(3 * TURNS)]
+    items: list[object] = [{"role": "user", "content": "Hello"}]
+    if path.startswith("/v1/messages"):
+        calls = [{"type": "tool_use", "id": each, "name": "f", "input": {}} for each in ids]
+        results = [{"type": "tool_result", "tool_use_id": each, "content": "r"} for each in ids[::-1]]
+        items += [{"role": "assistant", "content": calls}, {"role": "user", "content": results}]
+    elif path == "/v1/responses":
+        items += [{"type": "function_call", "call_id": each, "name": "f", "arguments": "{}"} for each in ids]
+        items += [{"type": "function_call_output", "call_id": each, "output": "r"} for each in ids[::-1]]
+    else:
+        function = {"name": "f", "arguments": "{}"}
+        calls = [{"type": "function", "id": each, "function": function} for each in ids]
+        items.append({"role": "assistant", "tool_calls": calls})
+        items += [{"role": "tool", "tool_call_id": each, "content": "r"} for each in ids[::-1]]
+    return _request(path, msgspec.json.encode(items))
+
+
 BODIES: Final[dict[str, Callable[[str], bytes]]] = {
     "deep arrays": lambda _: b"[" * MANY + b"]" * MANY,
     "deep arrays as messages": lambda path: _request(path, b"[" * MANY + b"]" * MANY),
@@ -66,6 +106,20 @@ BODIES: Final[dict[str, Callable[[str], bytes]]] = {
     "many parts of an unknown type": lambda path: _request(
         path, _saying(b"[%s]" % b",".join([b'{"type":"robot","text":"x"}'] * TURNS))
     ),
+    "many short messages": lambda path: _request(
+        path, b"[%s]" % b",".join([b'{"role":"user","content":"x"}'] * MANY)
+    ),
+    "instructions between many messages": lambda path: _request(
+        path,
+        b"[%s]" % b",".join([HELLO[1:-1], b'{"role":"system","content":"x"}'] * TURNS + [HELLO[1:-1]]),
+    ),
+    "many calls and their results": _calls,
+    "all of many required": lambda path: _named(path, f'"allOf":{_REQUIRED}', strict=False),
+    "any of many required": lambda path: _named(path, f'"anyOf":{_REQUIRED}', strict=False),
+    "all of many required, strictly": lambda path: _named(path, f'"allOf":{_REQUIRED}', strict=True),
+    "all of many objects": lambda path: _named(path, f'"allOf":{_PROPERTIES}', strict=False),
+    "any of many objects": lambda path: _named(path, f'"anyOf":{_PROPERTIES}', strict=False),
+    "all of many objects, strictly": lambda path: _named(path, f'"allOf":{_PROPERTIES}', strict=True),
     "many tools": lambda path: _request(path, HELLO, b'"tools":%s,' % _tools(path)),
     "one long text": lambda path: _request(path, _saying(b'"%s"' % (b"x" * 1_000_000))),
     "one long text of escapes": lambda path: _request(path, _saying(b'"%s"' % (rb"\u00e9" * 200_000))),

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PROMISED_S: Final = 0.05
 MOST_S: Final = 4 * PROMISED_S
+WHOLE_S: Final = 0.2
+WHOLE_S_A_MIB: Final = 0.4
 IMAGE_MOST_S: Final = 4 * 0.2
 ROUNDS: Final = 5
 
@@ -40,14 +42,16 @@ async def test_no_body_keeps_the_loop_busy(
 ) -> None:
     """Protects everybody's streams from one client's body, and logs of errors from its text.
 
-    The processor's time is counted, at its best of some rounds.
+    The processor's time is counted, at its best of some rounds: of the loop, and of all that is done beside it, which
+    may take no more than its length accounts for.
     """
     running, gateway = apart
     body = make(path)
-    answer, busy_s = await _best_of_some_rounds(running, gateway, path, body)
+    answer, busy_s, whole_s = await _best_of_some_rounds(running, gateway, path, body)
     assert answer.status in {200, 400, 404}, answer.body[:300]
     assert answer.status == 200 or all(run not in answer.body for run in TOO_MUCH)
     assert busy_s < MOST_S
+    assert whole_s < _whole_most_s(body)
 
 
 _HEAD: Final = "data:image/png;base64,"
@@ -93,12 +97,19 @@ async def test_no_image_takes_more_of_the_processor_than_promised(
 
 async def _best_of_some_rounds(
     running: House, gateway: Apart, path: str, body: bytes
-) -> tuple[Answer, float]:
-    best_s, round_ = math.inf, 0
+) -> tuple[Answer, float, float]:
+    """The answer, how long the loop was kept busy, and how long the processor."""
+    busy_s, whole_s, round_ = math.inf, math.inf, 0
     while True:
         running.simulator.reset()
         await gateway.longest_busy_s()
+        before_s = processor_s(gateway.process.pid)
         answer = await ask(gateway.url, path, body)
-        best_s, round_ = min(best_s, await gateway.longest_busy_s()), round_ + 1
-        if best_s < MOST_S or round_ == ROUNDS:
-            return answer, best_s
+        whole_s = min(whole_s, processor_s(gateway.process.pid) - before_s)
+        busy_s, round_ = min(busy_s, await gateway.longest_busy_s()), round_ + 1
+        if (busy_s < MOST_S and whole_s < _whole_most_s(body)) or round_ == ROUNDS:
+            return answer, busy_s, whole_s
+
+
+def _whole_most_s(body: bytes) -> float:
+    return 4 * (WHOLE_S + WHOLE_S_A_MIB * len(body) / 2**20)

@@ -6,7 +6,7 @@ no text is empty, instructions in mid-conversation follow a user's message and a
 assistant's, and newer models do not continue an assistant's message.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -90,11 +90,17 @@ def _user(text: str) -> InputMessage:
 
 def _merged(turns: Iterable[InputMessage]) -> list[InputMessage]:
     merged: list[InputMessage] = []
+    joined: list[Block] | None = None
     for turn in turns:
-        if merged and merged[-1].role == turn.role:
-            merged[-1] = InputMessage(turn.role, merged[-1].content + turn.content)
-        else:
+        if not merged or merged[-1].role != turn.role:
             merged.append(turn)
+            joined = None
+        elif joined is None:
+            joined = [*merged[-1].content, *turn.content]
+            merged[-1] = InputMessage(turn.role, joined)
+        else:
+            # a new list for each of many messages in a row would take the square of their number
+            joined += turn.content
     return merged
 
 
@@ -142,7 +148,7 @@ def _placed(turns: Sequence[InputMessage], facts: ModelFacts) -> list[InputMessa
 def _paired(turns: Sequence[InputMessage]) -> list[InputMessage]:
     """Every tool call answered in the next message, results first; results nobody asked for become text."""
     paired: list[InputMessage] = []
-    calls: list[str] = []
+    calls: dict[str, None] = {}
     for turn in turns:
         if turn.role == "user":
             paired.append(InputMessage("user", _answered(turn.content, calls)))
@@ -150,13 +156,13 @@ def _paired(turns: Sequence[InputMessage]) -> list[InputMessage]:
             if calls:
                 paired.append(InputMessage("user", _answered([], calls)))
             paired.append(turn)
-        calls = [block.id for block in turn.content if isinstance(block, ToolUseBlock)]
+        calls = dict.fromkeys(block.id for block in turn.content if isinstance(block, ToolUseBlock))
     if calls:
         paired.append(InputMessage("user", _answered([], calls)))
     return paired
 
 
-def _answered(blocks: Iterable[Block], calls: Sequence[str]) -> list[Block]:
+def _answered(blocks: Iterable[Block], calls: Collection[str]) -> list[Block]:
     results: dict[str, Block] = {}
     others: list[Block] = []
     for block in blocks:

@@ -74,6 +74,15 @@ def _strict(schema: object) -> object:
             _closed({"a": _TEXT, "b": _TEXT}, required=["a", "b"]),
         ),
         (
+            {
+                "title": "t", "required": ["b"], "allOf": [
+                    _object({"a": _TEXT}, required=["a", "b"], title="u"), _object({"b": _TEXT}, required=["b"]),
+                    _object({"c": _TEXT}, required=["c", "a"]),
+                ]
+            },
+            _closed({"a": _TEXT, "b": _TEXT, "c": _TEXT}, title="t", required=["b", "a", "c"]),
+        ),
+        (
             _object({"a": {"enum": ["x", 1, None]}, "b": {"const": 1}}),
             _closed({"a": {"enum": ["x", 1, None]}, "b": {"const": 1}}),
         ),
@@ -114,6 +123,9 @@ def test_what_cannot_be_compiled_is_told_in_words(schema: object, cut: object) -
         _object({"a": {"allOf": [{"$ref": "#/$defs/x"}, _object()]}}, **{"$defs": {"x": _object()}}),
         _object({"a": {"allOf": [_TEXT, {"type": "integer"}]}}),
         _object({"a": {"allOf": 1}}),
+        _object({"a": {"allOf": [_object({"b": _TEXT}), _object({"c": _TEXT}), _object({"b": _TEXT})]}}),
+        _object({"a": {"allOf": [_object({"b": _TEXT}, required=[["b"]]), _object(required=["b"])]}}),
+        _object({"a": {"allOf": [_object({"b": _TEXT}, required=["b"]), _object(required=[["b"]])]}}),
         _object(properties=1),  # type: ignore[arg-type]  # a mistake of the client's
     ],
 )
