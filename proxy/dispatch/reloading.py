@@ -85,7 +85,7 @@ class Reloader:
         try:
             found = await asyncio.to_thread(self._load)
         except ConfigurationError as error:
-            _log.error(
+            _log.warning(
                 "credentials refused, the old ones stay",
                 asked_by=asked_by,
                 mistakes=_in_one_line(error.problems),

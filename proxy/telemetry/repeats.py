@@ -5,7 +5,8 @@ this way, and those of orders are kept in the store besides.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -14,10 +15,11 @@ from structlog.typing import EventDict, WrappedLogger
 
 from proxy.clock import Clock
 
-EVERY_S: Final = 60.0
+EVERY_S: Final[Mapping[str, float]] = MappingProxyType({"warning": 5.0, "error": 60.0, "critical": 60.0})
+"""How long the same line is only counted: warnings tell of events, errors of trouble that goes on."""
+
 LOOK_EVERY_S: Final = 5.0
 KEPT_MAX: Final = 256
-_LEVELS: Final = frozenset(("warning", "error", "critical"))
 _REQUEST: Final = "request_id"
 _KEY_BYTES_MAX: Final = 2048
 _encoder = msgspec.msgpack.Encoder(enc_hook=lambda value: type(value).__name__)
@@ -34,11 +36,11 @@ class _Repeated:
 
 
 class Repeats:
-    """Remembers the lines of the last minute, 256 at most; what finds no room is written as it comes.
+    """Remembers lines for as long as `EVERY_S` says, 256 at most; what finds no room is written as it comes.
 
-    What was left out is told after a minute by the last line of its sort, with the field ``repeated``, so that trouble
-    that goes on is a line a minute (R16 of the reliability requirements). Where no loop runs, that waits for the next
-    line, and what a process has counted when it ends is lost.
+    What was left out is told then by the last line of its sort, with the field ``repeated``: trouble that goes on is a
+    line a minute (R16 of the reliability requirements). Where no loop runs, that waits for the next line, and what a
+    process has counted when it ends is lost.
     """
 
     def __init__(self, clock: Clock, write: Callable[[str, EventDict], None]) -> None:
@@ -50,7 +52,7 @@ class Repeats:
 
     def __call__(self, _: WrappedLogger, level: str, event: EventDict) -> EventDict:
         """As a processor of structlog. Raises `structlog.DropEvent` for a line that is only counted."""
-        if level not in _LEVELS or (key := _key_of(level, event)) is None:
+        if level not in EVERY_S or (key := _key_of(level, event)) is None:
             return event
         self.tell()
         kept = self._kept.get(key)
@@ -64,10 +66,10 @@ class Repeats:
         raise structlog.DropEvent
 
     def tell(self) -> None:
-        """Write what a minute has counted; after one without any, the next of its sort is a first one again."""
+        """Write what has been counted for long enough; where nothing was, the next of its sort is a first one again."""
         now_s = self._clock.monotonic_s()
         for key, kept in tuple(self._kept.items()):
-            if now_s - kept.since_s < EVERY_S:
+            if now_s - kept.since_s < EVERY_S[kept.level]:
                 continue
             if not kept.count:
                 del self._kept[key]

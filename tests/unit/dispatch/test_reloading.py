@@ -181,7 +181,7 @@ async def test_what_cannot_be_used_is_refused_in_one_line_with_every_mistake(
     desk.file.write_bytes(text)
     await desk.look(8)
     ((level, event, fields),) = desk.log.lines
-    assert (level, event) == ("error", "credentials refused, the old ones stay")
+    assert (level, event) == ("warning", "credentials refused, the old ones stay")
     assert fields["asked_by"] == "file"
     assert str(fields["mistakes"]).startswith(mistake)
     assert desk.names == ["a"]

@@ -53,25 +53,26 @@ def test_the_same_warning_is_written_once_and_then_counted() -> None:
         room.error("usage not saved", problem="full", request_id=f"req_{number}")
     first = {"level": "error", "room": "usage", "event": "usage not saved", "problem": "full"}
     assert log.lines() == [{**first, "request_id": "req_0"}]
-    log.clock.advance(EVERY_S)
+    log.clock.advance(EVERY_S["error"])
     room.warning("something else")
     told = {**first, "request_id": "req_412", "repeated": 412}
     assert log.lines()[1:] == [told, {"level": "warning", "room": "usage", "event": "something else"}]
 
 
-def test_what_goes_on_is_told_once_a_minute() -> None:
-    """Protects an operator from a trouble that seems over, and a line that comes seldom from being held up."""
+@pytest.mark.parametrize(("level", "every_s"), [("error", 60), ("warning", 5)])
+def test_what_goes_on_is_told_again_and_again(level: str, every_s: float) -> None:
+    """Protects an operator from trouble that seems over, the log from it, and a line that comes seldom from waiting."""
     log, room = _Log(), get_logger("usage")
     for count in (3, 2, 1):
         for _ in range(count):
-            room.error("usage not saved")
-        log.clock.advance(EVERY_S)
-    room.error("usage not saved")
+            getattr(room, level)("usage not saved")
+        log.clock.advance(every_s)
+    getattr(room, level)("usage not saved")
     assert [line.get("repeated") for line in log.lines()] == [None, 2, 2, 1]
     for _ in range(2):
-        log.clock.advance(EVERY_S)
-        room.warning("something else")
-    room.error("usage not saved")
+        log.clock.advance(every_s)
+        room.error("something else")
+    getattr(room, level)("usage not saved")
     told = [line.get("repeated") for line in log.lines() if line["event"] == "usage not saved"]
     assert told == [None, 2, 2, 1, 1, None]
 
@@ -129,7 +130,7 @@ async def test_a_count_is_told_though_no_other_line_comes(monkeypatch: pytest.Mo
         room.warning("trouble")
     ((delay, look),) = waiting
     assert delay == LOOK_EVERY_S
-    log.clock.advance(EVERY_S)
+    log.clock.advance(EVERY_S["warning"])
     look()
     assert [line.get("repeated") for line in log.lines()] == [None, 2]
     assert len(waiting) == 1
