@@ -41,4 +41,4 @@ def banner(
         """    -d '{"model": "sonnet", "messages": [{"role": "user", "content": "Hello!"}]}'""",
         "",
     ]
-    say(out, "\n".join(lines))
+    say("\n".join(lines), out)

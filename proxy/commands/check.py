@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from proxy.clock import Clock, SystemClock
 from proxy.commands.configuration import NO_CREDENTIAL, CannotStart, catalog_of, demand_packages, secrets_of
 from proxy.commands.console import Cell, steps, table
+from proxy.commands.output import say
 from proxy.credentials import Credential, Credentials, CredentialSource, Kind
 from proxy.dispatch.reloading import mask
 from proxy.pool import FailureClass, classify
@@ -69,20 +70,20 @@ def check(flags: Mapping[str, str], *, env_file: Path | None) -> int:
     try:
         settings, found = _read(flags, env_file)
     except (ConfigurationError, CannotStart) as error:
-        _say(str(error))
+        say(str(error))
         return 1
     REDACTOR.learn(secrets_of(settings))
     mask(found.found)
     for warning in (*settings.warnings, *found.warnings):
-        _say(warning)
+        say(warning)
     if not found.found:
-        _say(NO_CREDENTIAL)
+        say(NO_CREDENTIAL)
         return 1
     with steps(len(found.found), "asking the credentials") as shown:
         checked = asyncio.run(check_all(found.found, settings.policy, SystemClock(), shown.done))
     table(sys.stdout, _HEADS, [_row(each) for each in checked])
     works = sum(each.works for each in checked)
-    _say(f"{works} of {len(checked)} credentials can answer.")
+    say(f"{works} of {len(checked)} credentials can answer.")
     return 0 if works else 1
 
 
@@ -180,7 +181,3 @@ def _models(credential: Credential, probed: Probed) -> str:
         model for model in probed.models if any(fnmatchcase(model, pattern) for pattern in credential.models)
     ]
     return f"{len(fitting)} of {len(probed.models)}"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - for a person

@@ -5,7 +5,6 @@ import asyncio
 import datetime as dt
 import os
 import re
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ from proxy.access.desk import COMMAND_LINE, Audit
 from proxy.access.keys import random_key
 from proxy.access.stored import KeyView
 from proxy.clock import Clock, SystemClock
+from proxy.commands.output import say
 from proxy.credentials import CredentialSource
 from proxy.server.clients import NewKey
 from proxy.settings import ConfigurationError, LimitSettings, Settings, load_settings
@@ -80,7 +80,7 @@ def keys(options: argparse.Namespace) -> int:
                 _demand_aliases(options.wanted, settings)
             asyncio.run(_with_book(settings, _ACTIONS[options.action], options))
     except (ConfigurationError, StoreError, Refused, NameTaken) as error:
-        _say(str(error))
+        say(str(error))
         return 1
     return 0
 
@@ -103,14 +103,14 @@ async def _new(book: _Book, options: argparse.Namespace) -> None:
     made = random_key()
     await book.audit.note("keys.new", wanted.name, actor=COMMAND_LINE)
     await book.stored.add(wanted.name, wanted.rules(), made)
-    _say(f"Client key {wanted.name}, shown this once; only its digest is kept:")
+    say(f"Client key {wanted.name}, shown this once; only its digest is kept:")
     print(made.reveal())  # noqa: T201 - this is what was asked for
 
 
 async def _list(book: _Book, _: argparse.Namespace) -> None:
     views = await book.stored.views()
     if not views:
-        _say("No client key was made yet. Those of the configuration are not listed here.")
+        say("No client key was made yet. Those of the configuration are not listed here.")
     for view in views:
         print("\t".join((view.name, view.state, *_limits(view))))  # noqa: T201 - this is what was asked for
 
@@ -119,7 +119,7 @@ async def _revoke(book: _Book, options: argparse.Namespace) -> None:
     await book.audit.note("keys.revoke", options.name[:64], actor=COMMAND_LINE)
     if not await book.stored.revoke(options.name):
         raise Refused("No client key of this name was made here that is still good.")
-    _say(f"{options.name} is revoked.")
+    say(f"{options.name} is revoked.")
 
 
 _ACTIONS: Final[Mapping[str, Callable[[_Book, argparse.Namespace], Awaitable[None]]]] = {
@@ -221,7 +221,3 @@ def _limits(view: KeyView) -> list[str]:
 
 def _day(unix_ms: int) -> str:
     return f"{dt.datetime.fromtimestamp(unix_ms / 1000, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - for a person

@@ -1,4 +1,4 @@
-"""What a server writes to its standard output and error, whose disk may be full and whose reader may be gone."""
+"""What commands say on standard output and error, whose disk may be full and whose reader may be gone."""
 
 import os
 import sys
@@ -6,8 +6,9 @@ from contextlib import suppress
 from typing import TextIO
 
 
-def say(out: TextIO, text: str) -> None:
-    """Print for a person. What cannot be written is lost, and keeps no server from running."""
+def say(text: str, out: TextIO | None = None) -> None:
+    """Print for a person, on standard error if not elsewhere. What cannot be written is lost, and stops nothing."""
+    out = out or sys.stderr
     try:
         print(text, file=out, flush=True)
     except OSError:

@@ -70,17 +70,17 @@ def serve(flags: Mapping[str, str], *, env_file: Path | None, demo: bool, demo_i
         _require_fast_parser()
         configured = _configure(flags, env_file, demo=demo, demo_if_unconfigured=demo_if_unconfigured)
     except (ConfigurationError, CannotStart, StoreError) as error:
-        say(sys.stderr, str(error))
+        say(str(error))
         return 1
     try:
         if configured.settings.workers == 1:
             return _run_in_loop(_serve(configured, sys.stdout, ALONE))
         return _supervised(configured)
     except OSError as error:
-        say(sys.stderr, f"Cannot listen on {configured.settings.address}: {error.strerror}.")
+        say(f"Cannot listen on {configured.settings.address}: {error.strerror}.")
         return 1
     except StoreError as error:
-        say(sys.stderr, str(error))
+        say(str(error))
         return 1
     finally:
         finish_output()
@@ -97,7 +97,7 @@ def _supervised(configured: Configured) -> int:
             try:
                 return _run_in_loop(_serve(one, sys.stdout, worker))
             except StoreError as error:
-                say(sys.stderr, str(error))
+                say(str(error))
                 return 1
 
         return Supervisor(settings.workers, work, SystemClock()).run()

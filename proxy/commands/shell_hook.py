@@ -4,11 +4,11 @@ import argparse
 import os
 import shlex
 import shutil
-import sys
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
+from proxy.commands.output import say
 from proxy.settings import ConfigurationError, load_settings
 
 PROFILES: Final = (".bashrc", ".bash_profile", ".zshrc")
@@ -38,17 +38,17 @@ def shell_hook(options: argparse.Namespace) -> int:
         if options.action == "install":
             settings = load_settings({}, os.environ, Path.cwd(), env_file=options.env_file)
             if (file := settings.claude_code.shell_file) is None:
-                _say("Set SHELL_ENV_FILE first: the file the server writes the active key to.")
+                say("Set SHELL_ENV_FILE first: the file the server writes the active key to.")
                 return 1
             if not profiles:
-                _say(f"There is no {', '.join(PROFILES)} in {home}.")
+                say(f"There is no {', '.join(PROFILES)} in {home}.")
                 return 1
             line = hook_line(file)
         for profile in profiles:
             changed = edit(profile, line)
-            _say(f"{profile}: {'changed' if changed else 'nothing to change'}")
+            say(f"{profile}: {'changed' if changed else 'nothing to change'}")
     except (ConfigurationError, OSError) as error:
-        _say(str(error))
+        say(str(error))
         return 1
     return 0
 
@@ -86,7 +86,3 @@ def edit(profile: Path, line: bytes | None) -> bool:
     finally:
         temporary.unlink(missing_ok=True)
     return True
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - what a command says

@@ -5,7 +5,6 @@ import datetime as dt
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ from proxy.commands.drill.houses import Yard
 from proxy.commands.drill.hurrying import HurryingClock, HurryingLoop
 from proxy.commands.drill.report import HEADS, columns, page
 from proxy.commands.drill.stand_ins import StandIns
+from proxy.commands.output import say
 from proxy.credentials import CredentialSource
 from proxy.dispatch.reloading import mask
 from proxy.model.catalog import Catalog
@@ -52,7 +52,7 @@ def drill(flags: Mapping[str, str], *, env_file: Path | None, only: str, report:
         stand_ins, wanted = _chosen(StandIns.of(found), cases(only))
         results = _held(settings, catalog, stand_ins, wanted)
     except (ConfigurationError, CannotStart, CannotDrill, StoreError, OSError, RuntimeError) as error:
-        _say(str(error))
+        say(str(error))
         return 1
     _show(results)
     if report is not None:
@@ -60,9 +60,9 @@ def drill(flags: Mapping[str, str], *, env_file: Path | None, only: str, report:
         try:
             write_private(report.absolute(), page(results, stand_ins, str(today)).encode())
         except (StoreError, OSError) as error:
-            _say(f"The report could not be written: {error}")
+            say(f"The report could not be written: {error}")
             return 1
-        _say(f"The report is in {report}.")
+        say(f"The report is in {report}.")
     return _verdict(results, stand_ins)
 
 
@@ -120,15 +120,10 @@ def _cell(said: Sequence[tuple[str, str]]) -> Cell:
 
 def _verdict(results: Sequence[Result], stand_ins: StandIns) -> int:
     if stand_ins.left_out:
-        _say(f"Left out, switched off or without a stand-in: {', '.join(stand_ins.left_out)}.")
+        say(f"Left out, switched off or without a stand-in: {', '.join(stand_ins.left_out)}.")
     wrong = sum(result.faults for result in results)
     if wrong:
-        _say(f"{len(results)} faults: {wrong} clients saw what they should not.")
+        say(f"{len(results)} faults: {wrong} clients saw what they should not.")
         return 1
-    _say(f"{len(results)} faults: every client saw a whole answer or a proper error.")
+    say(f"{len(results)} faults: every client saw a whole answer or a proper error.")
     return 0
-
-
-def _say(text: str) -> None:
-    with suppress(BrokenPipeError):
-        print(text, file=sys.stderr)  # noqa: T201 - for a person
