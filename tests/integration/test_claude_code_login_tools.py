@@ -3,12 +3,13 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import pytest
+import pytest_asyncio
 
 from proxy.simulator import Step
 from proxy.upstreams.claude_code.sandbox import lacking
@@ -33,12 +34,13 @@ def logins(url: str) -> list[Mapping[str, object]]:
     return [{"name": "mine", "kind": "claude_code", "token": _LOGIN, "base_url": url}]
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder of a short path, as sockets need one."""
+@pytest_asyncio.fixture(loop_scope="module")
+async def place() -> AsyncIterator[Path]:
+    """A folder of a short path, as sockets need one; removed when nothing runs in it that may still write to it."""
     with tempfile.TemporaryDirectory(prefix="s") as folder:
         (Path(folder) / "work").mkdir()
         yield Path(folder)
+        await seconds_until_none(Path(folder), 10)
 
 
 async def _run(found: House, place: Path) -> Answer:
