@@ -2,11 +2,12 @@
 
 import gc
 
-# Nothing that is imported is garbage, and to look for some takes an eighth of the start.
+# Nothing that is imported is garbage, now or later, and to look for some takes an eighth of the start.
 gc.disable()
 
 from proxy.commands.main import main  # noqa: E402 - see above
 
+gc.freeze()
 gc.enable()
 
 __all__ = ["main"]

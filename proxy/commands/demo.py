@@ -1,10 +1,12 @@
 """Demo mode: a simulated Claude in the same process, behind three credentials that turn round like real ones."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.credentials import Credential, Kind
 from proxy.secrets import Secret
-from proxy.simulator import Pace, Simulator
+
+if TYPE_CHECKING:
+    from proxy.simulator import Simulator
 
 _ALIASES: Final = ("demo-1", "demo-2", "demo-3")
 _PREFIX: Final = "[demo] "
@@ -22,8 +24,10 @@ def demo_credentials() -> tuple[Credential, ...]:
     )
 
 
-async def demo_simulator() -> Simulator:
+async def demo_simulator() -> "Simulator":
     """A simulated Claude that listens on this machine alone, at the pace of a person reading."""
+    from proxy.simulator import Pace, Simulator  # noqa: PLC0415 - nothing any other server needs
+
     simulator = Simulator(
         prefix=_PREFIX, pace=Pace(first_token_delay_s=_FIRST_TOKEN_S, tokens_per_s=_TOKENS_PER_S)
     )
