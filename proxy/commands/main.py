@@ -8,6 +8,7 @@ from typing import Final
 
 from proxy import __version__
 from proxy.commands.keys import add_keys_parser, keys
+from proxy.commands.output import hold_standard_streams
 from proxy.commands.serve import serve
 from proxy.commands.shell_hook import add_shell_hook_parser, shell_hook
 
@@ -21,6 +22,7 @@ _FLAGS: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0 after a clean end, 1 after a failure, 2 for a wrong call."""
+    hold_standard_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in {"-h", "--help", "--version"}):
         words.insert(0, "serve")

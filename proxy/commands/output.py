@@ -3,7 +3,23 @@
 import os
 import sys
 from contextlib import suppress
-from typing import TextIO
+from typing import Final, TextIO
+
+_STANDARD_OUTPUTS: Final = {1: "stdout", 2: "stderr"}
+
+
+def hold_standard_streams() -> None:
+    """Have standard streams that are closed lead nowhere; to be called before anything is opened.
+
+    Else the first files and sockets that are opened, the database among them, have the numbers of those streams, and
+    get what is written there.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= max(_STANDARD_OUTPUTS):
+        os.set_inheritable(number, True)
+    os.close(number)
+    for number, name in _STANDARD_OUTPUTS.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - as long as we run
 
 
 def say(text: str, out: TextIO | None = None) -> None:

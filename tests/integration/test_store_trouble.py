@@ -160,7 +160,8 @@ async def _answered(program: Program) -> int:
 
 async def test_a_full_disk_behind_its_output_stops_no_start_and_spoils_no_end(tmp_path: Path) -> None:
     """Protects a service whose log or whose start is written to a file from the disk that file is on."""
-    await _serve_without_output(tmp_path, {})
+    async with _served_without_output(tmp_path, {}):
+        pass
 
 
 @pytest.mark.needs(PROGRAM)
@@ -168,16 +169,27 @@ async def test_nor_does_it_spoil_the_end_of_several_workers(tmp_path: Path) -> N
     """The same where each worker has its own end."""
     async with real_redis(tmp_path) as redis:
         settings = {"WORKERS": "2", "REDIS_URL": redis.url, "SECRET_KEY": SECRET_KEY}
-        await _serve_without_output(tmp_path, settings)
+        async with _served_without_output(tmp_path, settings):
+            pass
 
 
-async def _serve_without_output(tmp_path: Path, more: Mapping[str, str]) -> None:
-    """Start a server whose output nobody takes, ask it, end it."""
+async def test_no_file_gets_the_number_of_an_output_that_was_closed(tmp_path: Path) -> None:
+    """Protects the database and whoever is connected from what is written to a stream that is none."""
+    async with _served_without_output(tmp_path, {}, "sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh") as program:
+        opened = Path(f"/proc/{program.process.pid}/fd")
+        assert {str((opened / str(number)).readlink()) for number in range(3)} == {os.devnull}
+
+
+@asynccontextmanager
+async def _served_without_output(
+    tmp_path: Path, more: Mapping[str, str], *through: str
+) -> AsyncIterator[Program]:
+    """A server whose output nobody takes, which has answered, and which is ended."""
     port = free_port()
     settings = {"API_KEY": CLIENT_KEY, "DATA_DIR": str(tmp_path), "ADDRESS": f"127.0.0.1:{port}", **more}
     with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230 - no disk is behind it
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(ROOT / "app.py"), "serve", "--demo"),
+            *(*through, sys.executable, str(ROOT / "app.py"), "serve", "--demo"),
             cwd=tmp_path,
             env={"PATH": os.environ["PATH"], **settings},
             stdout=full,
@@ -194,6 +206,7 @@ async def _serve_without_output(tmp_path: Path, more: Mapping[str, str]) -> None
                 return False
 
         await eventually(served)
+        yield program
         program.send(signal.SIGTERM)
         assert await program.ended() == 0
     finally:
