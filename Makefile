@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 SOURCES := proxy tests app.py
-# What is not compiled here is compiled by the first start, which takes twice as long then.
+# What is not compiled here is compiled by the first start, which then takes three times as long.
 COMPILE := $(BIN)/python -m compileall -q -j 0 app.py proxy
 T ?= tests
 # The longest tests wait more than they compute: one more at a time than there are cores keeps those busy.

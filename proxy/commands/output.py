@@ -19,7 +19,8 @@ def hold_standard_streams() -> None:
     os.close(number)
     for number, name in _STANDARD_OUTPUTS.items():
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - as long as we run
+            nowhere = open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - it stays
+            setattr(sys, name, nowhere)
 
 
 def say(text: str, out: TextIO | None = None) -> None:
