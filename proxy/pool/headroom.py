@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, inf, isfinite
+from operator import ge
 from typing import Final
 
 import msgspec
@@ -21,6 +22,10 @@ _DIGITS_MAX: Final = 15
 _SECONDS_DIGITS_MAX: Final = 12
 _PREFIX: Final = "anthropic-ratelimit-"
 _REJECTED: Final = "rejected"
+_LEARNT_AFTER: Final = 64
+_LIMITS: Final = slice(0, None, 3)
+_LEFT: Final = slice(1, None, 3)
+"""Among the values of an API key's headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,45 +96,96 @@ def exhausted_until_unix_ms(headers: Mapping[str, str]) -> int | None:
 class Allowance:
     """What is left of the limits of one organization in one limit class, shared by all its credentials.
 
+    Of answers that tell of plenty only the counts are looked at; the rest is read when somebody asks.
+
     Attributes:
-        windows: as the last answer told; empty while nothing is known.
         short_until_s: monotonic seconds until which others are asked rather; 0 while there is room.
     """
 
-    __slots__ = ("__weakref__", "_full_at_s", "_last", "_share_left", "short_until_s", "windows")
+    __slots__ = (
+        "__weakref__",
+        "_ahead_of_s",
+        "_enough",
+        "_last",
+        "_read",
+        "_taken",
+        "_windows",
+        "short_until_s",
+    )
 
     def __init__(self) -> None:
         self._last: LimitHeaders | None = None
-        self._share_left: float | None = None
-        self._full_at_s = 0.0
-        self.windows: tuple[Window, ...] = ()
+        self._read: LimitHeaders | None = None
+        self._windows: tuple[Window, ...] = ()
+        self._enough: tuple[int, ...] = ()
+        self._taken = 0
+        self._ahead_of_s = 0.0
         self.short_until_s = 0.0
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """As the last answer told; empty while nothing is known."""
+        if self._last is not None and self._last != self._read:
+            self._windows = _windows(self._last, self._read, self._windows)
+            self._read = self._last
+        return self._windows
 
     def share_left(self, now_s: float) -> float | None:
         """The least that is left of any of the limits, 0 to 1; None while nothing is known.
 
         It is 1 from the moment at which, as was told, all of them are full again.
         """
-        return 1.0 if self._share_left is not None and now_s >= self._full_at_s else self._share_left
+        windows = self.windows
+        if not windows:
+            return None
+        full_at_s = max(
+            inf if window.reset_unix_ms is None else window.reset_unix_ms / 1000 - self._ahead_of_s
+            for window in windows
+        )
+        return 1.0 if now_s >= full_at_s else min(window.share_left for window in windows)
+
+    def takes(self, told: LimitHeaders) -> bool:
+        """Take over what changes nothing but counts that are far from short; False for what is to be learnt.
+
+        So is one answer in so many, as the wall clock may have been set meanwhile.
+        """
+        last, enough = self._last, self._enough
+        if not enough or last is None or self._taken >= _LEARNT_AFTER or told.family is not last.family:
+            return False
+        values = told.values
+        if values[_LIMITS] != last.values[_LIMITS]:
+            return False
+        try:
+            if not all(map(ge, map(int, values[_LEFT]), enough)):  # type: ignore[arg-type]  # None raises TypeError
+                return False
+        except (TypeError, ValueError):
+            return False
+        self._last = told
+        self._taken += 1
+        return True
 
     def learn(self, told: LimitHeaders, policy: Policy, *, now_s: float, now_unix_ms: int) -> bool:
         """Take over what an answer told; True if it is short now."""
-        if told != self._last:
-            self.windows = _windows(told, self._last, self.windows)
-            self._last = told
-            self._share_left = min((window.share_left for window in self.windows), default=None)
-        elif not self.short_until_s:
-            return False
-        ahead_s = [_ahead_s(window, now_unix_ms) for window in self.windows]
-        self._full_at_s = now_s + max(ahead_s, default=0.0)
+        self._last = told
+        self._taken = 0
+        self._ahead_of_s = now_unix_ms / 1000 - now_s
+        windows = self.windows
         rests_s = [
-            left_s
-            for window, left_s in zip(self.windows, ahead_s, strict=True)
+            _ahead_s(window, now_unix_ms)
+            for window in windows
             if window.share_left == 0 or window.share_left < policy.headroom_share
         ]
         until_s = now_s + min(max(rests_s, default=0.0), policy.headroom_rest_s)
         self.short_until_s = until_s if until_s > now_s else 0.0
+        self._enough = () if rests_s or told.family is not _API else _enough(told, policy)
         return until_s > now_s
+
+
+def _enough(told: LimitHeaders, policy: Policy) -> tuple[int, ...]:
+    """From which counts on each limit of an API key is far from short; empty where one of them was not told."""
+    limits = [_count(limit) for limit in told.values[_LIMITS]]
+    known = [int(limit * policy.headroom_share) + 1 for limit in limits if limit is not None]
+    return tuple(known) if len(known) == len(limits) else ()
 
 
 def _ahead_s(window: Window, now_unix_ms: int) -> float:

@@ -236,7 +236,7 @@ class Pool:
                 self._restraints.share(seat)
                 if seat is not lease.seat:
                     self._verdicts.join(seat, epoch=self._serial)
-        if limits is not None and not member.retired:
+        if limits is not None and not member.retired and not lease.seat.allowance.takes(limits):
             self._restraints.learn(
                 lease.seat, limits, now_s=self._clock.monotonic_s(), now_unix_ms=self._clock.unix_ms()
             )

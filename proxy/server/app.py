@@ -409,7 +409,7 @@ def _application(services: Services, background: _Background) -> web.Application
     limit_bytes = settings.policy.body_max_bytes
     app = web.Application(middlewares=[gate.middleware], client_max_size=limit_bytes)
     routes = (*ROUTES, *open_mirror(app, services))
-    gate.attach(RouteTable(app, routes))
+    gate.attach(app, RouteTable(app, routes))
     app[SERVICES] = services
     app[FEED] = Feed(services)
     app[OPENAPI] = Description(routes)

@@ -33,18 +33,23 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:\-\[\]]*")
 
 
 class Gate:
-    """Lets a request through to its handler, or answers in its place."""
+    """Lets a request through to its handler, or answers in its place.
+
+    Attributes:
+        routes: those there are; None before it is told.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._cors = services.admission.cors
-        self._routes: RouteTable | None = None
+        self.routes: RouteTable | None = None
         self._visitors_rules = in_force(None, services.settings.limits)
         self._ids = random.Random()  # noqa: S311 - an id names a request, it opens nothing
 
-    def attach(self, routes: RouteTable) -> None:
-        """Tell the gate which routes there are."""
-        self._routes = routes
+    def attach(self, app: web.Application, routes: RouteTable) -> None:
+        """Tell the gate which routes there are, and the application's runner that this is its gate."""
+        self.routes = routes
+        app[GATE] = self
 
     @property
     def middleware(self) -> Middleware:
@@ -53,9 +58,12 @@ class Gate:
 
     @web.middleware
     async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        route = self.routes.matched(request) if self.routes is not None else None
+        return await self.answer(request, handler, route)
+
+    async def answer(self, request: web.Request, handler: Handler, route: Route | None) -> web.StreamResponse:
+        """Answer a request whose route was matched; None for an unknown path."""
         services = self._services
-        routes = self._routes
-        route = routes.matched(request) if routes is not None else None
         caller = Caller(services, f"req_{self._ids.getrandbits(_ID_BITS):024x}")
         request[CALLER] = caller
         services.inflight.enter()
@@ -186,6 +194,9 @@ class Gate:
     ) -> web.StreamResponse:
         dialect = route.dialect_for(request) if route is not None else dialect_for_unknown(request.path)
         return error_response(error, dialect, caller, self._services)
+
+
+GATE: Final = web.AppKey("gate", Gate)
 
 
 def internal_error(error: Exception, caller: Caller) -> GatewayError:

@@ -60,20 +60,24 @@ class Route:
 
 
 class RouteTable:
-    """What the middleware needs to know of the matched route."""
+    """What the gate needs to know of the matched route.
+
+    Attributes:
+        known: every route of the application, as the framework and as we know it.
+    """
 
     def __init__(self, app: web.Application, routes: tuple[Route, ...]) -> None:
-        self._known: dict[web.AbstractRoute, Route] = {}
+        self.known: dict[web.AbstractRoute, Route] = {}
         for route in routes:
             for prefix in route.prefixes:
                 added = app.router.add_route(route.method, prefix + route.path, route.handler)
-                self._known[added] = route
+                self.known[added] = route
                 if route.method == "GET":
-                    self._known[app.router.add_route("HEAD", prefix + route.path, route.handler)] = route
+                    self.known[app.router.add_route("HEAD", prefix + route.path, route.handler)] = route
 
     def matched(self, request: web.Request) -> Route | None:
         """The route that was matched, never one read out of the address; None for an unknown path."""
-        return self._known.get(request.match_info.route)
+        return self.known.get(request.match_info.route)
 
 
 def dialect_by_version(request: web.Request) -> Dialect:

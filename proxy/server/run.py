@@ -10,6 +10,7 @@ from aiohttp import web
 from proxy.log import get_logger
 from proxy.server.context import SERVICES
 from proxy.server.doors import Doors
+from proxy.server.front import FrontRunner
 from proxy.server.inflight import Inflight
 from proxy.server.newcomers import Newcomers
 from proxy.settings import Settings
@@ -61,7 +62,7 @@ async def run(
 
     With `shared`, other processes listen on the same address, and the system spreads connections over them.
     """
-    runner = web.AppRunner(
+    runner = FrontRunner(
         app,
         handler_cancellation=True,
         access_log=None,

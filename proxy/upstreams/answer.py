@@ -89,10 +89,16 @@ async def read_head(
 class ReadingProtocol(ResponseHandler):
     """A connection that keeps the parser of its answers from one call to the next, where nothing in between changed it.
 
-    To make one costs as much as to read a short answer.
+    To make one costs as much as to read a short answer. It reads on only where it had stopped: the library tells it so
+    after every piece of a body, and looks through what has not come each time.
     """
 
     _kept: object = None
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """See the library."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def expect_answer(self) -> None:
         """Be ready for the answer to a call that was written by hand."""

@@ -242,8 +242,8 @@ async def test_a_handler_added_past_the_table_is_treated_as_an_unknown_address()
     table = RouteTable(app, (Route("GET", "/in", handler, Access.PUBLIC, OPENAI_CHAT),))
     app.router.add_get("/past", handler)
     routes = {_canonical(route): route for route in app.router.routes()}
-    assert table._known.get(routes["/in"]) is not None
-    assert table._known.get(routes["/past"]) is None
+    assert table.known.get(routes["/in"]) is not None
+    assert table.known.get(routes["/past"]) is None
 
 
 def _raw_paths(route: Route) -> Iterator[str]:

@@ -268,3 +268,52 @@ def test_nothing_that_is_told_raises_or_lasts(
         assert all(0 <= window.share_left <= 1 for window in allowance.windows)
         left = allowance.share_left(NOW_S)
         assert left is None or 0 <= left <= 1
+
+
+COUNTS = st.integers(0, 6).map(str) | st.none() | st.sampled_from(["+1", "1_0", "many", "\u0665"])
+
+
+@given(
+    st.lists(st.tuples(*[COUNTS] * 8, st.sampled_from(["2026-11-18T11:07:10Z", "soon"])), max_size=6),
+    st.floats(0, 1),
+)
+@example([("6", "6") * 4 + ("soon",), ("6", "5") * 4 + ("soon",), ("6", "0") * 4 + ("soon",)], 0.5)
+def test_what_is_only_taken_over_reads_as_if_it_had_been_learnt(
+    answers: list[tuple[str | None, ...]], share: float
+) -> None:
+    """Protects the short way of answers with plenty left: no figure differs, and no shortage is overlooked."""
+    policy = Policy(headroom_share=share)
+    quick, slow = Allowance(), Allowance()
+    for *counts, reset in answers:
+        pairs = zip(counts[::2], counts[1::2], strict=True)
+        values = tuple(value for pair in pairs for value in (*pair, reset))
+        told = LimitHeaders(read(api()).family, values)
+        if not quick.takes(told):
+            quick.learn(told, policy, now_s=NOW_S, now_unix_ms=NOW_MS)
+        slow.learn(told, policy, now_s=NOW_S, now_unix_ms=NOW_MS)
+        assert quick.short_until_s == slow.short_until_s
+        assert quick.windows == slow.windows
+        assert quick.share_left(NOW_S) == slow.share_left(NOW_S)
+
+
+def test_plenty_is_taken_over_and_little_is_learnt() -> None:
+    """Protects the hot path, and the moment at which it has to be left."""
+    allowance = learned(api())
+    assert allowance.takes(read(api({"requests": 3})))
+    assert not allowance.takes(read(api({"requests": 2})))
+    assert not allowance.takes(read(api(limit=200)))
+    assert not allowance.takes(read(login()))
+    assert not learned(login()).takes(read(login()))
+    assert not learned(api({"requests": 0})).takes(read(api()))
+
+
+def test_a_wall_clock_that_was_set_is_followed_after_some_answers() -> None:
+    """Protects the time of the reset, which is told by the wall clock and kept by the other."""
+    allowance, told = learned(api({"requests": 50})), read(api({"requests": 50}))
+    taken = 0
+    while allowance.takes(told):
+        taken += 1
+    assert taken == 64
+    allowance.learn(told, POLICY, now_s=NOW_S, now_unix_ms=NOW_MS + 20_000)
+    assert allowance.share_left(NOW_S + 9) == 0.5
+    assert allowance.share_left(NOW_S + 10) == 1.0

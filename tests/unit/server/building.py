@@ -104,7 +104,7 @@ def application(shared: Services, routes: Iterable[Route]) -> web.Application:
     """Routes behind the gate."""
     gate = Gate(shared)
     app = web.Application(middlewares=[gate.middleware])
-    gate.attach(RouteTable(app, tuple(routes)))
+    gate.attach(app, RouteTable(app, tuple(routes)))
     app[SERVICES] = shared
     app[FEED] = Feed(shared)
     if (cors := shared.admission.cors) is not None:

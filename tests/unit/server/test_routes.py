@@ -21,7 +21,7 @@ def test_a_route_lives_below_each_of_its_prefixes_and_get_answers_head() -> None
     app, table = _table(Route("GET", "/x", _handler, Access.CLIENT, prefixes=("", "/hf")))
     found = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource}
     assert found == {("GET", "/x"), ("HEAD", "/x"), ("GET", "/hf/x"), ("HEAD", "/hf/x")}
-    assert all(route in table._known for route in app.router.routes())
+    assert all(route in table.known for route in app.router.routes())
 
 
 def test_a_post_answers_nothing_else() -> None:
@@ -34,7 +34,7 @@ def test_a_route_that_was_added_past_the_table_is_unknown_to_it() -> None:
     """Protects the gate's default: what has no entry gives no access."""
     app, table = _table(Route("GET", "/x", _handler, Access.PUBLIC))
     past = app.router.add_get("/past", _handler, allow_head=False)
-    assert past not in table._known
+    assert past not in table.known
 
 
 def test_only_the_probes_and_the_way_to_the_login_are_public() -> None:

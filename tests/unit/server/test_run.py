@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from proxy.server.context import Services
+from proxy.server.front import FrontRunner
 from proxy.server.routes import Access, Route
 from proxy.server.run import Stopping, reserved, run
 from proxy.settings import Settings
@@ -83,13 +84,13 @@ async def _server(configured: Settings = _PATIENT) -> AsyncIterator[_Running]:
 async def test_the_runner_cancels_handlers_whose_client_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects the operator from paying for answers nobody reads: the library's default is not to."""
     given: dict[str, object] = {}
-    plain = web.AppRunner
+    plain = FrontRunner
 
     def make(app: web.Application, **options: Any) -> web.AppRunner:
         given.update(options)
         return plain(app, **options)
 
-    monkeypatch.setattr("proxy.server.run.web.AppRunner", make)
+    monkeypatch.setattr("proxy.server.run.FrontRunner", make)
     async with _server():
         pass
     assert given["handler_cancellation"] is True
