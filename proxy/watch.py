@@ -98,7 +98,8 @@ class Watch:
 
     def close(self) -> None:
         """Watch no more."""
-        self.silence()
+        if self._alarm is not None:
+            self.silence()
         self._round.discard(self)
 
     def look(self, now_s: float) -> None:

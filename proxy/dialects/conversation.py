@@ -89,14 +89,17 @@ def session_in(metadata: Anything) -> str:
         return ""
 
 
-def name_in(field: Anything) -> str:
-    """The name a client gives a conversation in a field of its request; empty for what is no string."""
-    if field is msgspec.UNSET:
-        return ""
-    try:
-        return short(msgspec.json.decode(field, type=str))
-    except (ValueError, RecursionError):
-        return ""
+def name_in(*fields: Anything) -> str:
+    """The name a client gives a conversation in the first of some fields that has one; empty for what is no string."""
+    for field in fields:
+        if field is msgspec.UNSET:
+            continue
+        try:
+            if name := msgspec.json.decode(field, type=str):
+                return short(name)
+        except (ValueError, RecursionError):
+            continue
+    return ""
 
 
 def short(name: str) -> str:
@@ -107,14 +110,14 @@ def short(name: str) -> str:
 
 
 def _digest(*contents: Anything) -> bytes:
-    words = b"".join([_words(content) + b"\0" for content in contents])
+    words = b""
+    for content in contents:
+        words += b"\0" if content is msgspec.UNSET or not content else _words(content) + b"\0"
     return blake2b(words, digest_size=_DIGEST_BYTES).digest()
 
 
-def _words(content: Anything) -> bytes:
+def _words(content: msgspec.Raw) -> bytes:
     """The beginning of what a text, or the texts among some blocks, say; of anything else as it was written."""
-    if content is msgspec.UNSET or not content:
-        return b""
     try:
         found = _content.decode(content)
     except (ValueError, RecursionError):

@@ -2,7 +2,7 @@
 
 import re
 from itertools import islice
-from typing import TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,7 +21,8 @@ _MISSING = re.compile(r"^Object missing required field `(?P<name>\w+)`$")
 _PATH = re.compile(r"^(?P<what>.*) - at `(?:key in )?\$(?P<path>[^`]*)`$", re.DOTALL)
 # an alias that is written where it is asked for is made anew each time
 _FIELDS = dict[str, msgspec.Raw]
-_decoders: dict[object, msgspec.json.Decoder[object]] = {}
+# each of the kind it is found by, which the type of a dict cannot say
+_decoders: dict[object, msgspec.json.Decoder[Any]] = {}
 
 
 def decode_json(kind: type[_Kind], body: bytes | str | msgspec.Raw, *, at: str = "") -> _Kind:
@@ -36,8 +37,11 @@ def decode_json(kind: type[_Kind], body: bytes | str | msgspec.Raw, *, at: str =
         InvalidRequest: the body is no JSON, or a field has the wrong type. The message holds no more than 200
             characters of what the client sent.
     """
+    decoder: msgspec.json.Decoder[_Kind] | None = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
     try:
-        return cast(_Kind, _decoder(kind).decode(body))
+        return decoder.decode(body)
     except (ValueError, RecursionError) as error:
         raise invalid(error, at) from None
 
@@ -53,13 +57,6 @@ def invalid(error: Exception, at: str = "") -> InvalidRequest:
     return InvalidRequest(
         f"The request body could not be parsed as JSON: {text}.", param=at or None, code="invalid_json"
     )
-
-
-def _decoder(kind: object) -> msgspec.json.Decoder[object]:
-    decoder = _decoders.get(kind)
-    if decoder is None:
-        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
-    return decoder
 
 
 def is_given(value: Anything) -> bool:

@@ -79,7 +79,7 @@ class FrontRunner(web.AppRunner):
             if found is None or EXPECT in request.headers:
                 return framework(request)
             request._match_info = found.match  # noqa: SLF001 - as the framework's own way does
-            return gate.answer(request, found.handler, found.route)
+            return gate.let_through(request, found.handler, found.route)
 
         return _Listening(
             answer,  # type: ignore[arg-type]  # the application's factory makes no plainer requests

@@ -59,10 +59,12 @@ class Gate:
     @web.middleware
     async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         route = self.routes.matched(request) if self.routes is not None else None
-        return await self.answer(request, handler, route)
+        return await self.let_through(request, handler, route)
 
-    async def answer(self, request: web.Request, handler: Handler, route: Route | None) -> web.StreamResponse:
-        """Answer a request whose route was matched; None for an unknown path."""
+    async def let_through(
+        self, request: web.Request, handler: Handler, route: Route | None
+    ) -> web.StreamResponse:
+        """Let a request through by the route that was matched for it; None for an unknown path."""
         services = self._services
         caller = Caller(services, f"req_{self._ids.getrandbits(_ID_BITS):024x}")
         request[CALLER] = caller

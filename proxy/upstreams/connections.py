@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from aiohttp_socks import ProxyConnector
@@ -56,10 +57,10 @@ class Connector(aiohttp.TCPConnector):
         """See the library."""
         connection = await super().connect(req, traces, timeout)
         if (sending := _SENDING.get()) is not None:
-            while sending.anew and is_kept(connection):
+            while sending.anew and is_kept(connection.protocol):
                 connection.close()
                 connection = await super().connect(req, traces, timeout)
-            sending.kept = is_kept(connection)
+            sending.kept = is_kept(connection.protocol)
             sending.began_s = self._loop.time()
         return connection
 
@@ -85,9 +86,9 @@ def connector_through(proxy: URL | None) -> Connector:
     return connector
 
 
-def is_kept(connection: Connection) -> bool:
+def is_kept(protocol: ResponseHandler | None) -> bool:
     """Whether an earlier call went over it; a new one has no parser yet, and nothing else tells them apart."""
-    return connection.protocol is not None and connection.protocol._parser is not None  # noqa: SLF001 - as said
+    return protocol is not None and protocol._parser is not None  # noqa: SLF001 - as said
 
 
 async def replacing_stale(

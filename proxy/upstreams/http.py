@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.connector import Connection
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -226,13 +225,15 @@ class Posting:
                 connection = await self._connector.plainly(self._request, self._timeout)
             except TimeoutError as late:
                 raise aiohttp.ConnectionTimeoutError from late
-            kept = is_kept(connection)
-            if kept and (stale or _said_more(connection)):
+            protocol = connection.protocol
+            kept = is_kept(protocol)
+            # what the other side has written since the last answer, the next call would take for its own
+            if kept and (stale or protocol is None or protocol.should_close):
                 # what was kept beside a stale one is no better, and what nobody asked for answers nobody
                 connection.close()
                 continue
             try:
-                written = self._written_to(connection, body, traceparent)
+                written = self._written_to(protocol, body, traceparent)
                 return await read_head(connection, written, self._info)
             except BaseException as error:
                 connection.close()
@@ -242,9 +243,10 @@ class Posting:
                     raise
             stale = True
 
-    def _written_to(self, connection: Connection, body: bytes, traceparent: str | None) -> ResponseHandler:
+    def _written_to(
+        self, protocol: ResponseHandler | None, body: bytes, traceparent: str | None
+    ) -> ResponseHandler:
         """Write the call to a connection, and return what reads the answer to it."""
-        protocol = connection.protocol
         if protocol is None or (transport := protocol.transport) is None or transport.is_closing():
             raise aiohttp.ClientConnectionResetError("the connection is gone")
         expect_answer(protocol)
@@ -278,11 +280,6 @@ class _Prepared(aiohttp.ClientRequest):
     def connection_key(self) -> ConnectionKey:
         """See the library."""
         return super().connection_key
-
-
-def _said_more(connection: Connection) -> bool:
-    """Whether the other side has written since the last answer, which the next call would take for its own."""
-    return connection.protocol is not None and connection.protocol.should_close
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO:

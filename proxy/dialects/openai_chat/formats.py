@@ -24,7 +24,7 @@ _TOOL_WORDS: Final = "Give your answer by calling this tool."
 _Fields = dict[str, msgspec.Raw]
 
 
-class Format(msgspec.Struct, kw_only=True):
+class Format(msgspec.Struct, kw_only=True, frozen=True):
     """How the form of an answer is brought about.
 
     Attributes:
@@ -54,6 +54,10 @@ class Format(msgspec.Struct, kw_only=True):
         )
 
 
+FREE: Final = Format()
+"""No form at all."""
+
+
 class _Compiled(msgspec.Struct):
     schema: msgspec.Raw
     type: str = "json_schema"
@@ -63,7 +67,7 @@ def read_format(request: ChatRequest, facts: ModelFacts, room: StrictRoom) -> Fo
     """How the answer gets the form the client wants. Raises InvalidRequest naming the field."""
     wanted = request.response_format
     if wanted is None or wanted.type == "text":
-        return Format()
+        return FREE
     if wanted.type == "json_object":
         return Format(sentence=JSON_WISH)
     if wanted.type != "json_schema":

@@ -41,9 +41,11 @@ def only_marked(request: ChatRequest) -> bool:
 
 def whole_mark(request: ChatRequest) -> CacheControl | None:
     """The mark behind the whole request: the client's own, or what its cache options come to."""
-    if request.cache_control is not None or only_marked(request):
-        return request.cache_control
     options = request.prompt_cache_options
+    if request.cache_control is not None or (options is None and request.prompt_cache_retention is None):
+        return request.cache_control
+    if only_marked(request):
+        return None
     asked = options.ttl if options is not None and options.ttl is not None else request.prompt_cache_retention
     lifetime = _LIFETIMES.get(asked, _HOUR)
     if lifetime is None and (options is None or options.mode is None):
@@ -66,9 +68,14 @@ def mark_last(blocks: list[Block], mark: CacheControl | None) -> list[Block]:
 
 def lawful(request: Request) -> tuple[Request, tuple[Dropped, ...]]:
     """The request with marks the upstream takes, and what was lost: it keeps the last four, of the longest prefixes."""
-    marks = sum([tool.cache_control is not None for tool in request.tools if isinstance(tool, Tool)])
-    marks += sum([block.cache_control is not None for block in request.system])
-    marks += sum([_is_marked(block) for turn in request.messages for block in turn.content])
+    marks = 0
+    for tool in request.tools:
+        marks += isinstance(tool, Tool) and tool.cache_control is not None
+    for part in request.system:
+        marks += part.cache_control is not None
+    for turn in request.messages:
+        for block in turn.content:
+            marks += getattr(block, "cache_control", None) is not None
     if not marks:
         return request, ()
     surplus = marks + (request.cache_control is not None) - _MARKS_MAX

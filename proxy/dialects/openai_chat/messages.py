@@ -93,7 +93,8 @@ class _Reader:
         at = f"messages[{place}]"
         match message:
             case UserMessage(content=content, cache_control=mark):
-                self._add("user", mark_last(self._user_blocks(content, at), mark))
+                blocks = self._user_blocks(content, at)
+                self._add("user", blocks if mark is None else mark_last(blocks, mark))
             case SystemMessage() | DeveloperMessage():
                 self._instruct(message)
             case AssistantMessage():

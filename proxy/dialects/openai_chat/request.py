@@ -4,6 +4,7 @@ The same history always gives the same bytes: prompt caches and thinking signatu
 """
 
 from collections.abc import Mapping
+from functools import partial
 from hashlib import sha256
 from operator import attrgetter
 from types import MappingProxyType
@@ -11,13 +12,13 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.common import AnswerForm, Demand, Envelope, Target, Translated
+from proxy.dialects.common import PLAIN_FORM, AnswerForm, Demand, Envelope, Target, Translated
 from proxy.dialects.conversation import name_in, opening, session_in
 from proxy.dialects.decoding import decode_json, is_given, unknown_fields
 from proxy.dialects.openai_chat.definitions import StrictRoom
 from proxy.dialects.openai_chat.extra_body import FIELD as EXTRA_BODY
 from proxy.dialects.openai_chat.fields import check_supported, lost_fields, service_tier, speed
-from proxy.dialects.openai_chat.formats import Format, read_format
+from proxy.dialects.openai_chat.formats import FREE, Format, read_format
 from proxy.dialects.openai_chat.marks import lawful, only_marked, whole_mark
 from proxy.dialects.openai_chat.messages import Conversation, read_messages
 from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest, PeekedRequest
@@ -51,7 +52,7 @@ def peek(body: bytes) -> Envelope:
         own_fields=() if _own(seen) == _NONE_OWN else _given(seen),
         continuing=begun.continuing,
         opening=begun.digest,
-        conversation=name_in(seen.conversation_id) or name_in(seen.prompt_cache_key),
+        conversation=name_in(seen.conversation_id, seen.prompt_cache_key),
         session=session_in(seen.metadata),
     )
 
@@ -89,8 +90,10 @@ def assembled(chat: ChatRequest, conversation: Conversation, target: Target) -> 
     facts, room = target.facts, StrictRoom()
     wanted = read_format(chat, facts, room)
     turns = ordered(conversation.turns, facts)
-    tooling = _with_answer_tool(read_tools(chat, turns, facts, room), wanted.tool)
-    reasoning = read_reasoning(chat, target, no_budget=_no_budget(tooling, turns))
+    tooling = read_tools(chat, turns, facts, room)
+    if wanted.tool is not None:
+        tooling = _with_answer_tool(tooling, wanted.tool)
+    reasoning = read_reasoning(chat, target, no_budget=partial(_no_budget, tooling, turns))
     thinks = reasoning.thinks(facts)
     sampling = read_sampling(chat, target, thinks=thinks)
     turns = closed(turns, prefill=facts.prefill and not thinks and wanted.compiled is msgspec.UNSET)
@@ -127,14 +130,12 @@ def assembled(chat: ChatRequest, conversation: Conversation, target: Target) -> 
 
 def _form(chat: ChatRequest, tooling: Tooling, wanted: Format) -> AnswerForm:
     if not tooling.custom and not chat.functions:
-        return wanted.form
+        return PLAIN_FORM if wanted is FREE else wanted.form
     return msgspec.structs.replace(wanted.form, custom_tools=tooling.custom, legacy_call=bool(chat.functions))
 
 
-def _with_answer_tool(tooling: Tooling, tool: Tool | None) -> Tooling:
-    """The tools with the one the model has to give its answer to, if there is one."""
-    if tool is None:
-        return tooling
+def _with_answer_tool(tooling: Tooling, tool: Tool) -> Tooling:
+    """The tools with the one the model has to give its answer to."""
     choice = ToolChoiceTool(tool.name, disable_parallel_tool_use=True)
     others = [other for other in tooling.tools if not isinstance(other, Tool) or other.name != tool.name]
     return Tooling([*others, tool], choice, None, tooling.dropped)
@@ -171,7 +172,9 @@ def _with_wish(turns: list[InputMessage], wish: str) -> list[InputMessage]:
 
 def _stop(chat: ChatRequest) -> list[str]:
     """Stop sequences without the blank ones, which the upstream refuses."""
-    given = [chat.stop] if isinstance(chat.stop, str) else chat.stop or []
+    if chat.stop is None:
+        return []
+    given = [chat.stop] if isinstance(chat.stop, str) else chat.stop
     return [text for text in given if text.strip()]
 
 

@@ -212,6 +212,9 @@ def said(message: Message, rendering: Rendering) -> Answer:
     if message.stop_reason == REFUSAL:
         # What came before a refusal is to be thrown away, its tool calls above all.
         return Answer(content=None, refusal=refusal_text(message.stop_details))
+    content = message.content
+    if len(content) == 1 and isinstance(only := content[0], TextBlock) and not only.citations:
+        return Answer(content=only.text)
     thinking = "".join([block.thinking for block in message.content if isinstance(block, ThinkingBlock)])
     form = rendering.form
     calls = [_tool_call(block, form) for block in message.content if isinstance(block, ToolUseBlock)]

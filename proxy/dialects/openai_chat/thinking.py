@@ -4,7 +4,7 @@ Sources: "Reasoning" in OpenAI's documentation; "Extended thinking", "Adaptive t
 Anthropic's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -53,21 +53,21 @@ class Reasoning(msgspec.Struct):
         return isinstance(self.thinking, ThinkingAdaptive | ThinkingEnabled)
 
 
-def read_reasoning(request: ChatRequest, target: Target, *, no_budget: str | None) -> Reasoning:
+def read_reasoning(request: ChatRequest, target: Target, *, no_budget: Callable[[], str | None]) -> Reasoning:
     """Thinking, effort and the token limit.
 
-    `no_budget` is the reason why this request cannot have a thinking budget, if there is one.
+    `no_budget` gives the reason why this request cannot have a thinking budget, if there is one.
     """
     facts = target.facts
     reasoning = Reasoning(_max_tokens(request, target))
     wanted = _wanted(request)
     if ThinkingMode.ADAPTIVE in facts.thinking_modes:
-        _adaptive(reasoning, wanted.effort, target, small=_leaves_little(request))
+        _adaptive(reasoning, wanted.effort, target, request)
     elif wanted.effort in _BUDGETS or (target.think and wanted.effort is None):
-        if no_budget is None:
+        if (reason := no_budget()) is None:
             _budget(reasoning, wanted, facts)
         else:
-            reasoning.dropped.append(Dropped(wanted.field, no_budget))
+            reasoning.dropped.append(Dropped(wanted.field, reason))
     return reasoning
 
 
@@ -116,7 +116,7 @@ def _max_tokens(request: ChatRequest, target: Target) -> int:
     return min(wanted, target.facts.max_output_tokens)
 
 
-def _adaptive(reasoning: Reasoning, effort: str | None, target: Target, *, small: bool) -> None:
+def _adaptive(reasoning: Reasoning, effort: str | None, target: Target, request: ChatRequest) -> None:
     facts = target.facts
     if effort == "none":
         match facts.thinking_off:
@@ -131,7 +131,7 @@ def _adaptive(reasoning: Reasoning, effort: str | None, target: Target, *, small
         reasoning.effort = _accepted("low" if effort == "minimal" else effort, facts)
     elif target.think:
         reasoning.thinking = ThinkingAdaptive(_SUMMARIZED)
-    elif small and facts.thinks_by_default and facts.thinking_off is None:
+    elif facts.thinks_by_default and facts.thinking_off is None and _leaves_little(request):
         reasoning.effort = _accepted("low", facts)
 
 
@@ -166,6 +166,10 @@ class SamplingFields(msgspec.Struct):
 def read_sampling(request: ChatRequest, target: Target, *, thinks: bool) -> SamplingFields:
     """Temperature, top_p and top_k by the model's rules. A temperature of 1 is every model's own: nothing is lost."""
     found = SamplingFields()
+    if request.temperature is None and request.top_p is None and request.top_k is None:
+        if target.facts.sampling is Sampling.ACCEPTED and not thinks:
+            found.temperature = _default_temperature(target)
+        return found
     if target.facts.sampling is not Sampling.ACCEPTED:
         _drop_sampling(request, found, "the model takes no sampling fields")
         return found
@@ -180,9 +184,13 @@ def read_sampling(request: ChatRequest, target: Target, *, thinks: bool) -> Samp
     elif request.top_p is not None:
         found.top_p = request.top_p
     else:
-        default = target.default_temperature
-        found.temperature = None if default is None else min(default, 1.0)
+        found.temperature = _default_temperature(target)
     return found
+
+
+def _default_temperature(target: Target) -> float | None:
+    default = target.default_temperature
+    return None if default is None else min(default, 1.0)
 
 
 def _drop_sampling(request: ChatRequest, found: SamplingFields, reason: str) -> None:

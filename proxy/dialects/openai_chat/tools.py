@@ -60,12 +60,12 @@ def read_tools(
     request: ChatRequest, turns: Sequence[InputMessage], facts: ModelFacts, room: StrictRoom
 ) -> Tooling:
     """The tools and the choice. Raises InvalidRequest naming the field that cannot be carried."""
-    given, at = _given(request)
     if not request.tools and not request.functions:
-        if _demands(given):
-            raise InvalidRequest(f"{at} is only allowed when tools are given.", param=at)
+        if request.tool_choice is not None and _demands(request.tool_choice):
+            raise InvalidRequest("tool_choice is only allowed when tools are given.", param="tool_choice")
         stubs = _stubs(turns)
         return Tooling(stubs, ToolChoiceNone() if stubs else None, None, [])
+    given, at = _given(request)
     defined = read_definitions(request, room)
     dropped = defined.dropped
     tools: list[Tool | msgspec.Raw] = [*defined.tools]
@@ -95,7 +95,7 @@ def _given(request: ChatRequest) -> tuple[str | NamedChoice | None, str]:
     return request.tool_choice, "tool_choice"
 
 
-def _demands(choice: str | NamedChoice | None) -> bool:
+def _demands(choice: str | NamedChoice) -> bool:
     return choice == "required" or (isinstance(choice, NamedChoice) and choice.type != "allowed_tools")
 
 
@@ -170,5 +170,9 @@ def _one_at_a_time(choice: ToolChoice | None, parallel: bool | None) -> ToolChoi
 
 def _stubs(turns: Sequence[InputMessage]) -> list[Tool | msgspec.Raw]:
     """A history with tool calls is only taken together with tools of these names."""
-    names = {block.name: None for turn in turns for block in turn.content if isinstance(block, ToolUseBlock)}
-    return [Tool(name, _ANY_OBJECT) for name in names]
+    names: dict[str, None] = {}
+    for turn in turns:
+        for block in turn.content:
+            if isinstance(block, ToolUseBlock):
+                names[block.name] = None
+    return [Tool(name, _ANY_OBJECT) for name in names] if names else []

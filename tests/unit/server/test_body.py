@@ -22,6 +22,7 @@ _LIMIT_BYTES = 10
 
 
 _POLICY = Policy(body_max_bytes=_LIMIT_BYTES, body_stall_s=0.02)
+_PATIENT = Policy(body_max_bytes=_LIMIT_BYTES, body_stall_s=20.0)
 
 
 def _reader(*pieces: bytes, end: bool = True) -> StreamReader:
@@ -53,7 +54,7 @@ async def test_a_body_of_at_most_the_limit_is_read_whole(pieces: list[bytes], at
     reader = _reader(*pieces, end=at_once)
     if not at_once:
         asyncio.get_running_loop().call_soon(reader.feed_eof)
-    assert await _read(reader) == b"".join(pieces)
+    assert await _read(reader, policy=_PATIENT) == b"".join(pieces)
 
 
 @pytest.mark.parametrize("pieces", [[b"01234567890"], [b"0123456789", b"0"], [b"0"] * 11])

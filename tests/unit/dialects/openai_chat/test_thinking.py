@@ -38,7 +38,7 @@ def _request(**fields: object) -> ChatRequest:
 
 
 def _read(target: Target, *, no_budget: str | None = None, **fields: object) -> Reasoning:
-    return read_reasoning(_request(**fields), target, no_budget=no_budget)
+    return read_reasoning(_request(**fields), target, no_budget=lambda: no_budget)
 
 
 _ADAPTIVE = [
@@ -114,7 +114,7 @@ def test_a_limit_without_room_for_a_budget_has_none() -> None:
 def test_a_budget_that_cannot_be_is_told(fields: dict[str, object], field: str) -> None:
     """With a forced tool, or in the middle of a tool turn."""
     target = _target("claude-haiku-4-5", think=True)
-    reasoning = read_reasoning(_request(**fields), target, no_budget="because")
+    reasoning = read_reasoning(_request(**fields), target, no_budget=lambda: "because")
     assert reasoning.thinking is None
     assert [(loss.field, loss.reason) for loss in reasoning.dropped] == [(field, "because")]
     assert _read(_target("claude-opus-5-5", think=True), no_budget="because").thinking == _ON
@@ -151,7 +151,7 @@ def test_the_think_suffix(model: str, effort: str | None, thinking: Thinking | N
 )
 def test_the_token_limit(target: Target, fields: dict[str, object], max_tokens: int) -> None:
     """The client's, the operator's, or a default; never more than the model has."""
-    assert read_reasoning(_request(**fields), target, no_budget=None).max_tokens == max_tokens
+    assert read_reasoning(_request(**fields), target, no_budget=lambda: None).max_tokens == max_tokens
 
 
 @pytest.mark.parametrize(
