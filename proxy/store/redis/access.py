@@ -14,7 +14,8 @@ from proxy.log import get_logger
 from proxy.store.access import AccessStore, AuditRow, ClaimRow, KeyRow, SpendingRow
 from proxy.store.base import NotShared, StoreError
 from proxy.store.redis.health import CHANNEL
-from proxy.store.redis.link import PREFIX, RedisLink, Script, Word
+from proxy.store.redis.line import Word
+from proxy.store.redis.link import PREFIX, RedisLink, Script
 
 _log = get_logger("shared keys")
 KEYS_KEY: Final = f"{PREFIX}keys"

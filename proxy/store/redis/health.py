@@ -12,7 +12,8 @@ import msgspec
 
 from proxy.log import get_logger
 from proxy.store.base import HealthRow, NotShared
-from proxy.store.redis.link import PREFIX, RedisLink, Script, Word
+from proxy.store.redis.line import Word
+from proxy.store.redis.link import PREFIX, RedisLink, Script
 from proxy.tasks import detach
 
 _log = get_logger("shared health")

@@ -9,7 +9,8 @@ import msgspec
 
 from proxy.clock import Clock
 from proxy.store.redis.counting import RENEW, SETTLE, TAKE
-from proxy.store.redis.link import PREFIX, RedisLink, Word
+from proxy.store.redis.line import Word
+from proxy.store.redis.link import PREFIX, RedisLink
 from proxy.store.shared import BucketCount, Counted, Refusal, Taken, WindowCount
 
 _RENEW_EVERY_S: Final = 20.0

@@ -9,23 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    NoScriptError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, ResponseError
 
 from proxy.log import get_logger
 from proxy.secrets import Secret
 from proxy.store.base import NotShared
-from proxy.tasks import detach
+from proxy.store.redis.line import Asked, Word
+from proxy.store.redis.lines import Lines
 
 _log = get_logger("redis")
 PREFIX: Final = "carousel:1:"
@@ -35,8 +29,6 @@ _CONNECTIONS: Final = 16
 _OWN_DELAY_S: Final = 0.05
 _PATIENCE_S: Final = 0.002
 _ALONE_BYTES: Final = 65_536
-
-Word = str | bytes | int | float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,37 +46,6 @@ class Script:
     def __post_init__(self) -> None:
         digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         object.__setattr__(self, "digest", digest)
-
-
-class _Asked:
-    """A command that is to go out, or has.
-
-    Attributes:
-        name: of the command.
-        packed: as it is sent.
-        answer: where its answer goes; None where nobody waits for one.
-        whole: the same with the source of its script, for a Redis that does not know that; empty where it has none.
-    """
-
-    __slots__ = ("answer", "name", "packed", "whole")
-
-    def __init__(
-        self, words: tuple[Word, ...], answer: "asyncio.Future[object] | None", whole: tuple[Word, ...] = ()
-    ) -> None:
-        self.name = str(words[0])
-        self.packed: bytes = pack_command(words)  # type: ignore[arg-type] # it takes any number of them
-        self.answer = answer
-        self.whole = whole
-
-    def succeed(self, answer: object) -> None:
-        """There is an answer."""
-        if self.answer is not None and not self.answer.done():
-            self.answer.set_result(answer)
-
-    def fail(self, problem: str) -> None:
-        """There will be none."""
-        if self.answer is not None and not self.answer.done():
-            self.answer.set_exception(NotShared(f"Redis cannot be used: {problem}."))
 
 
 class RedisLink:
@@ -112,9 +73,9 @@ class RedisLink:
             driver_info=None,
         )
         self._redis = Redis(connection_pool=self._pool)
-        self._idle: list[Connection] = []
-        self._places = asyncio.Semaphore(_CONNECTIONS)
-        self._waiting: list[_Asked] = []
+        self._callbacks = self._redis.response_callbacks
+        self._lines = Lines(self._connected, self, _CONNECTIONS)
+        self._waiting: list[Asked] = []
         self._begun = False
         self._closed = False
         self._patience: asyncio.TimerHandle | None = None
@@ -144,14 +105,14 @@ class RedisLink:
     def tell(self, *words: Word) -> None:
         """One command whose answer nobody needs. It waits 2 ms for others to go with; what fails is lost."""
         if not self.degraded:
-            self._ask(_Asked(words, None), patient=True)
+            self._ask(Asked(words, None), patient=True)
 
     def tell_script(self, script: Script, keys: Sequence[str], *arguments: Word) -> None:
         """One script whose answer nobody needs, without a wait; what fails is lost."""
         if not self.degraded:
             words = (len(keys), *keys, *arguments)
             whole = ("EVAL", script.text, *words)
-            self._ask(_Asked(("EVALSHA", script.digest, *words), None, whole))
+            self._ask(Asked(("EVALSHA", script.digest, *words), None, whole))
 
     async def probe(self) -> bool:
         """Ask whether Redis works, however it was before; returns whether it does."""
@@ -173,23 +134,45 @@ class RedisLink:
         """Send what still waits, and close every connection; safe to call twice. What is asked afterwards fails."""
         if self._closed:
             return
+        self._send_waiting()
         self._closed = True
-        await self._send_waiting()
-        for _ in range(_CONNECTIONS):
-            await self._places.acquire()
-        while self._idle:
-            await self._idle.pop().disconnect()
+        await self._lines.close()
         await self._pool.disconnect()
+
+    def heard(self, asked: Asked, answer: object) -> None:
+        """See `Listener`."""
+        if isinstance(answer, ResponseError):
+            if isinstance(answer, NoScriptError) and asked.whole:
+                # it goes out with what comes next
+                self._ask(Asked(asked.whole, asked.answer))
+                return
+            self._failed(answer)
+            asked.fail(answer)
+            return
+        self._failures = 0
+        callback = self._callbacks.get(asked.name)
+        try:
+            asked.succeed(answer if callback is None else callback(answer))
+        except Exception as error:  # noqa: BLE001 - the library's, of an answer it does not expect
+            asked.fail(error)
+
+    def failed(self, asked: Sequence[Asked], error: BaseException, due_s: float) -> None:
+        """See `Listener`."""
+        # a process that was kept from running for so long learns nothing about Redis by it
+        if isinstance(error, Exception) and asyncio.get_running_loop().time() - due_s < _OWN_DELAY_S:
+            self._failed(error)
+        for each in asked:
+            each.fail(error)
 
     def _answer(self, words: tuple[Word, ...], whole: tuple[Word, ...] = ()) -> "asyncio.Future[object]":
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._ask(_Asked(words, answer, whole))
+        self._ask(Asked(words, answer, whole))
         return answer
 
-    def _ask(self, asked: _Asked, *, patient: bool = False) -> None:
+    def _ask(self, asked: Asked, *, patient: bool = False) -> None:
         if len(asked.packed) > _ALONE_BYTES:
             # the others would wait until it has gone out
-            detach(self._send([asked]), name="ask Redis for something large")
+            self._send([asked])
             return
         self._waiting.append(asked)
         if not patient:
@@ -204,82 +187,35 @@ class RedisLink:
             self._patience = None
         if not self._begun:
             self._begun = True
-            detach(self._send_waiting(), name="ask Redis")
+            asyncio.get_running_loop().call_soon(self._send_waiting)
 
-    async def _send_waiting(self) -> None:
+    def _send_waiting(self) -> None:
         self._begun = False
         waiting, self._waiting = self._waiting, []
         if waiting:
-            await self._send(waiting)
+            self._send(waiting)
 
-    async def _send(self, asked: Sequence[_Asked]) -> None:
-        """Ask all of it over one connection. What has no answer in time fails, and the connection with it."""
-        loop = asyncio.get_running_loop()
-        due_s = loop.time() + CALL_TIMEOUT_S
-        try:
-            async with asyncio.timeout_at(due_s), self._places:
-                await self._exchange(asked)
-        except (RedisError, OSError, TimeoutError) as error:
-            # a process that was kept from running for so long learns nothing about Redis by it
-            if loop.time() - due_s < _OWN_DELAY_S:
-                self._failed(error)
+    def _send(self, asked: Sequence[Asked]) -> None:
+        if self._closed:
             for each in asked:
-                each.fail(_named(error))
-        except BaseException as error:
-            for each in asked:
-                each.fail(_named(error))
-            raise
-
-    async def _exchange(self, asked: Sequence[_Asked]) -> None:
-        connection = await self._connected()
-        try:
-            await connection.send_packed_command(
-                b"".join([each.packed for each in asked]), check_health=False
-            )
-            for each in asked:
-                await self._read(connection, each)
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        self._idle.append(connection)
+                each.fail(ConnectionResetError())
+        else:
+            self._lines.send(asked, asyncio.get_running_loop().time() + CALL_TIMEOUT_S)
 
     async def _connected(self) -> Connection:
-        """A connection nobody uses, the one that was used last if that is still open."""
-        while self._idle:
-            connection = self._idle.pop()
-            try:
-                # nothing was asked: what can be read is its end
-                if not await connection.can_read():
-                    return connection
-            except RedisError:
-                continue
-            await connection.disconnect(nowait=True)
         made: Connection = self._pool.make_connection()  # type: ignore[no-untyped-call] # the library's
-        await made.connect()  # type: ignore[no-untyped-call] # the library's
-        return made
-
-    async def _read(self, connection: Connection, asked: _Asked) -> None:
-        """One answer. Raises RedisError or OSError where it is the last one of the connection."""
         try:
-            answer: object = await self._redis.parse_response(connection, asked.name)
-        except ResponseError as error:
-            if isinstance(error, NoScriptError) and asked.whole:
-                # it goes out with what comes next
-                self._ask(_Asked(asked.whole, asked.answer))
-                asked.answer = None
-                return
-            self._failed(error)
-            # its text may hold the address, which may hold the password
-            asked.fail(_named(error))
-        else:
-            self._failures = 0
-            asked.succeed(answer)
+            await made.connect()  # type: ignore[no-untyped-call] # the library's
+        except BaseException:
+            await made.disconnect(nowait=True)
+            raise
+        return made
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
         if (_is_its_state(error) or self._failures >= _FAILURES_BEFORE_OPENING) and not self.degraded:
             self.degraded = True
-            _log.error("Redis cannot be used, this process goes on by itself", problem=_named(error))
+            _log.error("Redis cannot be used, this process goes on by itself", problem=type(error).__name__)
 
 
 def _is_its_state(error: Exception) -> bool:
@@ -287,8 +223,3 @@ def _is_its_state(error: Exception) -> bool:
     return isinstance(error, BusyLoadingError | AuthenticationError) or (
         isinstance(error, ResponseError) and type(error) is not ResponseError
     )
-
-
-def _named(error: BaseException) -> str:
-    """What went wrong, in words that hold nothing of what was asked."""
-    return type(error).__name__

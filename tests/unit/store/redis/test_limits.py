@@ -20,7 +20,7 @@ from proxy.store.redis import limits
 from proxy.store.redis.limits import RedisCounters
 from proxy.store.redis.link import RedisLink
 from proxy.store.shared import Counted, Refusal
-from proxy.tasks import finish_all, spawn
+from proxy.tasks import spawn
 from tests.support.access import MemoryAccess
 from tests.support.clock import FakeClock
 from tests.support.house import eventually
@@ -50,7 +50,7 @@ def _counters(link: RedisLink, origin: str = "one") -> RedisCounters:
 async def _tell(counters: RedisCounters) -> None:
     """Have Redis told of what has ended."""
     counters.tell()
-    await finish_all(within_s=5)
+    await counters._link.call("PING")
 
 
 def _counted(number: int, **changes: object) -> Counted:
