@@ -33,6 +33,16 @@ class _Ended(NamedTuple):
     more_tokens: int
 
 
+class _Form(NamedTuple):
+    """What all requests of a client with the same limits say alike: where its counts are, and what they may come to."""
+
+    requests: tuple[tuple[str, int], ...]
+    tokens: tuple[tuple[str, int], ...]
+    period: str
+    keys: tuple[str, ...]
+    limits: tuple[int, ...]
+
+
 class RedisCounters:
     """See `SharedCounters`.
 
@@ -46,6 +56,7 @@ class RedisCounters:
         self._link = link
         self._clock = clock
         self._origin = origin
+        self._forms: dict[str, _Form] = {}
         self._held: dict[str, Counted] = {}
         self._ended: dict[_Place, list[_Ended]] = {}
         self._spent: dict[str, tuple[str, int]] = {}
@@ -57,26 +68,34 @@ class RedisCounters:
     async def take(self, counted: Counted) -> Taken:
         """See `SharedCounters.take`."""
         ended = self._joining(counted) if self._telling is not None else []
-        keys = [_held_key(counted.client), _spent_key(counted.client, counted.period)]
-        words: list[Word] = [
+        form = self._forms.get(counted.client)
+        if (
+            form is None
+            or form.requests is not counted.requests
+            or form.tokens is not counted.tokens
+            or form.period != counted.period
+        ):
+            form = self._forms[counted.client] = _form(counted)
+        give_back = partial(self._give_back, counted)
+        taking = self._link.running(
+            TAKE,
+            form.keys,
             counted.asked_tokens,
             _NOT_LIMITED if counted.concurrency is None else counted.concurrency,
             _NOT_LIMITED if counted.budget_micro_usd is None else counted.budget_micro_usd,
             counted.reserved_micro_usd,
             _member(counted),
             counted.period,
-        ]
-        asked, tokens = dict(counted.requests), dict(counted.tokens)
-        for name in {counted.client: 0, **asked, **tokens}:
-            keys += _counts_key(name), f"{PREFIX}window:{name}"
-            words += asked.get(name, _NOT_LIMITED), tokens.get(name, _NOT_LIMITED)
-        words += ended
-        taking = self._link.running(TAKE, keys, *words)
+            *form.limits,
+            *ended,
+            unheard=give_back,
+        )
         try:
-            # a future that is cancelled would not tell what came of it
-            answer = await asyncio.shield(taking)
+            answer = await taking
         except asyncio.CancelledError:
-            taking.add_done_callback(partial(self._give_back, counted))
+            if not taking.cancelled() and taking.exception() is None:
+                # it had come just before
+                give_back(taking.result())
             raise
         return self._heard(counted, answer)
 
@@ -91,12 +110,11 @@ class RedisCounters:
             self._roomy.discard(counted.client)
         return taken
 
-    def _give_back(self, counted: Counted, taking: "asyncio.Future[object]") -> None:
+    def _give_back(self, counted: Counted, answer: object) -> None:
         """What was reserved for a client that has left meanwhile."""
-        if not taking.cancelled() and taking.exception() is None:
-            taken = self._heard(counted, taking.result())
-            if taken.refusal is Refusal.NONE:
-                self.settle(counted, taken.bucket, -counted.asked_tokens)
+        taken = self._heard(counted, answer)
+        if taken.refusal is Refusal.NONE:
+            self.settle(counted, taken.bucket, -counted.asked_tokens)
 
     def settle(self, counted: Counted, bucket: int, more_tokens: int) -> None:
         """See `SharedCounters.settle`."""
@@ -207,6 +225,16 @@ class RedisCounters:
         ]
 
 
+def _form(counted: Counted) -> _Form:
+    keys = [_held_key(counted.client), _spent_key(counted.client, counted.period)]
+    limits: list[int] = []
+    asked, tokens = dict(counted.requests), dict(counted.tokens)
+    for name in {counted.client: 0, **asked, **tokens}:
+        keys += _counts_key(name), f"{PREFIX}window:{name}"
+        limits += asked.get(name, _NOT_LIMITED), tokens.get(name, _NOT_LIMITED)
+    return _Form(counted.requests, counted.tokens, counted.period, tuple(keys), tuple(limits))
+
+
 def _taken(counted: Counted, numbers: list[int]) -> Taken:
     """What the script has answered."""
     refusal, position, bucket, passed_us, left_micro_usd, *pairs = numbers
@@ -214,8 +242,8 @@ def _taken(counted: Counted, numbers: list[int]) -> Taken:
     return Taken(
         _REFUSALS[refusal],
         position,
-        tuple(WindowCount(pairs[at], pairs[at + 1] / _SECOND_US) for at in range(0, requests, 2)),
-        tuple(BucketCount(pairs[at], pairs[at + 1]) for at in range(requests, len(pairs), 2)),
+        tuple([WindowCount(pairs[at], pairs[at + 1] / _SECOND_US) for at in range(0, requests, 2)]),
+        tuple([BucketCount(pairs[at], pairs[at + 1]) for at in range(requests, len(pairs), 2)]),
         bucket,
         passed_us / _MINUTE_US,
         left_micro_usd,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import hiredis
@@ -24,22 +24,32 @@ class Asked:
         packed: as it is sent.
         answer: where its answer goes; None where nobody waits for one.
         whole: the same with the source of its script, for a Redis that does not know that; empty where it has none.
+        unheard: gets the answer in place of who no longer waits for it; None where nobody has to.
     """
 
-    __slots__ = ("answer", "name", "packed", "whole")
+    __slots__ = ("answer", "name", "packed", "unheard", "whole")
 
     def __init__(
-        self, words: tuple[Word, ...], answer: "asyncio.Future[object] | None", whole: tuple[Word, ...] = ()
+        self,
+        words: tuple[Word, ...],
+        answer: "asyncio.Future[object] | None",
+        whole: tuple[Word, ...] = (),
+        unheard: Callable[[object], None] | None = None,
     ) -> None:
         self.name = str(words[0])
         self.packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type] # it takes any number of them
         self.answer = answer
         self.whole = whole
+        self.unheard = unheard
 
     def succeed(self, answer: object) -> None:
         """There is an answer."""
-        if self.answer is not None and not self.answer.done():
+        if self.answer is None:
+            return
+        if not self.answer.done():
             self.answer.set_result(answer)
+        elif self.unheard is not None:
+            self.unheard(answer)
 
     def fail(self, error: BaseException) -> None:
         """There will be none; of the error only its class is told, as its text may hold what must not be shown."""

@@ -5,7 +5,7 @@ What is asked in one turn of the event loop goes out together over one connectio
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -95,12 +95,18 @@ class RedisLink:
         """One script. Raises NotShared."""
         return await self.running(script, keys, *arguments)
 
-    def running(self, script: Script, keys: Sequence[str], *arguments: Word) -> "asyncio.Future[object]":
-        """The same, for who may stop waiting and wants its answer all the same. Both may raise NotShared."""
+    def running(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        *arguments: Word,
+        unheard: Callable[[object], None] | None = None,
+    ) -> "asyncio.Future[object]":
+        """The same; `unheard` gets the answer where the future was cancelled meanwhile. Both may raise NotShared."""
         if self.degraded:
             raise NotShared("Redis cannot be used now.")
         words = (len(keys), *keys, *arguments)
-        return self._answer(("EVALSHA", script.digest, *words), ("EVAL", script.text, *words))
+        return self._answer(("EVALSHA", script.digest, *words), ("EVAL", script.text, *words), unheard)
 
     def tell(self, *words: Word) -> None:
         """One command whose answer nobody needs. It waits 2 ms for others to go with; what fails is lost."""
@@ -144,7 +150,7 @@ class RedisLink:
         if isinstance(answer, ResponseError):
             if isinstance(answer, NoScriptError) and asked.whole:
                 # it goes out with what comes next
-                self._ask(Asked(asked.whole, asked.answer))
+                self._ask(Asked(asked.whole, asked.answer, unheard=asked.unheard))
                 return
             self._failed(answer)
             asked.fail(answer)
@@ -164,9 +170,14 @@ class RedisLink:
         for each in asked:
             each.fail(error)
 
-    def _answer(self, words: tuple[Word, ...], whole: tuple[Word, ...] = ()) -> "asyncio.Future[object]":
+    def _answer(
+        self,
+        words: tuple[Word, ...],
+        whole: tuple[Word, ...] = (),
+        unheard: Callable[[object], None] | None = None,
+    ) -> "asyncio.Future[object]":
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._ask(Asked(words, answer, whole))
+        self._ask(Asked(words, answer, whole, unheard))
         return answer
 
     def _ask(self, asked: Asked, *, patient: bool = False) -> None:
