@@ -4,7 +4,7 @@ Turns of one conversation share what their client calls it, if it says, and alwa
 and the first words of the user. Neither is kept, only a digest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Final
 
@@ -13,12 +13,15 @@ import msgspec
 from proxy.dialects.decoding import Anything, invalid
 
 _PREFIX_MAX_BYTES: Final = 16 * 1024
+_BEGINNING_BYTES: Final = 20 * 1024
 _DIGEST_BYTES: Final = 16
 _NAME_MAX_CHARS: Final = 256
 _INSTRUCTIONS: Final = frozenset(("system", "developer"))
 
 
-class _Turn(msgspec.Struct, gc=False):
+class Turn(msgspec.Struct, gc=False):
+    """A message of a history, as far as it is looked at; `content` as it was written."""
+
     role: str = ""
     content: Anything = msgspec.UNSET
 
@@ -27,7 +30,8 @@ class _Part(msgspec.Struct, gc=False):
     text: str = ""
 
 
-_turn = msgspec.json.Decoder(_Turn)
+_turn = msgspec.json.Decoder(Turn)
+_text = msgspec.json.Decoder(str)
 _content = msgspec.json.Decoder(str | list[_Part])
 
 
@@ -52,25 +56,28 @@ class Opening(msgspec.Struct, frozen=True):
     continuing: bool
 
 
-def opening(
-    messages: Sequence[msgspec.Raw] | None, system: Anything = msgspec.UNSET, *, field: str = "messages"
-) -> Opening:
-    """Look at a history no further than needed; `field` is what the request calls it.
+def turns_in(items: Iterable[msgspec.Raw], field: str) -> Iterator[Turn]:
+    """What else there is as turns, read one by one; `field` is what the request calls it.
 
-    Raises InvalidRequest for a message that is no object.
+    Raises InvalidRequest for an item that is no object.
     """
-    begin, first = system, msgspec.Raw()
-    continuing = False
-    for number, message in enumerate(messages or ()):
+    for number, item in enumerate(items):
         try:
-            turn = _turn.decode(message)
+            yield _turn.decode(item)
         except (ValueError, RecursionError) as error:
             raise invalid(error, f"{field}[{number}]") from None
+
+
+def opening(turns: Iterable[Turn] | None, system: Anything = msgspec.UNSET) -> Opening:
+    """Look at a history no further than needed. Raises what taking its turns raises."""
+    begin, first = system, msgspec.Raw()
+    continuing = False
+    for turn in turns or ():
         role = turn.role
         if role == "assistant":
             continuing = True
         elif role == "user" and not first:
-            first = turn.content or message
+            first = turn.content or msgspec.Raw(msgspec.json.encode(turn))
         elif role in _INSTRUCTIONS and begin is msgspec.UNSET:
             begin = turn.content
         if continuing and first:
@@ -116,10 +123,23 @@ def _digest(*contents: Anything) -> bytes:
     return blake2b(words, digest_size=_DIGEST_BYTES).digest()
 
 
+def _beginning(content: msgspec.Raw) -> str | None:
+    """Of a long text as much as is looked at, and a little more; None where it has to be read whole for that."""
+    written = memoryview(content)[:_BEGINNING_BYTES].tobytes()
+    if len(written) < _BEGINNING_BYTES or not written.startswith(b'"'):
+        return None
+    try:
+        text = _text.decode(b'%b"' % written.decode("utf-8", "ignore").encode())
+    except ValueError:
+        # an escape was cut
+        return None
+    return text if len(text) >= _PREFIX_MAX_BYTES else None
+
+
 def _words(content: msgspec.Raw) -> bytes:
     """The beginning of what a text, or the texts among some blocks, say; of anything else as it was written."""
     try:
-        found = _content.decode(content)
+        found = _beginning(content) or _content.decode(content)
     except (ValueError, RecursionError):
         return bytes(memoryview(content)[:_PREFIX_MAX_BYTES])
     text = found if isinstance(found, str) else "\n".join([part.text for part in found])

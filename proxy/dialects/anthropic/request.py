@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import msgspec
 
 from proxy.dialects.common import Envelope, Target, Translated
-from proxy.dialects.conversation import name_in, opening, session_in, short
+from proxy.dialects.conversation import Turn, name_in, opening, session_in, short
 from proxy.dialects.decoding import Anything, decode_json, invalid, is_given, unknown_fields
 from proxy.errors import InvalidRequest
 from proxy.model.content import Block, CacheControl, TextBlock, decode_block
@@ -31,7 +31,7 @@ OWN_FIELDS = ("claude_options", "conversation_id", "session_id", "project_id", "
 class _Peek(msgspec.Struct):
     model: str | None = None
     stream: bool | None = None
-    messages: list[msgspec.Raw] | None = None
+    messages: list[Turn] | None = None
     system: Anything = msgspec.UNSET
     metadata: Anything = msgspec.UNSET
     max_tokens: int | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from proxy.dialects.conversation import Turn
 from proxy.dialects.decoding import Anything
 from proxy.model.content import CacheControl
 
@@ -346,7 +347,7 @@ class PeekedRequest(msgspec.Struct):
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    messages: list[msgspec.Raw] | None = None
+    messages: list[Turn] | None = None
     metadata: Anything = msgspec.UNSET
     prompt_cache_key: Anything = msgspec.UNSET
     extra_body: Anything = msgspec.UNSET

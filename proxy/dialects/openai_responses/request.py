@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from proxy.dialects.common import Dropped, Envelope, Target, Translated
-from proxy.dialects.conversation import name_in, opening
+from proxy.dialects.conversation import name_in, opening, turns_in
 from proxy.dialects.decoding import Anything, decode_json, is_given, unknown_fields
 from proxy.dialects.openai_chat.request import assembled
 from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest, JsonSchema, ResponseFormat
@@ -56,7 +56,7 @@ def peek(body: bytes, call: Call) -> Envelope:
     seen = decode_json(PeekedRequest, body)
     items = _items(seen.input)
     instructions = seen.instructions if is_given(seen.instructions) else msgspec.UNSET
-    begun = opening(items, instructions, field="input")
+    begun = opening(turns_in(items, "input"), instructions)
     return Envelope(
         model=seen.model or "",
         stream=bool(seen.stream),
