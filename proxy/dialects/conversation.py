@@ -57,7 +57,7 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 def turns_in(items: Iterable[msgspec.Raw], field: str) -> Iterator[Turn]:
-    """What else there is as turns, read one by one; `field` is what the request calls it.
+    """The items of a list as turns, read one by one; `field` is what the request calls the list.
 
     Raises InvalidRequest for an item that is no object.
     """
@@ -125,8 +125,11 @@ def _digest(*contents: Anything) -> bytes:
 
 def _beginning(content: msgspec.Raw) -> str | None:
     """Of a long text as much as is looked at, and a little more; None where it has to be read whole for that."""
-    written = memoryview(content)[:_BEGINNING_BYTES].tobytes()
-    if len(written) < _BEGINNING_BYTES or not written.startswith(b'"'):
+    view = memoryview(content)
+    if view.nbytes <= _BEGINNING_BYTES:
+        return None
+    written = view[:_BEGINNING_BYTES].tobytes()
+    if not written.startswith(b'"'):
         return None
     try:
         text = _text.decode(b'%b"' % written.decode("utf-8", "ignore").encode())
