@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.dialects.anthropic import AnthropicDialect
+from proxy.dialects.common import Dialect
 from proxy.dialects.conversation import Opening, name_in, opening, session_in, short, turns_in
 from proxy.dialects.decoding import Anything
+from proxy.dialects.openai_chat import OpenAIChatDialect
 from proxy.errors import InvalidRequest
 
 
@@ -170,3 +173,15 @@ def test_a_long_content_of_another_shape_is_looked_at_as_it_was_written() -> Non
     first = _opening([hello], _raw(blocks)).digest
     assert first == _opening([hello], _raw([*blocks, {"type": "text", "text": "at the end"}])).digest
     assert first != _opening([hello], _raw({"new": "x" * 200_000})).digest
+
+
+@pytest.mark.parametrize(
+    "dialect", [AnthropicDialect(), OpenAIChatDialect()], ids=lambda dialect: dialect.name
+)
+def test_a_role_that_is_no_text_is_named_wherever_it_stands(dialect: Dialect) -> None:
+    """Protects clients from an error that names nothing, for a message deep in a history."""
+    turns = [{"role": role, "content": "x"} for role in ("user", "assistant", "user")]
+    body = msgspec.json.encode({"model": "m", "max_tokens": 1, "messages": [*turns, {"role": 5}]})
+    with pytest.raises(InvalidRequest) as caught:
+        dialect.peek(body)
+    assert caught.value.param == "messages[3].role"
