@@ -52,8 +52,9 @@ class _Plain:
 def _plain_routes(app: web.Application) -> dict[tuple[str, str], _Plain]:
     """By method and path."""
     found: dict[tuple[str, str], _Plain] = {}
-    routes = app[GATE].routes
-    for matched, route in {} if routes is None else routes.known.items():
+    if (routes := app[GATE].routes) is None:
+        return found
+    for matched, route in routes.known.items():
         resource = matched.resource
         if resource is not None and _PATTERN not in resource.canonical:
             found.setdefault((matched.method, resource.canonical), _Plain(app, matched, route))

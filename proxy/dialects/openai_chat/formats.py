@@ -54,7 +54,7 @@ class Format(msgspec.Struct, kw_only=True, frozen=True):
         )
 
 
-FREE: Final = Format()
+_FREE: Final = Format()
 """No form at all."""
 
 
@@ -67,7 +67,7 @@ def read_format(request: ChatRequest, facts: ModelFacts, room: StrictRoom) -> Fo
     """How the answer gets the form the client wants. Raises InvalidRequest naming the field."""
     wanted = request.response_format
     if wanted is None or wanted.type == "text":
-        return FREE
+        return _FREE
     if wanted.type == "json_object":
         return Format(sentence=JSON_WISH)
     if wanted.type != "json_schema":

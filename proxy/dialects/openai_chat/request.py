@@ -12,13 +12,13 @@ from typing import Final
 
 import msgspec
 
-from proxy.dialects.common import PLAIN_FORM, AnswerForm, Demand, Envelope, Target, Translated
+from proxy.dialects.common import AnswerForm, Demand, Envelope, Target, Translated
 from proxy.dialects.conversation import name_in, opening, session_in
 from proxy.dialects.decoding import decode_json, is_given, unknown_fields
 from proxy.dialects.openai_chat.definitions import StrictRoom
 from proxy.dialects.openai_chat.extra_body import FIELD as EXTRA_BODY
 from proxy.dialects.openai_chat.fields import check_supported, lost_fields, service_tier, speed
-from proxy.dialects.openai_chat.formats import FREE, Format, read_format
+from proxy.dialects.openai_chat.formats import Format, read_format
 from proxy.dialects.openai_chat.marks import lawful, only_marked, whole_mark
 from proxy.dialects.openai_chat.messages import Conversation, read_messages
 from proxy.dialects.openai_chat.schema import OWN_FIELDS, ChatRequest, PeekedRequest
@@ -130,7 +130,7 @@ def assembled(chat: ChatRequest, conversation: Conversation, target: Target) -> 
 
 def _form(chat: ChatRequest, tooling: Tooling, wanted: Format) -> AnswerForm:
     if not tooling.custom and not chat.functions:
-        return PLAIN_FORM if wanted is FREE else wanted.form
+        return wanted.form
     return msgspec.structs.replace(wanted.form, custom_tools=tooling.custom, legacy_call=bool(chat.functions))
 
 
