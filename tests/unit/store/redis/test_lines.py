@@ -1,12 +1,15 @@
 """Commands over several connections: each batch has one for itself, waits for it no longer than it may, and ends."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from proxy.secrets import Secret
+from proxy.simulator.faults.tls import certified
 from proxy.store.base import NotShared
 from proxy.store.redis import link as link_module
 from proxy.store.redis.link import RedisLink
@@ -56,9 +59,13 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def _linked(server: _Server) -> AsyncIterator[RedisLink]:
-    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
-        link = RedisLink(Secret(f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}/0"))
+async def _linked(
+    server: _Server, certified_by: Path | None = None, context: ssl.SSLContext | None = None
+) -> AsyncIterator[RedisLink]:
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context) as listening:
+        where = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}/0"
+        encrypted = f"rediss://{where}?ssl_ca_certs={certified_by}"
+        link = RedisLink(Secret(f"redis://{where}" if certified_by is None else encrypted))
         try:
             yield link
         finally:
@@ -143,3 +150,21 @@ async def test_closing_waits_for_what_is_under_way() -> None:
         assert await asked == b"last"
         with pytest.raises(NotShared):
             await link.call("ECHO", "more")
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.usefixtures("_patience")
+async def test_an_encrypted_connection_is_read_as_any_other(tmp_path: Path) -> None:
+    """Protects those whose Redis is somebody else's: what is read here comes out of the encryption."""
+    certificate, context = await certified(tmp_path)
+    server = _Server()
+    server.may_answer.set()
+    async with _linked(server, certificate, context) as link:
+        sizes = (1, 40_000, 200_000)
+        found = await asyncio.gather(*(link.call("ECHO", "x" * size) for size in sizes))
+        assert found == [b"x" * size for size in sizes]
+    (tmp_path / "other").mkdir()
+    other, _ = await certified(tmp_path / "other")
+    async with _linked(server, other, context) as link:
+        with pytest.raises(NotShared):
+            await link.call("ECHO", "not to whom nobody vouches for")
