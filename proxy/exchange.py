@@ -1,6 +1,6 @@
 """One client call, from the moment its request was read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -83,6 +83,8 @@ class Exchange(msgspec.Struct, kw_only=True):
         rewritten: whether the top level of the body is written anew where the upstream might else read another model
             than we.
         belongs: the conversation and the session it is part of; None where it is part of neither.
+        leave: waits until the limits of the client key have let it in, and raises why they do not; to be called before
+            anybody is asked. None where they have.
     """
 
     id: str
@@ -106,6 +108,7 @@ class Exchange(msgspec.Struct, kw_only=True):
     permits: Callable[[str], bool] | None = None
     rewritten: bool = False
     belongs: Belonging | None = None
+    leave: Callable[[], Awaitable[None]] | None = None
 
     @property
     def stream(self) -> bool:

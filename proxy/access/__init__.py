@@ -8,6 +8,7 @@ from proxy.access.limits import Ask, Grant, Limiter
 from proxy.access.logins import Login, Logins
 from proxy.access.refusals import LimitReached
 from proxy.access.rules import Period, Rules
+from proxy.access.shared_limits import Reservation
 from proxy.access.stored import NameTaken, StoredKeys
 from proxy.access.visitors import VISITOR, Presented, Told, Visit, Visitors, no_session, presented_session
 
@@ -28,6 +29,7 @@ __all__ = [
     "NameTaken",
     "Period",
     "Presented",
+    "Reservation",
     "Rules",
     "StoredKeys",
     "Told",

@@ -41,12 +41,15 @@ class Grant(msgspec.Struct, gc=False):
     """Leave for one request to run, to be settled once when it has ended.
 
     Attributes:
-        fields: how the limits stand, as lines of the answer's head.
         unsettled: whether it is still to be settled.
     """
 
-    fields: str
     unsettled: bool
+
+    @property
+    def fields(self) -> str:
+        """How the limits stand, as lines of the answer's head."""
+        raise NotImplementedError  # a struct's metaclass leaves no room for the one of abstract classes
 
     @property
     def headers(self) -> dict[str, str]:
@@ -62,7 +65,7 @@ class Grant(msgspec.Struct, gc=False):
             partial: whether the answer broke off or told too little: then no less than was reserved is counted.
             at_unix_ms: when it has ended; None where the clock is still to be read.
         """
-        raise NotImplementedError  # a struct's metaclass leaves no room for the one of abstract classes
+        raise NotImplementedError
 
 
 class _OwnGrant(Grant, gc=False):
@@ -71,6 +74,7 @@ class _OwnGrant(Grant, gc=False):
     Reserved are tokens, in the bucket of each window they went to, and millionths of a US dollar.
     """
 
+    fields: str
     _limiter: "Limiter"
     _meter: Meter
     _tokens: int
@@ -146,7 +150,7 @@ class Limiter:
         if account is not None:
             micro_usd = self.pricing.expected_micro_usd(ask.model, ask.input_tokens, ask.output_tokens)
             account.reserved += micro_usd
-        return _OwnGrant(fields, True, self, meter, tokens, meter.bucket, micro_usd)
+        return _OwnGrant(True, fields, self, meter, tokens, meter.bucket, micro_usd)
 
     def note(self, client: str, rules: Rules, ask: Ask) -> None:
         """Count a request that all processes together have let in, for when this one has to decide by itself."""

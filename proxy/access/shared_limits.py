@@ -1,5 +1,6 @@
 """Limits that several processes keep together; while they cannot, each keeps to its share of them."""
 
+import asyncio
 import itertools
 import math
 import secrets
@@ -60,22 +61,39 @@ class SharedLimiter:
         self._numbers = itertools.count()
         budgets.tell = counters.spent
 
-    async def admit(self, client: str, rules: Rules, ask: Ask) -> Grant:
-        """See `Limiter.admit`."""
+    def admit(self, client: str, rules: Rules, ask: Ask) -> "Grant | Reservation":
+        """Begin to reserve for a request that is to begin, from all limits or from none.
+
+        Raises what `Limiter.admit` raises, or has it raised by what is returned.
+        """
         counted = self._counted(client, rules, ask)
         try:
-            taken = await self._counters.take(counted)
+            taking = self._counters.take(counted)
         except StoreError:
-            share = self._alone.share = self._counters.share
-            return self._alone.admit(client, self._rules_alone(client, rules, share), ask)
+            return self.admit_alone(client, rules, ask)
+        return Reservation(self, taking, counted, rules, ask)
+
+    def admit_alone(self, client: str, rules: Rules, ask: Ask) -> Grant:
+        """See `Limiter.admit`; for who cannot be told what all processes let in."""
+        share = self._alone.share = self._counters.share
+        return self._alone.admit(client, self._rules_alone(client, rules, share), ask)
+
+    def confirm(self, counted: Counted, rules: Rules, ask: Ask, taken: Taken) -> Grant:
+        """Leave for what all processes together have let in. Raises what `Limiter.admit` raises."""
+        client = counted.client
         self._alone.share = self._counters.share
         if rules.budget_micro_usd is not None:
             self._left[client] = taken.left_micro_usd
-        fields = _fields(counted, taken)
-        if (refusal := self._refusal(counted, rules, taken, fields)) is not None:
+        if (refusal := self._refusal(counted, rules, taken)) is not None:
             raise refusal
+        grant = _SharedGrant(True, self, counted, rules, taken)
+        asyncio.get_running_loop().call_soon(self._afterwards, client, rules, ask, grant)
+        return grant
+
+    def _afterwards(self, client: str, rules: Rules, ask: Ask, grant: Grant) -> None:
+        """What else there is to do for a request that was let in, in a moment when its upstream is waited for."""
         self._alone.note(client, rules, ask)
-        return _SharedGrant(fields, True, self, counted, rules, taken)
+        _ = grant.fields
 
     def _counted(self, client: str, rules: Rules, ask: Ask) -> Counted:
         known = self._limits.get(client)
@@ -103,13 +121,13 @@ class SharedLimiter:
         known = self._left.get(client, max(budget - own, 0))
         return msgspec.structs.replace(rules, budget_micro_usd=min(own + known // share, budget))
 
-    def _refusal(self, counted: Counted, rules: Rules, taken: Taken, fields: str) -> GatewayError | None:
+    def _refusal(self, counted: Counted, rules: Rules, taken: Taken) -> GatewayError | None:
         refusal, position = taken.refusal, taken.position
         match refusal:
             case Refusal.NONE:
                 return None
             case Refusal.CONCURRENCY:
-                return concurrency_reached(counted.concurrency or 0, fields)
+                return concurrency_reached(counted.concurrency or 0, _fields(counted, taken))
             case Refusal.RESERVED:
                 return budget_reserved()
             case Refusal.BUDGET:
@@ -120,10 +138,11 @@ class SharedLimiter:
                 (name, limit), bucket = counted.tokens[position], taken.tokens[position]
                 room = max(limit - counted.asked_tokens, 0)
                 after_s = wait_s(bucket.current, bucket.previous, taken.fraction, room)
-                return tokens_reached(name, limit, after_s, fields)
+                return tokens_reached(name, limit, after_s, _fields(counted, taken))
             case Refusal.REQUESTS:
                 name, limit = counted.requests[position]
-                return requests_reached(name, limit, _whole_in_s(taken.requests[position]), fields)
+                whole_in_s = _whole_in_s(taken.requests[position])
+                return requests_reached(name, limit, whole_in_s, _fields(counted, taken))
             case _:
                 assert_never(refusal)
 
@@ -141,6 +160,57 @@ class SharedLimiter:
             self._counters.spent(counted.client, account.name, account.spent)
         self._counters.settle(counted, taken.bucket, more)
 
+    def give_back(self, counted: Counted, taken: Taken) -> None:
+        """A request that all processes together have let in will not run."""
+        if taken.refusal is Refusal.NONE:
+            self._counters.settle(counted, taken.bucket, -counted.asked_tokens)
+
+
+class Reservation:
+    """What all processes together are being asked for, for one request.
+
+    Who gets one either has it confirmed, once, or abandons it.
+    """
+
+    __slots__ = ("_ask", "_counted", "_limiter", "_rules", "_taking")
+
+    def __init__(
+        self,
+        limiter: SharedLimiter,
+        taking: "asyncio.Future[Taken]",
+        counted: Counted,
+        rules: Rules,
+        ask: Ask,
+    ) -> None:
+        self._limiter = limiter
+        self._taking: asyncio.Future[Taken] | None = taking
+        self._counted = counted
+        self._rules = rules
+        self._ask = ask
+
+    async def confirmed(self) -> Grant:
+        """Wait for the answer. Raises what `Limiter.admit` raises; a wait that is cancelled abandons it."""
+        if self._taking is None:
+            raise RuntimeError("a reservation was confirmed or abandoned before")
+        try:
+            taken = await self._taking
+        except StoreError:
+            self._taking = None
+            return self._limiter.admit_alone(self._counted.client, self._rules, self._ask)
+        except asyncio.CancelledError:
+            # it may have come in the same moment
+            self.abandon()
+            raise
+        self._taking = None
+        return self._limiter.confirm(self._counted, self._rules, self._ask, taken)
+
+    def abandon(self) -> None:
+        """Give back what was reserved and not confirmed, whether the answer has come or not; safe at any time."""
+        taking, self._taking = self._taking, None
+        if taking is None or taking.cancel() or taking.cancelled() or taking.exception() is not None:
+            return
+        self._limiter.give_back(self._counted, taking.result())
+
 
 class _SharedGrant(Grant, gc=False):
     """Leave by the counters of all processes."""
@@ -149,6 +219,14 @@ class _SharedGrant(Grant, gc=False):
     _counted: Counted
     _rules: Rules
     _taken: Taken
+    _fields: str | None = None
+
+    @property
+    def fields(self) -> str:
+        """See `Grant.fields`; worked out when first looked at."""
+        if (fields := self._fields) is None:
+            fields = self._fields = _fields(self._counted, self._taken)
+        return fields
 
     def settle(
         self,

@@ -184,8 +184,11 @@ class Dispatcher:
         if sorts.kinds:
             want = await fitted(want, sorts.kinds, exchange, tools.catalog, tools.defaults, tools.media)
         prepared = Preparations(exchange, tools.catalog, tools.names, tools.defaults, tools.memory)
+        made = prepared.first() if sorts.ordinary else None
+        if exchange.leave is not None:
+            await exchange.leave()
         if sorts.ordinary:
-            trace.dropped = (prepared.first() or await prepared.first_off_loop()).dropped
+            trace.dropped = (made or await prepared.first_off_loop()).dropped
         spared_s = self._breakers.turned_away_s(exchange.limit_class)
         if spared_s > 0 and not sorts.fallback:
             raise _Unanswered(answers.overloaded(spared_s), earlier)

@@ -1,9 +1,9 @@
 """Everything that decides whether a request may begin, made in one place."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.access import Ask, Desk, Grant, Guesses, Keys, Limiter, Logins, Rules, StoredKeys
+from proxy.access import Ask, Desk, Grant, Guesses, Keys, Limiter, Logins, Reservation, Rules, StoredKeys
 from proxy.access.budgets import Budgets
 from proxy.access.shared_limits import SharedLimiter
 from proxy.clock import Clock
@@ -21,8 +21,8 @@ class Admission:
 
     Attributes:
         desk: what an administrator orders about clients.
-        admit: reserves for a request that is to begin: at once, or by what is to be awaited where other processes are
-            asked. Raises what `Limiter.admit` raises, or has it raised by what is awaited.
+        admit: reserves for a request that is to begin: at once, or by asking all processes. Raises what `Limiter.admit`
+            raises, or has it raised when that is confirmed.
         limiter: how much clients have asked here; nothing is counted for those whom nothing limits.
         budgets: what they have spent.
         guesses: who presents wrong keys.
@@ -32,7 +32,7 @@ class Admission:
     """
 
     desk: Desk
-    admit: Callable[[str, Rules, Ask], Grant | Coroutine[None, None, Grant]]
+    admit: Callable[[str, Rules, Ask], Grant | Reservation]
     limiter: Limiter
     budgets: Budgets
     guesses: Guesses
@@ -57,7 +57,7 @@ def make_admission(
     """All of it; to be restored before the first request. `counters` are those of all processes, if there are more."""
     budgets = Budgets(store, clock)
     alone = Limiter(clock, budgets, pricing, limits)
-    admit: Callable[[str, Rules, Ask], Grant | Coroutine[None, None, Grant]] = alone.admit
+    admit: Callable[[str, Rules, Ask], Grant | Reservation] = alone.admit
     if counters is not None:
         admit = SharedLimiter(counters, alone, budgets=budgets, pricing=pricing, limits=limits).admit
     return Admission(

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from aiohttp import web
 from multidict import istr
 
-from proxy.access import Grant, LimitReached
+from proxy.access import Grant, LimitReached, Reservation, Rules
 from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files, named_files
@@ -95,6 +95,7 @@ class ClientCall:
         self._span = self._trace.span
         self._exchange: Exchange | None = None
         self._grant: Grant | None = None
+        self._reservation: Reservation | None = None
         self._part: Part | None = None
         self._status = CLIENT_LEFT
         self._path = request.path[:NAME_MAX]
@@ -113,8 +114,11 @@ class ClientCall:
                 await self._joined(body, envelope) if belongs else self._open_exchange(body, envelope)
             )
             if self._caller.rules is not None:
-                grant = admitted(exchange, self._caller, self._caller.rules)
-                self._grant = grant if isinstance(grant, Grant) else await grant
+                self._hold_to(self._caller.rules, exchange)
+                if exchange.leave is not None and (
+                    belongs or services.cache is not None or services.ownership.some_files
+                ):
+                    await exchange.leave()
             del body
             if services.ownership.some_files and may_name_files(exchange.body):
                 await self._bind(exchange, exchange.body)
@@ -126,7 +130,7 @@ class ClientCall:
             else:
                 response = await self._unary(exchange)
         except GatewayError as error:
-            response = self._refused(error)
+            response = self._refused(await self._told_first(error))
         except (ConnectionResetError, BrokenPipeError):
             raise
         except Exception:
@@ -138,6 +142,31 @@ class ClientCall:
     def _read_body(self) -> Coroutine[None, None, bytes]:
         """The request's body, before anything in it is looked at; to be awaited at once."""
         return read_body(self._request, self._services.settings.policy, self._watch)
+
+    def _hold_to(self, rules: Rules, exchange: Exchange) -> None:
+        """Begin to hold the exchange to its client's rules. Raises GatewayError."""
+        leave = admitted(exchange, self._caller, rules)
+        if isinstance(leave, Grant):
+            self._grant = leave
+        else:
+            self._reservation = leave
+            exchange.leave = self._await_leave
+
+    async def _await_leave(self) -> None:
+        """Wait for what all processes let in. Raises what `Limiter.admit` raises."""
+        if (exchange := self._exchange) is not None:
+            exchange.leave = None
+        if self._reservation is not None:
+            self._grant = await self._reservation.confirmed()
+
+    async def _told_first(self, error: GatewayError) -> GatewayError:
+        """What the client is told of a failure: why it may not ask now, where it may not, whatever it asked for."""
+        if self._exchange is not None and self._exchange.leave is not None:
+            try:
+                await self._exchange.leave()
+            except GatewayError as refusal:
+                return refusal
+        return error
 
     def _refused(self, error: GatewayError) -> web.Response:
         response = error_response(error, self._dialect, self._caller, self._services)
@@ -160,6 +189,8 @@ class ClientCall:
         ended_unix_ms = services.clock.unix_ms()
         if self._grant is not None and exchange is not None:
             settle(self._grant, exchange, trace, ended_unix_ms)
+        elif self._reservation is not None:
+            self._reservation.abandon()
         ended = Ended(
             self._caller.request_id,
             self._caller.client,
@@ -307,11 +338,8 @@ class ClientCall:
 
     async def _stream(self, exchange: Exchange, question: Question | None) -> web.StreamResponse:
         services = self._services
-        common = {**services.common_headers, **identity_headers(self._dialect, exchange.id)}
-        if self._grant is not None:
-            common.update(self._grant.headers)
         policy = services.settings.policy
-        answer = StreamAnswer(self._request, exchange, self._trace, policy, self._watch, common)
+        answer = StreamAnswer(self._request, exchange, self._trace, policy, self._watch, self._common_headers)
         services.inflight.stream_begins(answer)
         try:
             if question is not None:
@@ -335,6 +363,13 @@ class ClientCall:
         finally:
             services.inflight.stream_ends(answer)
             answer.close()
+
+    def _common_headers(self) -> dict[str, str]:
+        """Those of a stream that do not hang on who answers it."""
+        common = {**self._services.common_headers, **identity_headers(self._dialect, self._caller.request_id)}
+        if self._grant is not None:
+            common.update(self._grant.headers)
+        return common
 
     def _streamed(self, opened: UnaryOpened | StreamOpened) -> StreamOpened:
         if isinstance(opened, StreamOpened):

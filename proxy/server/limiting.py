@@ -1,9 +1,8 @@
 """What a client's rules mean for one exchange: may it be asked at all, and what does it count for."""
 
-from collections.abc import Coroutine
 from typing import Final
 
-from proxy.access import Ask, Grant, Rules
+from proxy.access import Ask, Grant, Reservation, Rules
 from proxy.access.estimate import batch_tokens, input_tokens, output_tokens
 from proxy.dispatch import answers
 from proxy.dispatch.trace import SUCCESS, Trace
@@ -14,7 +13,7 @@ _MESSAGES: Final = Operation.MESSAGES
 """At hand: to look up a member of an enumeration costs as much as three other names."""
 
 
-def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant | Coroutine[None, None, Grant]:
+def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant | Reservation:
     """Hold an exchange to its client's rules, and reserve what it will probably use.
 
     Raises GatewayError 403 for a model the client may not ask for, and what `Limiter.admit` raises.
@@ -39,9 +38,7 @@ def admitted(exchange: Exchange, caller: Caller, rules: Rules) -> Grant | Corout
     return services.admission.admit(caller.client, rules, ask)
 
 
-def admitted_object(
-    caller: Caller, rules: Rules, *, batch_bytes: int | None = None
-) -> Grant | Coroutine[None, None, Grant]:
+def admitted_object(caller: Caller, rules: Rules, *, batch_bytes: int | None = None) -> Grant | Reservation:
     """The same for a request about files or batches; of those only the making of a batch uses tokens.
 
     What a batch asks for is read no further than for its size, so a key whose models, tokens or budget are limited

@@ -145,8 +145,8 @@ class ObjectRequest:
             unnamed = "id" not in self.request.match_info
             makes_batch = self.kind is Operation.BATCHES and self.request.method == "POST" and unnamed
             batch_bytes = (self.request.content_length or 0) if makes_batch else None
-            grant = admitted_object(self._caller, rules, batch_bytes=batch_bytes)
-            self._grant = grant if isinstance(grant, Grant) else await grant
+            leave = admitted_object(self._caller, rules, batch_bytes=batch_bytes)
+            self._grant = leave if isinstance(leave, Grant) else await leave.confirmed()
 
     def call(
         self,

@@ -6,7 +6,7 @@ connection is closed; it never becomes a second attempt, and never a clean-looki
 
 import asyncio
 import math
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -55,8 +55,9 @@ class StreamAnswer:
         trace: Trace,
         policy: Policy,
         watch: Watch,
-        common: Mapping[str, str],
+        common: Callable[[], Mapping[str, str]],
     ) -> None:
+        """`common` makes the headers that do not hang on who answers; it is asked once an upstream is."""
         self._request = request
         self._exchange = exchange
         self._trace = trace
@@ -182,7 +183,7 @@ class StreamAnswer:
             await self.response.prepare(self._request)
 
     def _make(self) -> web.StreamResponse:
-        headers: CIMultiDict[str] = CIMultiDict(self._common)
+        headers: CIMultiDict[str] = CIMultiDict(self._common())
         headers["content-type"] = "text/event-stream; charset=utf-8"
         headers["cache-control"] = "no-store"
         headers["x-accel-buffering"] = "no"

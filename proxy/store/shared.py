@@ -3,6 +3,7 @@
 None of it is ever waited for longer than a tenth of a second, and every process can go on without it.
 """
 
+import asyncio
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
@@ -156,10 +157,11 @@ class SharedCounters(Protocol):
         """By how many processes a limit is to be divided while nobody can tell what the others let in."""
         ...
 
-    async def take(self, counted: Counted) -> Taken:
-        """Reserve for a request from all limits, or from none. Raises StoreError.
+    def take(self, counted: Counted) -> "asyncio.Future[Taken]":
+        """Begin to reserve for a request from all limits, or from none.
 
-        Where this is cancelled, what is reserved all the same is given back.
+        Raises StoreError, and has it raised by what is returned. That may be cancelled: what is reserved all the same
+        is given back.
         """
         ...
 

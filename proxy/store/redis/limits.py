@@ -65,7 +65,7 @@ class RedisCounters:
         self._telling: asyncio.Handle | None = None
         self._renew_at_s = clock.monotonic_s()
 
-    async def take(self, counted: Counted) -> Taken:
+    def take(self, counted: Counted) -> "asyncio.Future[Taken]":
         """See `SharedCounters.take`."""
         ended = self._joining(counted) if self._telling is not None else []
         form = self._forms.get(counted.client)
@@ -76,8 +76,7 @@ class RedisCounters:
             or form.period != counted.period
         ):
             form = self._forms[counted.client] = _form(counted)
-        give_back = partial(self._give_back, counted)
-        taking = self._link.running(
+        return self._link.running(
             TAKE,
             form.keys,
             counted.asked_tokens,
@@ -88,18 +87,10 @@ class RedisCounters:
             counted.period,
             *form.limits,
             *ended,
-            unheard=give_back,
+            read=partial(self._taken, counted),
         )
-        try:
-            answer = await taking
-        except asyncio.CancelledError:
-            if not taking.cancelled() and taking.exception() is None:
-                # it had come just before
-                give_back(taking.result())
-            raise
-        return self._heard(counted, answer)
 
-    def _heard(self, counted: Counted, answer: object) -> Taken:
+    def _taken(self, counted: Counted, answer: object, heard: bool) -> Taken:
         held, *numbers = msgspec.convert(answer, list[int])
         taken = _taken(counted, numbers)
         if counted.held and taken.refusal is Refusal.NONE:
@@ -108,13 +99,10 @@ class RedisCounters:
             self._roomy.add(counted.client)
         else:
             self._roomy.discard(counted.client)
-        return taken
-
-    def _give_back(self, counted: Counted, answer: object) -> None:
-        """What was reserved for a client that has left meanwhile."""
-        taken = self._heard(counted, answer)
-        if taken.refusal is Refusal.NONE:
+        if not heard and taken.refusal is Refusal.NONE:
+            # the client has left meanwhile
             self.settle(counted, taken.bucket, -counted.asked_tokens)
+        return taken
 
     def settle(self, counted: Counted, bucket: int, more_tokens: int) -> None:
         """See `SharedCounters.settle`."""

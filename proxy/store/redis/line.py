@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import hiredis
 from redis.asyncio import Connection
@@ -24,32 +24,33 @@ class Asked:
         packed: as it is sent.
         answer: where its answer goes; None where nobody waits for one.
         whole: the same with the source of its script, for a Redis that does not know that; empty where it has none.
-        unheard: gets the answer in place of who no longer waits for it; None where nobody has to.
+        read: makes of the answer what whoever waits gets, as soon as it has come; is told whether anybody still does.
+            None where it is passed on as it is.
     """
 
-    __slots__ = ("answer", "name", "packed", "unheard", "whole")
+    __slots__ = ("answer", "name", "packed", "read", "whole")
 
     def __init__(
         self,
         words: tuple[Word, ...],
-        answer: "asyncio.Future[object] | None",
+        answer: "asyncio.Future[Any] | None",
         whole: tuple[Word, ...] = (),
-        unheard: Callable[[object], None] | None = None,
+        read: Callable[[object, bool], object] | None = None,
     ) -> None:
         self.name = str(words[0])
         self.packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type] # it takes any number of them
         self.answer = answer
         self.whole = whole
-        self.unheard = unheard
+        self.read = read
 
     def succeed(self, answer: object) -> None:
-        """There is an answer."""
+        """There is an answer. Raises what `read` does."""
         if self.answer is None:
             return
-        if not self.answer.done():
-            self.answer.set_result(answer)
-        elif self.unheard is not None:
-            self.unheard(answer)
+        heard = not self.answer.done()
+        found = answer if self.read is None else self.read(answer, heard)
+        if heard:
+            self.answer.set_result(found)
 
     def fail(self, error: BaseException) -> None:
         """There will be none; of the error only its class is told, as its text may hold what must not be shown."""

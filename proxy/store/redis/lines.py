@@ -44,7 +44,7 @@ class Lines:
         self._asking: dict[Line, _Batch] = {}
         self._backlog: deque[_Batch] = deque()
         self._under_way = 0
-        self._quiet = asyncio.Event()
+        self._all_answered = asyncio.Event()
 
     def send(self, asked: Sequence[Asked], due_s: float) -> None:
         """Ask all of it over one connection. What is not answered at `due_s` fails, and the connection with it."""
@@ -62,11 +62,16 @@ class Lines:
         # each of the others has to be answered sooner, so that this one is taken up before it is due
         self._backlog.append(batch)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether no answer is waited for."""
+        return not self._under_way
+
     async def close(self) -> None:
         """Wait until all is answered that was asked, and close every connection."""
         while self._under_way:
-            self._quiet.clear()
-            await self._quiet.wait()
+            self._all_answered.clear()
+            await self._all_answered.wait()
         for line in tuple(self._idle):
             line.close(ConnectionResetError())
 
@@ -123,4 +128,4 @@ class Lines:
     def _ended(self) -> None:
         self._under_way -= 1
         if not self._under_way:
-            self._quiet.set()
+            self._all_answered.set()

@@ -1,13 +1,14 @@
 """The one owner of connections to Redis: every call is bounded, and a Redis that fails is left alone for a while.
 
-What is asked in one turn of the event loop goes out together over one connection, in the order in which it was asked.
+What is asked in one turn of the event loop goes out together over one connection, in the order in which it was asked;
+what `running` asks goes out at once, with all that was asked before it, where no answer is waited for.
 """
 
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.client import PubSub
@@ -21,6 +22,7 @@ from proxy.store.base import NotShared
 from proxy.store.redis.line import Asked, Word
 from proxy.store.redis.lines import Lines
 
+_T = TypeVar("_T")
 _log = get_logger("redis")
 PREFIX: Final = "carousel:1:"
 CALL_TIMEOUT_S: Final = 0.1
@@ -93,20 +95,27 @@ class RedisLink:
 
     async def run(self, script: Script, keys: Sequence[str], *arguments: Word) -> object:
         """One script. Raises NotShared."""
-        return await self.running(script, keys, *arguments)
-
-    def running(
-        self,
-        script: Script,
-        keys: Sequence[str],
-        *arguments: Word,
-        unheard: Callable[[object], None] | None = None,
-    ) -> "asyncio.Future[object]":
-        """The same; `unheard` gets the answer where the future was cancelled meanwhile. Both may raise NotShared."""
         if self.degraded:
             raise NotShared("Redis cannot be used now.")
         words = (len(keys), *keys, *arguments)
-        return self._answer(("EVALSHA", script.digest, *words), ("EVAL", script.text, *words), unheard)
+        return await self._answer(("EVALSHA", script.digest, *words), ("EVAL", script.text, *words))
+
+    def running(
+        self, script: Script, keys: Sequence[str], *arguments: Word, read: Callable[[object, bool], _T]
+    ) -> "asyncio.Future[_T]":
+        """The same, asked without waiting for the answer. Raises NotShared, and has it raised by what is returned.
+
+        `read` makes of the answer what is to be returned as soon as it has come, for a future that was cancelled
+        meanwhile too; it is told whether that is not so.
+        """
+        if self.degraded:
+            raise NotShared("Redis cannot be used now.")
+        answer: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        words = (len(keys), *keys, *arguments)
+        self._ask(Asked(("EVALSHA", script.digest, *words), answer, ("EVAL", script.text, *words), read))
+        if self._lines.quiet:
+            self._send_waiting()
+        return answer
 
     def tell(self, *words: Word) -> None:
         """One command whose answer nobody needs. It waits 2 ms for others to go with; what fails is lost."""
@@ -150,7 +159,7 @@ class RedisLink:
         if isinstance(answer, ResponseError):
             if isinstance(answer, NoScriptError) and asked.whole:
                 # it goes out with what comes next
-                self._ask(Asked(asked.whole, asked.answer, unheard=asked.unheard))
+                self._ask(Asked(asked.whole, asked.answer, read=asked.read))
                 return
             self._failed(answer)
             asked.fail(answer)
@@ -174,10 +183,9 @@ class RedisLink:
         self,
         words: tuple[Word, ...],
         whole: tuple[Word, ...] = (),
-        unheard: Callable[[object], None] | None = None,
     ) -> "asyncio.Future[object]":
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._ask(Asked(words, answer, whole, unheard))
+        self._ask(Asked(words, answer, whole))
         return answer
 
     def _ask(self, asked: Asked, *, patient: bool = False) -> None:
@@ -193,15 +201,15 @@ class RedisLink:
 
     def _begin(self) -> None:
         """Have what waits sent when this turn of the loop is over."""
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
         if not self._begun:
             self._begun = True
             asyncio.get_running_loop().call_soon(self._send_waiting)
 
     def _send_waiting(self) -> None:
         self._begun = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         waiting, self._waiting = self._waiting, []
         if waiting:
             self._send(waiting)

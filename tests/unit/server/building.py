@@ -26,6 +26,7 @@ from proxy.server.gate import Gate
 from proxy.server.inflight import Inflight
 from proxy.server.routes import Route, RouteTable
 from proxy.settings import Settings, load_settings
+from proxy.store.shared import SharedCounters
 from proxy.telemetry.logs import no_request_line
 from proxy.telemetry.usage import UsageLedger
 from proxy.upstreams.anthropic_objects import AnthropicObjects
@@ -60,8 +61,9 @@ def services(
     require_auth: bool = True,
     common_headers: dict[str, str] | None = None,
     configured: Settings = DEFAULT_SETTINGS,
+    counters: SharedCounters | None = None,
 ) -> Services:
-    """What handlers share."""
+    """What handlers share; `counters` are those of several processes."""
     house = house or bench()
     own = keys(require_auth=require_auth, configured=configured)
     return Services(
@@ -95,6 +97,7 @@ def services(
             house.store.access,
             house.clock,
             Pricing(CATALOG),
+            counters,
         ),
         common_headers=common_headers or {},
     )

@@ -47,7 +47,7 @@ class _Held:
         self.watch = Watch()
         request = cast(web.Request, SimpleNamespace())
         policy = Policy(hold_back_s=hold_back_s, keep_alive_s=60.0)
-        self.answer = StreamAnswer(request, exchange(), Trace(), policy, self.watch, {})
+        self.answer = StreamAnswer(request, exchange(), Trace(), policy, self.watch, dict)
         self.commits = 0
         self.answer._commit_early = self._commit  # type: ignore[method-assign]  # seen instead of done
 
@@ -135,7 +135,7 @@ async def test_headers_that_were_due_go_out_before_an_error_of_the_same_moment()
 
     async def handle(request: web.Request) -> web.StreamResponse:
         watch = Watch()
-        answer = StreamAnswer(request, exchange(), Trace(), Policy(hold_back_s=60.0), watch, {})
+        answer = StreamAnswer(request, exchange(), Trace(), Policy(hold_back_s=60.0), watch, dict)
         answer._hold_back_over()
         answer.attempt_started()
         found = await answer.fail(_error())

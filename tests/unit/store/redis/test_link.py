@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from redis import Redis
 
 from proxy.secrets import Secret
 from proxy.store.base import NotShared
@@ -239,6 +240,53 @@ async def test_what_nobody_waits_for_goes_with_the_next_call_and_soon_without_on
     assert await redis.ask("GET", "n") == b"4"
 
 
+async def test_what_is_asked_while_nothing_is_waited_for_goes_out_before_anything_else_is_done(
+    redis: RealRedis, link: RedisLink
+) -> None:
+    """Protects what is prepared meanwhile from being waited for by Redis; and the order of what was told before.
+
+    While an answer is waited for, all of a turn goes out together.
+    """
+    count, seen = (Script(f"return redis.call('{command}', KEYS[1])") for command in ("INCR", "GET"))
+    for each in (count, seen):
+        assert await link.run(each, ("another",))
+    # a second connection is there
+    await asyncio.gather(link.call("SET", "large", b"x" * 100_000), link.call("PING"))
+    bystander = Redis(port=redis.port)
+    link.tell("SET", "n", 5)
+    asked = [link.running(count, ("n",), read=_as_it_is)]
+    # the loop stands still, and with it whatever has not gone out yet
+    for _ in range(5000):
+        if bystander.get("n") == b"6":
+            break
+        time.sleep(0.001)  # noqa: ASYNC251 - as said
+    assert bystander.get("n") == b"6"
+    asked += [link.running(each, ("n",), read=_as_it_is) for each in (count, seen)]
+    time.sleep(0.05)  # noqa: ASYNC251 - as said
+    assert bystander.get("n") == b"6"
+    bystander.close()
+    assert await asyncio.gather(*asked) == [6, 7, b"7"]
+
+
+async def test_an_answer_is_read_for_who_no_longer_waits_too() -> None:
+    """Protects what an answer tells of from being forgotten where its asker has left; and the link from its reader."""
+    told: list[tuple[object, bool]] = []
+
+    def read(answer: object, heard: bool) -> object:
+        told.append((answer, heard))
+        return [answer]
+
+    async with _scripted(b":1\r\n", b":2\r\n", b":3\r\n") as (link, _):
+        script = Script("return 1")
+        assert await link.running(script, (), read=read) == [1]
+        gone = link.running(script, (), read=read)
+        gone.cancel()
+        with pytest.raises(NotShared):
+            await link.running(script, (), read=_fail)
+        assert told == [(1, True), (2, False)]
+        assert not link.degraded
+
+
 async def test_a_redis_that_is_given_up_is_told_nothing() -> None:
     """Protects a process on its own from work for a Redis that is away."""
     async with _scripted(_STATES["full"]) as (link, asked):
@@ -254,6 +302,15 @@ async def test_something_large_goes_alone(redis: RealRedis, link: RedisLink) -> 
     """Protects the other calls of a turn from waiting until it has gone out."""
     await asyncio.gather(link.call("SET", "large", b"x" * 100_000), link.call("PING"))
     assert await _clients(redis) == 2
+
+
+def _as_it_is(answer: object, heard: bool) -> object:
+    assert heard
+    return answer
+
+
+def _fail(answer: object, heard: bool) -> object:
+    raise ValueError(answer, heard)
 
 
 async def _is(redis: RealRedis, value: bytes) -> bool:
