@@ -90,10 +90,10 @@ class SharedLimiter:
         asyncio.get_running_loop().call_soon(self._afterwards, client, rules, ask, grant)
         return grant
 
-    def _afterwards(self, client: str, rules: Rules, ask: Ask, grant: Grant) -> None:
+    def _afterwards(self, client: str, rules: Rules, ask: Ask, grant: "_SharedGrant") -> None:
         """What else there is to do for a request that was let in, in a moment when its upstream is waited for."""
         self._alone.note(client, rules, ask)
-        _ = grant.fields
+        grant.spell()
 
     def _counted(self, client: str, rules: Rules, ask: Ask) -> Counted:
         known = self._limits.get(client)
@@ -219,14 +219,17 @@ class _SharedGrant(Grant, gc=False):
     _counted: Counted
     _rules: Rules
     _taken: Taken
-    _fields: str | None = None
+    _spelled: str | None = None
 
     @property
     def fields(self) -> str:
-        """See `Grant.fields`; worked out when first looked at."""
-        if (fields := self._fields) is None:
-            fields = self._fields = _fields(self._counted, self._taken)
-        return fields
+        """See `Grant.fields`."""
+        return self.spell() if self._spelled is None else self._spelled
+
+    def spell(self) -> str:
+        """Put `fields` into words."""
+        spelled = self._spelled = _fields(self._counted, self._taken)
+        return spelled
 
     def settle(
         self,

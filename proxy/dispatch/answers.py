@@ -9,6 +9,7 @@ from proxy.pool import Exhausted, ExhaustedReason, Failure, FailureClass
 from proxy.upstreams.base import Source
 
 _LONG_WAIT_S: Final = 60
+_AFTER_A_RESTART_S = 2.0
 _SHORT_WAIT_S: Final = 5
 _OVERLOADED_RETRY_S: Final = 5.0
 _CHALLENGE_RETRY_S: Final = 60.0
@@ -25,6 +26,17 @@ def overloaded(retry_after_s: float) -> GatewayError:
         "Overloaded",
         code="server_is_overloaded",
         retry_after_s=retry_after_s,
+    )
+
+
+def shutting_down() -> GatewayError:
+    """The server ends, and this answer with it; whoever takes its place answers a repetition."""
+    return GatewayError(
+        503,
+        ErrorKind.OVERLOADED,
+        "server shutting down",
+        code="server_shutdown",
+        retry_after_s=_AFTER_A_RESTART_S,
     )
 
 

@@ -12,6 +12,7 @@ from proxy.access import Grant, LimitReached, Reservation, Rules
 from proxy.dialects.common import Dialect, Envelope
 from proxy.dialects.conversation import short
 from proxy.dialects.files import may_name_files, named_files
+from proxy.dispatch import answers
 from proxy.dispatch.attempt import StreamOpened, UnaryOpened
 from proxy.dispatch.cache import AnswerCache
 from proxy.dispatch.shared_calls import Caller as SharedCaller
@@ -100,6 +101,8 @@ class ClientCall:
         self._status = CLIENT_LEFT
         self._path = request.path[:NAME_MAX]
         self._began_s = self._services.clock.monotonic_s()
+        self._shutting_down = False
+        self._services.inflight.begins(self)
 
     async def answer(self) -> web.StreamResponse:
         """Answer the client. Raises only mistakes of ours, and the loss of the connection."""
@@ -116,21 +119,24 @@ class ClientCall:
             if self._caller.rules is not None:
                 self._hold_to(self._caller.rules, exchange)
                 if exchange.leave is not None and (
-                    belongs or services.cache is not None or services.ownership.some_files
+                    belongs
+                    or len(exchange.body) >= LARGE_BYTES
+                    or services.cache is not None
+                    or services.ownership.some_files
                 ):
                     await exchange.leave()
             del body
             if services.ownership.some_files and may_name_files(exchange.body):
                 await self._bind(exchange, exchange.body)
             question = None if services.cache is None else await self._question(exchange, services.cache)
-            if exchange.stream and exchange.operation is _MESSAGES:
-                response = await self._stream(exchange, question)
-            elif question is not None:
-                response = self._whole(exchange, await self._read_shared(exchange, question))
-            else:
-                response = await self._unary(exchange)
+            response = await self._asking(exchange, question)
         except GatewayError as error:
             response = self._refused(await self._told_first(error))
+        except asyncio.CancelledError:
+            if not self._shutting_down:
+                raise
+            self._watch.task.uncancel()
+            response = self._refused(answers.shutting_down())
         except (ConnectionResetError, BrokenPipeError):
             raise
         except Exception:
@@ -138,6 +144,21 @@ class ClientCall:
             raise
         self._status = response.status
         return response
+
+    def _asking(
+        self, exchange: Exchange, question: Question | None
+    ) -> Coroutine[None, None, web.StreamResponse]:
+        """The way to its answer, to be awaited at once."""
+        if exchange.stream and exchange.operation is _MESSAGES:
+            return self._stream(exchange, question)
+        if question is not None:
+            return self._read_shared(exchange, question)
+        return self._unary(exchange)
+
+    def shut_down(self) -> None:
+        """End soon: with an error, or as a stream that has begun with a frame that tells of it."""
+        self._shutting_down = True
+        self._watch.task.cancel()
 
     def _read_body(self) -> Coroutine[None, None, bytes]:
         """The request's body, before anything in it is looked at; to be awaited at once."""
@@ -181,6 +202,7 @@ class ClientCall:
     def end(self) -> None:
         """Close the books: what the request was is kept as it is, for who writes it down and who asks for it."""
         self._watch.close()
+        self._services.inflight.ends(self)
         if self._part is not None:
             self._part.end(self._exchange, self._trace)
         services, exchange, trace = self._services, self._exchange, self._trace
@@ -306,7 +328,7 @@ class ClientCall:
             return None
         return await question_of(exchange, self._request, self._services, cache)
 
-    async def _read_shared(self, exchange: Exchange, question: Question) -> bytes:
+    async def _read_shared(self, exchange: Exchange, question: Question) -> web.Response:
         """A whole answer that is kept, or that others get too."""
         seat = question.seat(SharedCaller(exchange, self._trace, _NO_HOLD, self._watch))
         try:
@@ -317,7 +339,7 @@ class ClientCall:
             self._trace.outcome = SUCCESS
         finally:
             self._trace = seat.leave()
-        return b"".join(said)
+        return self._whole(exchange, b"".join(said))
 
     async def _relay_shared(self, answer: StreamAnswer, exchange: Exchange, question: Question) -> None:
         """The same as a stream."""
@@ -340,7 +362,6 @@ class ClientCall:
         services = self._services
         policy = services.settings.policy
         answer = StreamAnswer(self._request, exchange, self._trace, policy, self._watch, self._common_headers)
-        services.inflight.stream_begins(answer)
         try:
             if question is not None:
                 await self._relay_shared(answer, exchange, question)
@@ -349,9 +370,11 @@ class ClientCall:
                 self._note(opened)
                 await self._relay(answer, self._streamed(opened))
         except asyncio.CancelledError:
-            if await answer.farewell():
-                return answer.response
-            raise
+            if not (self._shutting_down and answer.committed):
+                raise
+            self._watch.task.uncancel()
+            await answer.fail(answers.shutting_down())
+            return answer.response
         except Exception as error:  # noqa: BLE001 - after the commit nothing may look like a clean end
             shown = error if isinstance(error, GatewayError) else internal_error(error, self._caller)
             response = await answer.fail(shown)
@@ -361,7 +384,6 @@ class ClientCall:
         else:
             return answer.response
         finally:
-            services.inflight.stream_ends(answer)
             answer.close()
 
     def _common_headers(self) -> dict[str, str]:

@@ -8,17 +8,17 @@ class Interruptible(Protocol):
     """An answer that can be told to end early, in words its client understands."""
 
     def shut_down(self) -> None:
-        """End soon, with an error frame."""
+        """End soon, with an error."""
         ...
 
 
 class Inflight:
-    """Counts requests, and knows the streams among them."""
+    """Counts requests, and knows those among them that can be told to end."""
 
     def __init__(self) -> None:
         self.count = 0
         self.draining = False
-        self._streams: set[Interruptible] = set()
+        self._answers: set[Interruptible] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -34,13 +34,13 @@ class Inflight:
         if self.count == 0:
             self._idle.set()
 
-    def stream_begins(self, stream: Interruptible) -> None:
+    def begins(self, answer: Interruptible) -> None:
         """From now on it can be shut down."""
-        self._streams.add(stream)
+        self._answers.add(answer)
 
-    def stream_ends(self, stream: Interruptible) -> None:
+    def ends(self, answer: Interruptible) -> None:
         """It needs no telling any more; safe to call twice."""
-        self._streams.discard(stream)
+        self._answers.discard(answer)
 
     async def drained(self, within_s: float) -> bool:
         """Wait until no request is left; False when `within_s` seconds were not enough."""
@@ -51,7 +51,7 @@ class Inflight:
             return False
         return True
 
-    def shut_down_streams(self) -> None:
-        """Tell every stream that is left to end."""
-        for stream in tuple(self._streams):
-            stream.shut_down()
+    def shut_down_answers(self) -> None:
+        """Tell every answer that is left to end."""
+        for answer in tuple(self._answers):
+            answer.shut_down()

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from proxy.dispatch.streams import StreamCut
 from proxy.dispatch.trace import Trace
-from proxy.errors import ErrorKind, GatewayError
+from proxy.errors import GatewayError
 from proxy.exchange import Exchange
 from proxy.pool import Failure
 from proxy.server.headers import answer_headers
@@ -64,12 +64,10 @@ class StreamAnswer:
         self._policy = policy
         self._watch = watch
         self._common = common
-        self._task = watch.task
         self._response: web.StreamResponse | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._due = False
         self._in_flight = False
-        self._shutting_down = False
         watch.alarm(policy.hold_back_s, self._hold_back_over)
 
     @property
@@ -86,11 +84,6 @@ class StreamAnswer:
     def attempt_ended(self) -> None:
         """See `Hold.attempt_ended`."""
         self._in_flight = False
-
-    def shut_down(self) -> None:
-        """End this stream with an error frame that says so."""
-        self._shutting_down = True
-        self._task.cancel()
 
     async def relay(self, stream: Frames) -> Failure | None:
         """Send the answer to its end. Returns what cut it short, or None after a whole answer.
@@ -129,15 +122,6 @@ class StreamAnswer:
         await self._within(self._response.write(self._error_frame(error)))
         self._end_abruptly()
         return self._response
-
-    async def farewell(self) -> bool:
-        """After a cancellation: if it was our own shutdown, say so to the client. False when the client left."""
-        if not self._shutting_down:
-            return False
-        self._task.uncancel()
-        error = GatewayError(503, ErrorKind.OVERLOADED, "server shutting down", code="server_shutdown")
-        await self.fail(error)
-        return True
 
     @property
     def response(self) -> web.StreamResponse:

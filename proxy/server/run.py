@@ -112,7 +112,7 @@ def _newcomers(runner: web.AppRunner, settings: Settings) -> "asyncio.Task[None]
 async def _drain(
     inflight: Inflight, close: Callable[[float], Awaitable[None]], settings: Settings, stopping: Stopping
 ) -> None:
-    """Refuse readiness, close the listener, let answers end, then cut what is left with an error frame.
+    """Refuse readiness, close the listener, let answers end, then cut what is left with an error.
 
     `close` closes the listener, and gives requests on connections that have just come so many seconds to arrive.
     """
@@ -126,7 +126,7 @@ async def _drain(
     if await inflight.drained(limit_s - arriving_s):
         return
     _log.warning("cutting answers", in_flight=inflight.count)
-    inflight.shut_down_streams()
+    inflight.shut_down_answers()
     await inflight.drained(_AFTER_CUT_S)
 
 

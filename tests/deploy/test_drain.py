@@ -13,9 +13,20 @@ import pytest
 
 from proxy.clock import SystemClock
 from proxy.simulator import Pace, Step
+from proxy.tasks import spawn
 from tests.support.endings import is_told_of_the_stop, is_whole
 from tests.support.gateway import CLIENT_KEY, Gateway, gateway
-from tests.support.house import MODEL, Answer, Spoken, body_of, client, configuration, read_answer, simulated
+from tests.support.house import (
+    MODEL,
+    Answer,
+    Spoken,
+    body_of,
+    client,
+    configuration,
+    eventually,
+    read_answer,
+    simulated,
+)
 from tests.support.nginx import nginx
 from tests.support.soak import sized
 
@@ -54,10 +65,12 @@ class Draining:
         async with self.session.get(self.server.url + path) as answer:
             return answer.status
 
-    async def ask(self) -> Answer:
+    async def ask(
+        self, spoken: Spoken = Spoken.MESSAGES, *, stream: bool = False, model: str = _SHORT_MODEL
+    ) -> Answer:
         """Ask nginx a small question."""
-        body = body_of(Spoken.MESSAGES, stream=False, model=_SHORT_MODEL)
-        async with self.session.post(self.url + Spoken.MESSAGES, data=body, headers=_HEADERS) as answer:
+        body = body_of(spoken, stream=stream, model=model)
+        async with self.session.post(self.url + spoken, data=body, headers=_HEADERS) as answer:
             return await read_answer(answer)
 
 
@@ -111,6 +124,41 @@ async def test_streams_that_end_within_the_drain_are_whole(tmp_path: Path) -> No
         answers = await draining.read()
         assert await draining.server.program.ended() == 0
     assert [one.body[-300:] for one in answers if not is_whole(one.body) or one.broken_off] == []
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_answers_that_have_not_begun_when_the_drain_is_over_are_told_so(
+    tmp_path: Path, *, stream: bool
+) -> None:
+    """Protects clients of answers that take minutes from a connection that closes without a word at a restart."""
+    async with AsyncExitStack() as stack:
+        claude = await stack.enter_async_context(simulated())
+        claude.script("long", then=Step(do="delay", seconds=600))
+        chosen = {
+            **configuration(tmp_path, claude, (), _credentials),
+            "LOG_LEVEL": "info",
+            "DRAIN_SECONDS": "1",
+        }
+        server = await stack.enter_async_context(gateway(tmp_path, chosen))
+        front = await stack.enter_async_context(
+            nginx(tmp_path / "nginx", [server.url.removeprefix("http://")])
+        )
+        session = await stack.enter_async_context(client())
+        draining = Draining(server, front.url, session, ())
+        asking = [
+            spawn(draining.ask(spoken, stream=stream, model=MODEL), name="ask") for spoken in [*Spoken] * 5
+        ]
+
+        async def begun() -> bool:
+            return claude.record.requests_total == len(asking)
+
+        await eventually(begun, 20)
+        server.program.send(signal.SIGTERM)
+        answers = await asyncio.gather(*asking)
+        assert await server.program.ended() == 0
+    assert {(one.status, one.headers["retry-after"]) for one in answers} == {(503, "2")}
+    assert all(b"server shutting down" in one.body and not one.broken_off for one in answers)
+    assert "Traceback" not in "".join(server.output)
 
 
 async def test_a_second_signal_cuts_them_and_none_seems_whole(tmp_path: Path) -> None:

@@ -87,10 +87,10 @@ class RedisCounters:
             counted.period,
             *form.limits,
             *ended,
-            read=partial(self._taken, counted),
+            read=partial(self._heard, counted),
         )
 
-    def _taken(self, counted: Counted, answer: object, heard: bool) -> Taken:
+    def _heard(self, counted: Counted, answer: object, wanted: bool) -> Taken:
         held, *numbers = msgspec.convert(answer, list[int])
         taken = _taken(counted, numbers)
         if counted.held and taken.refusal is Refusal.NONE:
@@ -99,7 +99,7 @@ class RedisCounters:
             self._roomy.add(counted.client)
         else:
             self._roomy.discard(counted.client)
-        if not heard and taken.refusal is Refusal.NONE:
+        if not wanted and taken.refusal is Refusal.NONE:
             # the client has left meanwhile
             self.settle(counted, taken.bucket, -counted.asked_tokens)
         return taken

@@ -47,9 +47,9 @@ class Asked:
         """There is an answer. Raises what `read` does."""
         if self.answer is None:
             return
-        heard = not self.answer.done()
-        found = answer if self.read is None else self.read(answer, heard)
-        if heard:
+        wanted = not self.answer.done()
+        found = answer if self.read is None else self.read(answer, wanted)
+        if wanted:
             self.answer.set_result(found)
 
     def fail(self, error: BaseException) -> None:

@@ -13,8 +13,10 @@ from proxy.exchange import Operation
 from proxy.pool import Fault
 from proxy.server.app import ROUTES
 from proxy.server.handlers import NoHold
+from proxy.tasks import spawn
 from proxy.telemetry.requests import RequestLine
 from proxy.telemetry.traces import TraceView
+from tests.support.house import eventually
 from tests.unit.dispatch.building import (
     HELLO,
     MESSAGE,
@@ -203,11 +205,39 @@ async def test_a_stream_is_told_of_a_shutdown() -> None:
     async with client(shared, ROUTES) as asked:
         answer = await asked.post(_CHAT, data=body(stream=True), headers=AUTHORIZED)
         await answer.content.readany()
-        shared.inflight.shut_down_streams()
+        shared.inflight.shut_down_answers()
         data = await _read_to_its_end(answer)
     assert b"server_shutdown" in data
     assert b"[DONE]" not in data
     assert house.pool.in_flight == 0
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("path", [_CHAT, _MESSAGES])
+async def test_an_answer_that_has_not_begun_at_a_shutdown_is_an_error_to_be_repeated(
+    path: str, stream: bool
+) -> None:
+    """Protects clients from a connection that closes without a word, and from taking it for a mistake of ours."""
+    house = bench(None)
+    shared = services(house)
+    lines: list[RequestLine] = []
+    shared.record = lambda ended: lines.append(ended.line())
+    async with client(shared, ROUTES) as asked:
+        asking = spawn(asked.post(path, data=body(stream=stream), headers=AUTHORIZED), name="ask")
+
+        async def begun() -> bool:
+            return bool(house.upstream.calls)
+
+        await eventually(begun, 5)
+        shared.inflight.shut_down_answers()
+        answer = await asking
+        told = msgspec.json.decode(await answer.read())["error"]
+        again = await asked.get("/health")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "2")
+    assert "x-should-retry" not in answer.headers
+    assert told["message"] == "server shutting down"
+    assert (house.pool.in_flight, again.status, shared.inflight._answers) == (0, 200, set())
+    assert [line.status for line in lines] == [503]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

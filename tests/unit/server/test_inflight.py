@@ -41,19 +41,19 @@ async def test_a_request_that_comes_while_draining_is_waited_for_too() -> None:
 async def test_every_stream_that_is_left_is_told_to_end_once() -> None:
     """Protects clients from a stream that is cut without a word."""
     inflight, first, second = Inflight(), _Stream(), _Stream()
-    inflight.stream_begins(first)
-    inflight.stream_begins(second)
-    inflight.shut_down_streams()
+    inflight.begins(first)
+    inflight.begins(second)
+    inflight.shut_down_answers()
     assert (first.told, second.told) == (1, 1)
 
 
 async def test_a_stream_that_has_ended_is_told_nothing() -> None:
     """Protects a later request on the same task from being cancelled in its place."""
     inflight, stream = Inflight(), _Stream()
-    inflight.stream_begins(stream)
-    inflight.stream_ends(stream)
-    inflight.stream_ends(stream)
-    inflight.shut_down_streams()
+    inflight.begins(stream)
+    inflight.ends(stream)
+    inflight.ends(stream)
+    inflight.shut_down_answers()
     assert stream.told == 0
 
 
@@ -65,10 +65,10 @@ async def test_a_stream_may_end_while_the_others_are_being_told() -> None:
         def shut_down(self) -> None:
             """Leave at once."""
             super().shut_down()
-            inflight._streams.discard(self)
+            inflight._answers.discard(self)
 
     streams = [Leaving() for _ in range(5)]
     for stream in streams:
-        inflight._streams.add(stream)
-    inflight.shut_down_streams()
+        inflight._answers.add(stream)
+    inflight.shut_down_answers()
     assert [stream.told for stream in streams] == [1] * 5

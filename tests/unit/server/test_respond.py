@@ -114,13 +114,6 @@ async def test_an_error_before_the_headers_is_not_the_streams_business() -> None
     held.close()
 
 
-async def test_a_cancellation_that_is_not_ours_gets_no_farewell() -> None:
-    """Protects against talking to a client that has left."""
-    held = _Held(60.0)
-    assert not await held.answer.farewell()
-    held.close()
-
-
 async def test_a_closed_answer_sends_nothing_later() -> None:
     """Protects the next request on the connection from the frames of this one."""
     held = _Held(0.01)

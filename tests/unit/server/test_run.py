@@ -205,7 +205,7 @@ async def test_when_the_time_is_over_streams_are_told_to_end(monkeypatch: pytest
     async with _server(_HURRIED) as server:
         _, writer = await server.connect()
         await asyncio.wait_for(server.waiting.began.wait(), 20)
-        server.shared.inflight.stream_begins(Stream())
+        server.shared.inflight.begins(Stream())
         server.stopping.on_signal(signal.SIGTERM)
         assert await server.ended() == 0
         writer.close()
