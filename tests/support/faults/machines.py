@@ -81,7 +81,8 @@ MISHAPS: Final = (
     ),
     Mishap(
         "SIGTERM with open streams, and a second one",
-        "they go on for `DRAIN_SECONDS`, then each ends in an error frame; a second signal ends all",
+        "they go on for `DRAIN_SECONDS`, then each ends in an error frame, and calls without an answer yet in a 503; "
+        "a second signal ends all",
         "none of 100 streams seems whole that is not; 2 s after a second signal; up to 8 s are let pass, "
         "because the load is on the same machine",
         (_DEPLOY / "test_drain.py",),
