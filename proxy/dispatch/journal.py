@@ -87,6 +87,11 @@ class Journal:
         if self.share is not None:
             await self.share.flush()
 
+    async def hear(self) -> None:
+        """Have taken over what other processes have told so far. Raises StoreError."""
+        if self.share is not None:
+            await self.share.sync()
+
     def heard(self, rows: Iterable[HealthRow]) -> tuple[HealthChange, ...]:
         """Record what other processes tell of the credentials there are here; gives it as changes.
 

@@ -97,6 +97,13 @@ class Places:
             self._permission.ended(lease)
         self.carry_out(settled)
 
+    async def hear(self) -> None:
+        """Know all that other processes have told so far, as an order goes by what is so, and not by what was.
+
+        Raises StoreError where that cannot be known.
+        """
+        await self._journal.hear()
+
     async def order(self, settled: Settled) -> None:
         """Carry out what an operator changed: whoever waits is served, and the change is on disk when this returns.
 

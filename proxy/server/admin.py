@@ -99,6 +99,7 @@ def order(action: str, change: Callable[[Pool, str], Settled]) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         services = request.app[SERVICES]
         alias = request.match_info["alias"]
+        unheard = await _unheard(services)
         _demand_orderable(services, alias, action)
         settled = change(services.pool, alias)
         view = _view(services, alias)
@@ -113,6 +114,8 @@ def order(action: str, change: Callable[[Pool, str], Settled]) -> Handler:
         request_id = request[CALLER].request_id
         try:
             await services.places.order(settled)
+            if unheard is not None:
+                raise unheard
             await services.admission.desk.audit.note(
                 f"pool.{action}",
                 alias,
@@ -143,6 +146,15 @@ def order(action: str, change: Callable[[Pool, str], Settled]) -> Handler:
 enable: Final = order("enable", Pool.enable)
 disable: Final = order("disable", Pool.disable)
 reset: Final = order("reset", Pool.reset)
+
+
+async def _unheard(services: Services) -> NotShared | None:
+    """Why it cannot be known what other processes have told so far; None where it is known."""
+    try:
+        await services.places.hear()
+    except NotShared as error:
+        return error
+    return None
 
 
 def _demand_orderable(services: Services, alias: str, action: str) -> None:

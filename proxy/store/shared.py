@@ -29,6 +29,10 @@ class SharedHealth(Protocol):
         """Have told the others of every change when this returns. Raises StoreError."""
         ...
 
+    async def sync(self) -> None:
+        """Have taken over all the others have told when this returns. Raises StoreError."""
+        ...
+
 
 class Permits(Protocol):
     """Leave for one process at a time."""

@@ -28,6 +28,9 @@ class _Share:
         """See `SharedHealth.flush`."""
         self.flushed += 1
 
+    async def sync(self) -> None:
+        """See `SharedHealth.sync`."""
+
 
 async def test_what_others_say_is_followed_kept_and_not_told_again() -> None:
     """Protects what others found out from their end, and all from telling one another for ever."""
