@@ -111,17 +111,11 @@ def order(action: str, change: Callable[[Pool, str], Settled]) -> Handler:
             remote=request.remote,
             request_id=request[CALLER].request_id,
         )
-        request_id = request[CALLER].request_id
         try:
             await services.places.order(settled)
             if unheard is not None:
                 raise unheard
-            await services.admission.desk.audit.note(
-                f"pool.{action}",
-                alias,
-                remote=services.admission.addresses.of(request),
-                request_id=request_id,
-            )
+            await _noted(request, f"pool.{action}", alias)
         except NotShared as error:
             _log.error("order not told to others", action=action, credential=alias, problem=str(error))
             raise GatewayError(
@@ -146,6 +140,13 @@ def order(action: str, change: Callable[[Pool, str], Settled]) -> Handler:
 enable: Final = order("enable", Pool.enable)
 disable: Final = order("disable", Pool.disable)
 reset: Final = order("reset", Pool.reset)
+
+
+async def _noted(request: web.Request, action: str, alias: str) -> None:
+    """Write an order into the book. Raises StoreError."""
+    admission = request.app[SERVICES].admission
+    remote, request_id = admission.addresses.of(request), request[CALLER].request_id
+    await admission.desk.audit.note(action, alias, remote=remote, request_id=request_id)
 
 
 async def _unheard(services: Services) -> NotShared | None:

@@ -21,7 +21,7 @@ from tests.support.departures import (
     Moment,
     connected,
     held_by_server,
-    port_of,
+    ports_of,
 )
 from tests.support.gateway import Gateway, gateway
 from tests.support.house import House, house, until
@@ -145,16 +145,16 @@ async def test_leaving_before_all_is_said_asks_nobody(
 ) -> None:
     """Protects the upstream from half a question, and descriptors from whoever asked it."""
     _, writer = await connected(place.server.url)
-    port = port_of(writer)
+    ports = ports_of(writer)
     request = ENDPOINTS[name].request(stream=False)
     writer.write(request[: int(len(request) * share)])
     await writer.drain()
     # the system's own list may miss a connection while others come and go
-    await until(lambda: held_by_server(port))
+    await until(lambda: held_by_server(ports))
     leaving.carry_out(writer)
 
     async def gone() -> bool:
-        return not held_by_server(port)
+        return not held_by_server(ports)
 
     await _within(gone, clock.monotonic_s())
     assert place.calls() == 0

@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -126,16 +126,26 @@ async def connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     return await asyncio.open_connection(host, int(port))
 
 
-def port_of(writer: asyncio.StreamWriter) -> int:
-    """Our own port; to be asked for before leaving, as a closed socket has forgotten it."""
-    port: int = writer.get_extra_info("sockname")[1]
-    return port
+class Ports(NamedTuple):
+    """The two ends of a connection on this machine."""
+
+    client: int
+    server: int
 
 
-def held_by_server(our_port: int) -> bool:
-    """Whether the server still holds its end of the connection that began at our port."""
+def ports_of(writer: asyncio.StreamWriter) -> Ports:
+    """Those of ours; to be asked for before leaving, as a closed socket has forgotten them."""
+    return Ports(writer.get_extra_info("sockname")[1], writer.get_extra_info("peername")[1])
+
+
+def held_by_server(ports: Ports) -> bool:
+    """Whether the server still holds its end of a connection.
+
+    What is free here again, another connection may begin at, to another server.
+    """
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, _, remote, state, *_ = line.split()
-        if state != _TIME_WAIT and int(remote.rpartition(":")[2], 16) == our_port:
+        _, local, remote, state, *_ = line.split()
+        found = Ports(int(remote.rpartition(":")[2], 16), int(local.rpartition(":")[2], 16))
+        if state != _TIME_WAIT and found == ports:
             return True
     return False
