@@ -9,7 +9,7 @@ from proxy.pool import Exhausted, ExhaustedReason, Failure, FailureClass
 from proxy.upstreams.base import Source
 
 _LONG_WAIT_S: Final = 60
-_AFTER_A_RESTART_S = 2.0
+_AFTER_A_RESTART_S: Final = 2.0
 _SHORT_WAIT_S: Final = 5
 _OVERLOADED_RETRY_S: Final = 5.0
 _CHALLENGE_RETRY_S: Final = 60.0

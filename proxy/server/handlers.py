@@ -39,6 +39,9 @@ _CONTENT_TYPE: Final = istr("content-type")
 _TRACEPARENT: Final = istr("traceparent")
 _CLAUDE_CODE_SESSION: Final = istr("x-claude-code-session-id")
 _SESSION: Final = istr("session-id")
+_PREPARED_MEANWHILE_BYTES: Final = 16 * 1024
+"""What takes longer to prepare than Redis to answer, a client over its limit is not to have done for nothing."""
+
 # every look-up of a member in its class is a call
 _MESSAGES: Final = Operation.MESSAGES
 _COUNT_TOKENS: Final = Operation.COUNT_TOKENS
@@ -120,7 +123,7 @@ class ClientCall:
                 self._hold_to(self._caller.rules, exchange)
                 if exchange.leave is not None and (
                     belongs
-                    or len(exchange.body) >= LARGE_BYTES
+                    or len(exchange.body) > _PREPARED_MEANWHILE_BYTES
                     or services.cache is not None
                     or services.ownership.some_files
                 ):

@@ -13,6 +13,7 @@ from proxy.access.keys import random_key
 from proxy.access.rules import Rules
 from proxy.dispatch.cache import AnswerCache
 from proxy.dispatch.preparations import Preparations
+from proxy.dispatch.prepare import Prepared
 from proxy.server.app import ROUTES
 from proxy.settings import CacheSettings
 from proxy.store.shared import Refusal
@@ -147,6 +148,28 @@ async def test_a_client_that_leaves_while_others_are_asked_holds_nothing() -> No
 
         await eventually(left, 5)
     assert house.upstream.calls == []
+
+
+@pytest.mark.parametrize(("characters", "prepared"), [(100, 1), (100_000, 0)])
+async def test_only_what_takes_no_time_is_prepared_before_it_is_let_in(
+    characters: int, prepared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects everybody's time from a client that is over its limit and goes on asking long questions."""
+    begun: list[Preparations] = []
+    first = Preparations.first
+
+    def counted(subject: Preparations) -> Prepared | None:
+        begun.append(subject)
+        return first(subject)
+
+    monkeypatch.setattr(Preparations, "first", counted)
+    counters = ToldCounters(waits=True)
+    async with _asking(bench(whole()), counters) as asking:
+        answer = asking.ask(_CHAT, messages=[{"role": "user", "content": "a" * characters}])
+        await _begun(counters)
+        assert len(begun) == prepared
+        counters.answer(Refusal.REQUESTS)
+        assert (await answer).status == 429
 
 
 async def test_a_mistake_of_ours_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
